@@ -1,0 +1,1 @@
+"""The audit log: entries, Merkle tree, signed checkpoints, verifier (spec 4)."""

@@ -1,0 +1,1 @@
+"""The words of the field as values: partners, deliveries, dispatches, signals, meldingen, policies, codes."""

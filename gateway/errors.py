@@ -1,0 +1,86 @@
+"""One tree of errors: each says whose fault it is and whether trying again helps.
+
+GatewayError
+  ConfigError        operator: names file, key and reason; starts nothing; exit 2
+  KeyringError       operator: a key is missing, unreadable or damaged; exit 12
+    KeyMissing       the key is not in the keyring: never made, or destroyed on its day
+  VaultError         ours: alarm
+    BlobMissing, BlobDamaged, WrongKey
+  TransferError      sender, during SFTP
+  DeliveryError      sender, in the pipeline: the whole file is refused with an F code
+  StoreError         ours: the database; exit 11
+  AuditError         ours: the log does not verify; exit 13
+  IllegalTransition  a bug: a state change that the table of transitions does not list
+"""
+
+from __future__ import annotations
+
+
+class GatewayError(Exception):
+    """Base of all errors of the gateway; never raised itself."""
+
+    exit_code = 1
+
+
+class ConfigError(GatewayError):
+    """A setting that can't be used. `file`, `key` and `reason` are shown to the administrator."""
+
+    exit_code = 2
+
+    def __init__(self, reason: str, *, file: str = "", key: str = "") -> None:
+        self.file, self.key, self.reason = file, key, reason
+        super().__init__(": ".join(part for part in (file, key, reason) if part))
+
+
+class KeyringError(GatewayError):
+    """The keyring can't be opened or used."""
+
+    exit_code = 12
+
+
+class KeyMissing(KeyringError):
+    """The key is not in the keyring: destroyed on its day, or never made here."""
+
+
+class VaultError(GatewayError):
+    """Sealed contents can't be handed out."""
+
+
+class BlobMissing(VaultError):
+    """The blob is not in the vault."""
+
+
+class BlobDamaged(VaultError):
+    """The blob was truncated, extended, altered or swapped: nothing of it is handed out."""
+
+
+class WrongKey(VaultError):
+    """The key at hand is not the one that sealed this object (its commitment differs)."""
+
+
+class TransferError(GatewayError):
+    """An SFTP operation is refused; the text is what the partner reads."""
+
+
+class DeliveryError(GatewayError):
+    """The whole file is refused. `code` is an F code; `detail` names columns, never values."""
+
+    def __init__(self, code: str, detail: str = "") -> None:
+        self.code, self.detail = code, detail
+        super().__init__(f"{code} {detail}".strip())
+
+
+class StoreError(GatewayError):
+    """The database can't be opened or used."""
+
+    exit_code = 11
+
+
+class AuditError(GatewayError):
+    """The audit log does not verify."""
+
+    exit_code = 13
+
+
+class IllegalTransition(GatewayError):
+    """A state change that the table of transitions does not list."""

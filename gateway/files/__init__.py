@@ -1,0 +1,1 @@
+"""Files in and out: reading, rows, kinds, rendering (spec 2)."""

@@ -1,0 +1,1 @@
+"""Letting go: what is due, the purge, its log (spec 4)."""
