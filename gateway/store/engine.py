@@ -1,0 +1,127 @@
+"""The database: opened once per process, read and written through short transactions.
+
+SQLite in WAL with `synchronous=FULL`: a commit is on disk when `write()` ends. One writer at a time
+holds the database (BEGIN IMMEDIATE); readers never wait.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DatabaseError
+from sqlmodel import SQLModel
+
+from gateway.domain.delivery import TRANSITIONS
+from gateway.errors import StoreError
+from gateway.store import tables as _tables
+
+#: How long a transaction waits for the one before it.
+BUSY_TIMEOUT_MS = 30_000
+
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    # what is deleted is overwritten with zeros; compaction does the rest (reference: SQLite residue)
+    "secure_delete=ON",
+    "temp_store=MEMORY",
+    "foreign_keys=ON",
+    f"busy_timeout={BUSY_TIMEOUT_MS}",
+)
+
+
+class Store:
+    """The database of one gateway.
+
+    Args:
+        path: the SQLite file; it must exist (`Store.create` makes it).
+
+    Raises:
+        StoreError: the file is missing or no database of this gateway.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise StoreError(f"{path}: no database here; make a home with: gateway init DIR")
+        self._path = path
+        self._engine = _engine(path)
+        try:
+            with self.read() as conn:
+                conn.execute(text("SELECT 1 FROM delivery LIMIT 1"))
+        except DatabaseError as exc:
+            self._engine.dispose()
+            raise StoreError(f"{path}: not a database of this gateway ({exc.orig})") from exc
+
+    @classmethod
+    def create(cls, path: Path) -> Store:
+        """Make an empty database with every table, readable by its owner only."""
+        path.touch(mode=0o600, exist_ok=False)
+        engine = _engine(path)
+        SQLModel.metadata.create_all(engine)
+        with engine.begin() as conn:
+            conn.exec_driver_sql(_transition_trigger())
+        engine.dispose()
+        return cls(path)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A snapshot: what it sees does not change until it ends."""
+        with self._engine.connect() as conn, conn.begin():
+            yield conn
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that is on disk when the block ends, and never was when it raises."""
+        with self._engine.connect().execution_options(gateway_write=True) as conn, conn.begin():
+            yield conn
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Held by intake, publication and purge, one at a time, in whatever process (spec 1, States).
+
+        A file lock: it goes with its process, however that ends.
+        """
+        fd = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self._engine.dispose()
+
+
+def _engine(path: Path) -> Engine:
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(dbapi: Any, _record: Any) -> None:
+        dbapi.isolation_level = None  # BEGIN is ours
+        for pragma in _PRAGMAS:
+            dbapi.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(conn: Connection) -> None:
+        is_write = conn.get_execution_options().get("gateway_write", False)
+        conn.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
+
+    return engine
+
+
+def _transition_trigger() -> str:
+    """The table of transitions once more, where no code can pass it by."""
+    pairs = ", ".join(
+        f"'{before}>{after}'" for before, afters in TRANSITIONS.items() for after in sorted(afters)
+    )
+    return (
+        f"CREATE TRIGGER delivery_transition BEFORE UPDATE OF state ON {_tables.Delivery.__tablename__} "
+        f"WHEN OLD.state || '>' || NEW.state NOT IN ({pairs}) "
+        "BEGIN SELECT RAISE(ABORT, 'not a transition of a delivery'); END"
+    )

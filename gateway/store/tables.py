@@ -1,0 +1,330 @@
+"""Every table of the gateway. Classes describe; queries go through SQLAlchemy Core on `__table__`.
+
+In the clear: random ids, partner, codes, month, amount, dates (spec 4, promise 1). Everything that
+names or locates a person is sealed (`*_sealed`, `sealed`) or a keyed token. Instants are aware UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from gateway.domain.delivery import DeliveryState
+from gateway.domain.dispatch import DispatchState
+from gateway.domain.signal import SignalState
+
+
+def _one_of(column: str, values: type[DeliveryState | DispatchState | SignalState]) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_listed")
+
+
+class Delivery(SQLModel, table=True):
+    """An inbound file, from OPEN to its tombstone.
+
+    `received_at` is CLOSE, or RENAME of a staged file: the order (`arrival`) and the term of its signals run
+    from it; `closed_at` is CLOSE: the term of the file itself (`raw`) runs from it. `name_token` finds a
+    file by the name its partner gave it, under the index key `name_key`; `content_digest` finds the same
+    bytes again, under `content_key`. `client_*` is what SETSTAT said: echoed, never obeyed.
+    """
+
+    __tablename__ = "delivery"
+    __table_args__ = (
+        _one_of("state", DeliveryState),
+        Index("delivery_queue", "state", "partner_id", "arrival"),
+        Index("delivery_name", "partner_id", "name_token"),
+        Index("delivery_digest", "partner_id", "content_digest"),
+    )
+
+    id: str = Field(primary_key=True)
+    partner_id: str
+    state: str
+    kind: str | None = None
+    opened_at: datetime
+    closed_at: datetime | None = None
+    received_at: datetime | None = None
+    arrival: int | None = Field(default=None, unique=True)
+    claimed_at: datetime | None = None
+    processed_at: datetime | None = None
+    attempts: int = 0
+    key_fingerprint: str = ""
+    name_sealed: bytes | None = Field(default=None, sa_type=LargeBinary)
+    name_token: bytes | None = Field(default=None, sa_type=LargeBinary)
+    name_key: str | None = None
+    client_mode: int | None = None
+    client_modified: int | None = None
+    client_accessed: int | None = None
+    is_hidden: bool = False
+    blob: str | None = None
+    size_bytes: int = 0
+    sealed_bytes: int = 0
+    sealed_sha256: bytes | None = Field(default=None, sa_type=LargeBinary)
+    sha256_sealed: bytes | None = Field(default=None, sa_type=LargeBinary)
+    content_digest: bytes | None = Field(default=None, sa_type=LargeBinary)
+    content_key: str | None = None
+    refusal: str | None = None
+    reason: str | None = None
+    row_count: int = 0
+    new_count: int = 0
+    changed_count: int = 0
+    withdrawn_count: int = 0
+    rejected_count: int = 0
+    duplicate_count: int = 0
+    accepted_count: int = 0
+    every_row_dated: bool = False
+    raw_due_on: date | None = None
+    raw_gone_at: datetime | None = None
+    purged_at: datetime | None = None
+    purged_rows: int = 0
+
+
+class DataKeyRow(SQLModel, table=True):
+    """A wrapped data key: one object, one due day and, for rows, one municipality (spec 4, Keys)."""
+
+    __tablename__ = "data_key"
+    __table_args__ = (
+        UniqueConstraint("object_id", "municipality", "due_on"),
+        Index("data_key_of", "key_id"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    object_id: str
+    partner_id: str
+    municipality: str = ""
+    due_on: date
+    key_id: str
+    key_version: int = 1
+    wrapped: bytes = Field(sa_type=LargeBinary)
+    commitment: bytes = Field(sa_type=LargeBinary)
+
+
+class SignalRow(SQLModel, table=True):
+    """One version of a signal. The version in force has `in_force`; W makes a new row.
+
+    `number` is the signaalnummer. `received_at` is the receipt of this version (its term runs from it);
+    `first_received_at`, `first_arrival` and `first_line` are those of the first version (order, rank,
+    deadline). `place_*` are random numbers that stand for a key (spec 4, Rows and index). `content_token`
+    tells whether a row is the same again, under the index key `content_key`. D41 rows have no `sealed`.
+    """
+
+    __tablename__ = "signal"
+    __table_args__ = (
+        _one_of("state", SignalState),
+        Index("signal_s1", "place_s1"),
+        Index("signal_k1", "place_k1"),
+        Index("signal_a1", "place_a1", "month"),
+        Index("signal_a2", "place_a2", "month"),
+        Index("signal_person", "place_person", "month"),
+        Index("signal_melding", "melding_id"),
+        Index("signal_delivery", "delivery_id"),
+        Index("signal_due", "due_on"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    number: str
+    delivery_id: str
+    data_key_id: int | None = None
+    line: int
+    creditor: str
+    municipality: str
+    month: str
+    state: str
+    in_force: bool = True
+    sector: str
+    signal_type: str
+    is_crisis: bool
+    warm_handover: bool
+    amount_cents: int
+    signalled_on: date
+    since: date
+    supply_ends_on: date | None = None
+    received_at: datetime
+    first_received_at: datetime
+    first_arrival: int
+    first_line: int
+    place_s1: int = Field(sa_type=BigInteger)
+    place_k1: int = Field(sa_type=BigInteger)
+    place_a1: int = Field(sa_type=BigInteger)
+    place_a2: int = Field(sa_type=BigInteger)
+    place_p1: int | None = Field(default=None, sa_type=BigInteger)
+    place_as: int | None = Field(default=None, sa_type=BigInteger)
+    place_person: int = Field(sa_type=BigInteger)
+    content_token: bytes = Field(sa_type=LargeBinary)
+    content_key: str
+    melding_id: str | None = None
+    passed_on_at: datetime | None = None
+    due_on: date
+    contents_due_on: date
+    sealed: bytes | None = Field(default=None, sa_type=LargeBinary)
+
+
+class IndexToken(SQLModel, table=True):
+    """A keyed token and the place it leads to; gone with its index key."""
+
+    __tablename__ = "index_token"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    key_id: str = Field(primary_key=True)
+    level: str = Field(primary_key=True)
+    token: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    place: int = Field(sa_type=BigInteger)
+
+
+class GroupingRow(SQLModel, table=True):
+    """The key by which a municipality's month is grouped: a change takes effect from the next month."""
+
+    __tablename__ = "grouping"
+
+    municipality: str = Field(primary_key=True)
+    month: str = Field(primary_key=True)
+    level: str
+
+
+class MeldingRow(SQLModel, table=True):
+    """A melding. `touched_at` is set while it must be looked at again; `due_at` is when it must be out.
+
+    `published` is the content of the last publication as JSON (counts, flags, dates; no personal data):
+    ranks are made from it. `crisis_at` is the first publication with rule CRISIS.
+    """
+
+    __tablename__ = "melding"
+    __table_args__ = (
+        UniqueConstraint("municipality", "month", "level", "place"),
+        Index("melding_touched", "municipality", "touched_at"),
+    )
+
+    id: str = Field(primary_key=True)
+    municipality: str
+    month: str
+    level: str
+    place: int = Field(sa_type=BigInteger)
+    created_at: datetime
+    touched_at: datetime | None = None
+    is_urgent: bool = False
+    version: int = 0
+    partner_id: str | None = None
+    klasse: str | None = None
+    fingerprint: bytes | None = Field(default=None, sa_type=LargeBinary)
+    published: str | None = None
+    first_published_at: datetime | None = None
+    published_at: datetime | None = None
+    crisis_at: datetime | None = None
+
+
+class Publication(SQLModel, table=True):
+    """One publication of a municipality's meldingen to a partner, with the hash of the policy."""
+
+    __tablename__ = "publication"
+
+    id: str = Field(primary_key=True)
+    municipality: str
+    partner_id: str
+    at: datetime
+    policy_hash: str
+    melding_count: int
+
+
+class Dispatch(SQLModel, table=True):
+    """An outgoing file. `parent_id`: the file whose manifest or second form this is."""
+
+    __tablename__ = "dispatch"
+    __table_args__ = (
+        _one_of("state", DispatchState),
+        UniqueConstraint("partner_id", "box", "name"),
+        Index("dispatch_due", "due_on"),
+    )
+
+    id: str = Field(primary_key=True)
+    partner_id: str
+    box: str
+    name: str
+    kind: str
+    state: str
+    municipality: str = ""
+    delivery_id: str | None = None
+    parent_id: str | None = None
+    blob: str
+    size_bytes: int
+    sealed_bytes: int
+    sealed_sha256: bytes = Field(sa_type=LargeBinary)
+    created_at: datetime
+    collected_at: datetime | None = None
+    removed_at: datetime | None = None
+    due_on: date
+    purged_at: datetime | None = None
+
+
+class Counter(SQLModel, table=True):
+    """Running numbers: arrivals, and the `seq` of each partner's files."""
+
+    __tablename__ = "counter"
+
+    name: str = Field(primary_key=True)
+    value: int
+
+
+class KeyRow(SQLModel, table=True):
+    """A key of the keyring as the register knows it; the key itself is never here."""
+
+    __tablename__ = "key"
+
+    id: str = Field(primary_key=True)
+    version: int = 1
+    made_at: datetime
+    destroyed_at: datetime | None = None
+
+
+class PurgeRun(SQLModel, table=True):
+    """One run of the purge; `step` is the last step done, so that a killed run resumes."""
+
+    __tablename__ = "purge_run"
+
+    id: int | None = Field(default=None, primary_key=True)
+    due_before: date
+    started_at: datetime
+    finished_at: datetime | None = None
+    step: str = ""
+    deliveries: int = 0
+    dispatches: int = 0
+    signals: int = 0
+    tokens: int = 0
+    blobs: int = 0
+    data_keys: int = 0
+    keys: int = 0
+    errors: int = 0
+
+
+class Schedule(SQLModel, table=True):
+    """When a scheduled job ran last, so that a missed run is made up for after a restart."""
+
+    __tablename__ = "schedule"
+
+    job: str = Field(primary_key=True)
+    last_run_at: datetime
+
+
+class AuditEntry(SQLModel, table=True):
+    """An entry of the audit log; `leaf_index` is given by the sequencer."""
+
+    __tablename__ = "audit_entry"
+    __table_args__ = {"sqlite_autoincrement": True}
+
+    id: int | None = Field(default=None, primary_key=True)
+    at: datetime
+    entry: bytes = Field(sa_type=LargeBinary)
+    leaf_index: int | None = Field(default=None, unique=True)
+    leaf_hash: bytes | None = Field(default=None, sa_type=LargeBinary)
+
+
+class AuditCheckpoint(SQLModel, table=True):
+    """A signed checkpoint: size, root and the whole note."""
+
+    __tablename__ = "audit_checkpoint"
+
+    id: int | None = Field(default=None, primary_key=True)
+    size: int
+    root: bytes = Field(sa_type=LargeBinary)
+    note: str
+    at: datetime
