@@ -1,0 +1,54 @@
+"""The command itself: the home folder, the groups of verbs, errors as sentences and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway import __version__
+from gateway.cli import screen
+from gateway.errors import GatewayError
+
+EXIT_CODES = "Exit codes: 0 done · 1 not done · 2 wrong configuration or command · 11 database · 12 keyring · 13 audit log"
+
+app = typer.Typer(
+    name="gateway",
+    help="The exchange for early debt signals.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        screen.out.print(f"gateway {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _choose_home(
+    context: typer.Context,
+    home: Annotated[
+        Path, typer.Option(envvar="GATEWAY_HOME", help="The folder with config/, keys/, data/ and log/.")
+    ] = Path(),
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    context.obj = home
+
+
+def main() -> None:
+    """Run the command line; a GatewayError becomes a sentence on standard error and its exit code."""
+    try:
+        app()
+    except GatewayError as error:
+        screen.err.print(f"[bold red]✗[/] {error}")
+        sys.exit(error.exit_code)
