@@ -1,0 +1,183 @@
+"""Blobs: sealed files in one folder, under random names (spec 4, Vault).
+
+A blob is written aside and appears under its name only when it is whole and durable. The row that
+knows it comes second: a blob that no row knows is an orphan, and `sweep` removes it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+
+from gateway.errors import BlobMissing, VaultError
+from gateway.vault.durable import sync_folder, write_all
+
+_NAME = re.compile(r"[0-9a-f]{32}")
+_UNFINISHED = ".part"
+
+
+class BlobWriter:
+    """A blob that is being written; invisible until `commit`."""
+
+    def __init__(self, folder: Path) -> None:
+        #: 128 random bits in hex: never a name that a partner gave
+        self.name = secrets.token_hex(16)
+        self._folder = folder
+        self._aside = folder / (self.name + _UNFINISHED)
+        self._fd = -1
+        try:
+            self._fd = os.open(self._aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except OSError as exc:
+            raise VaultError(f"a blob can't be made: {exc.strerror}") from exc
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append ciphertext. VaultError when the disk takes it not; its cause is the OSError."""
+        try:
+            write_all(self._fd, data)
+        except OSError as exc:
+            raise VaultError(f"a blob can't be written: {exc.strerror}") from exc
+
+    def commit(self) -> None:
+        """Make the blob durable and visible: sync, rename, sync the folder. May be repeated once done.
+
+        After an error the blob must be aborted: a second sync proves nothing.
+        """
+        if self._fd < 0:
+            if self._aside.with_suffix("").exists():
+                return
+            raise VaultError("an aborted blob can't be committed")
+        try:
+            os.fsync(self._fd)
+            self._aside.rename(self._aside.with_suffix(""))
+            sync_folder(self._folder)
+        except OSError as exc:
+            raise VaultError(f"a blob can't be made durable: {exc.strerror}") from exc
+        self._close()
+
+    def abort(self) -> None:
+        """Drop what was written; does nothing after `commit`. May be repeated."""
+        if self._fd >= 0:
+            self._close()
+            self._aside.unlink(missing_ok=True)
+            self._aside.with_suffix("").unlink(missing_ok=True)  # a commit that failed half-way
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, -1
+        os.close(fd)
+
+
+class BlobFile:
+    """A blob that is being read; several threads may read at once."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError as exc:
+            raise BlobMissing(f"blob {path.name} is not in the vault") from exc
+        except OSError as exc:
+            raise VaultError(f"blob {path.name} can't be opened: {exc.strerror}") from exc
+        #: bytes of ciphertext
+        self.size = os.fstat(self._fd).st_size
+
+    def read_at(self, offset: int, n: int) -> bytes:
+        """The `n` bytes from `offset` on; fewer only at the end of the blob."""
+        try:
+            data = os.pread(self._fd, n, offset)
+            while len(data) < n and (more := os.pread(self._fd, n - len(data), offset + len(data))):
+                data += more
+        except OSError as exc:
+            raise VaultError(f"a blob can't be read: {exc.strerror}") from exc
+        return data
+
+    def close(self) -> None:
+        """Let go of the file. May be repeated."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+    def __enter__(self) -> BlobFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What a sweep removed: `unfinished` files and `orphans` that no row knows."""
+
+    unfinished: int
+    orphans: int
+
+
+class BlobFolder:
+    """The blobs of one home folder, in one flat folder."""
+
+    def __init__(self, path: Path) -> None:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path = path
+
+    def __repr__(self) -> str:
+        return f"BlobFolder({str(self._path)!r})"
+
+    def create(self) -> BlobWriter:
+        """A new blob to write."""
+        return BlobWriter(self._path)
+
+    def open(self, name: str) -> BlobFile:
+        """A blob to read. Raises BlobMissing."""
+        return BlobFile(self._blob(name))
+
+    def remove(self, *names: str) -> None:
+        """Remove blobs, for good and durably; absent ones are no error. VaultError if one is left."""
+        paths = [self._blob(name) for name in names]
+        try:
+            for path in paths:
+                path.unlink(missing_ok=True)
+            sync_folder(self._path)
+        except OSError as exc:
+            raise VaultError(f"a blob can't be removed: {exc.strerror}") from exc
+        for path in paths:
+            if os.path.lexists(path):
+                raise VaultError(f"blob {path.name} is still there after its removal")
+
+    def names(self) -> list[str]:
+        """The names of all committed blobs, sorted."""
+        return sorted(entry.name for entry in os.scandir(self._path) if _NAME.fullmatch(entry.name))
+
+    def sweep(self, known: Callable[[str], bool], older_than: timedelta) -> Swept:
+        """Remove unfinished files and orphans that were last written longer than `older_than` ago.
+
+        Age is by the host's clock, which stamps the files. `known` is asked after the blob is seen, so
+        with an age above the time between a commit and its row nothing in use is taken.
+        """
+        before = time.time() - older_than.total_seconds()
+        unfinished: list[str] = []
+        orphans: list[str] = []
+        for entry in os.scandir(self._path):
+            is_part = entry.name.endswith(_UNFINISHED)
+            if not is_part and (not _NAME.fullmatch(entry.name) or known(entry.name)):
+                continue
+            try:
+                if entry.stat(follow_symlinks=False).st_mtime <= before:
+                    (unfinished if is_part else orphans).append(entry.name)
+            except FileNotFoundError:
+                continue  # committed, aborted or removed while we looked
+        for name in unfinished:
+            (self._path / name).unlink(missing_ok=True)
+        self.remove(*orphans)
+        return Swept(unfinished=len(unfinished), orphans=len(orphans))
+
+    def _blob(self, name: str) -> Path:
+        if not _NAME.fullmatch(name):
+            raise BlobMissing("that is not the name of a blob")
+        return self._path / name

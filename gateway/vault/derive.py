@@ -1,0 +1,33 @@
+"""Key derivation and unambiguous encoding, shared by everything that is sealed (spec 4)."""
+
+from __future__ import annotations
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+#: Every key of the vault is this long, in bytes (AES-256).
+KEY_BYTES = 32
+
+
+def length_prefixed(*parts: str | bytes) -> bytes:
+    """`lp` of the specification: each part behind its length (u16, big-endian); text as UTF-8.
+
+    No two different lists of parts give the same bytes, so what binds a ciphertext to its place
+    can't be read as another place. Raises ValueError for a part of 64 KiB or more.
+    """
+    out = bytearray()
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        if len(raw) > 0xFFFF:
+            raise ValueError("a part longer than 65,535 bytes has no length prefix")
+        out += len(raw).to_bytes(2, "big")
+        out += raw
+    return bytes(out)
+
+
+def expand(key: bytes, info: str) -> bytes:
+    """A key of 32 bytes for one purpose: HKDF-Expand with SHA-256 (RFC 5869 section 2.3).
+
+    Expand alone suffices because `key` is uniformly random already.
+    """
+    return HKDFExpand(algorithm=SHA256(), length=KEY_BYTES, info=info.encode()).derive(key)
