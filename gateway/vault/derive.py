@@ -13,16 +13,10 @@ def length_prefixed(*parts: str | bytes) -> bytes:
     """`lp` of the specification: each part behind its length (u16, big-endian); text as UTF-8.
 
     No two different lists of parts give the same bytes, so what binds a ciphertext to its place
-    can't be read as another place. Raises ValueError for a part of 64 KiB or more.
+    can't be read as another place. Raises OverflowError for a part of 64 KiB or more.
     """
-    out = bytearray()
-    for part in parts:
-        raw = part.encode() if isinstance(part, str) else part
-        if len(raw) > 0xFFFF:
-            raise ValueError("a part longer than 65,535 bytes has no length prefix")
-        out += len(raw).to_bytes(2, "big")
-        out += raw
-    return bytes(out)
+    raws = [part.encode() if isinstance(part, str) else part for part in parts]
+    return b"".join([len(raw).to_bytes(2, "big") + raw for raw in raws])
 
 
 def expand(key: bytes, info: str) -> bytes:

@@ -69,6 +69,7 @@ class Keyring:
 
     def __init__(self, folder: Path, root: bytes) -> None:
         self._ring = folder / RING_FOLDER
+        self._ring_name = str(self._ring)
         self._root = root
         #: key id -> (identity of the file, key); never served without a look at the file
         self._cache: dict[str, tuple[tuple[int, int], bytes]] = {}
@@ -133,15 +134,15 @@ class Keyring:
 
     def get(self, key_id: str) -> bytes:
         """The 32 bytes of a key. KeyMissing when it is not in the ring, KeyringError when it doesn't open."""
-        path = self._path(key_id)
+        path = self._file(key_id)
         with self._lock:
             try:
-                found = path.stat()
+                found = os.stat(path)  # noqa: PTH116  # a Path costs more than the look itself
                 identity = (found.st_ino, found.st_mtime_ns)
                 cached = self._cache.get(key_id)
                 if cached is not None and cached[0] == identity:
                     return cached[1]
-                wrapped = path.read_bytes()
+                wrapped = Path(path).read_bytes()
             except FileNotFoundError as exc:
                 self._cache.pop(key_id, None)
                 raise KeyMissing(f"{key_id} is not in the keyring") from exc
@@ -196,10 +197,13 @@ class Keyring:
                 problems.append(str(exc))
         return problems
 
-    def _path(self, key_id: str) -> Path:
+    def _file(self, key_id: str) -> str:
         if not _KEY_ID.fullmatch(key_id):
             raise KeyringError(f"{key_id!r} is not the id of a key")
-        return self._ring / f"{key_id}{SUFFIX}"
+        return f"{self._ring_name}/{key_id}{SUFFIX}"
+
+    def _path(self, key_id: str) -> Path:
+        return Path(self._file(key_id))
 
     def _unwrap(self, key_id: str, wrapped: bytes) -> bytes:
         try:

@@ -1,0 +1,84 @@
+"""Index tokens: equal input of one month, level and scope gives equal tokens, and tells nothing else.
+
+Each month of receipt has a key of its own; with it die its tokens (spec 4, Rows and index). Scope is
+the municipality, or the creditor for what is only ever compared within one creditor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import Protocol
+
+from gateway.errors import KeyMissing
+from gateway.vault.derive import expand, length_prefixed
+from gateway.vault.keyring import Keyring, index_id, month_of
+
+TOKEN_BYTES = 16
+DIGEST_BYTES = 32
+
+
+class Hasher(Protocol):
+    """A running digest."""
+
+    def update(self, data: bytes | bytearray | memoryview, /) -> None:
+        """Take in more."""
+        ...
+
+    def digest(self) -> bytes:
+        """The digest of what was taken in so far."""
+        ...
+
+
+class Indexer:
+    """Makes tokens under the index keys of a keyring; a destroyed key makes none (KeyMissing)."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+        #: (month, level, scope) -> (index key, keyed hasher to copy)
+        self._hashers: dict[tuple[str, str, str], tuple[bytes, blake2b]] = {}
+
+    def live_months(self) -> list[str]:
+        """The months (`YYYY-MM`) whose key is in the keyring, newest first."""
+        months = sorted((m for m in map(month_of, self._keyring.ids()) if m is not None), reverse=True)
+        for known in [known for known in self._hashers if known[0] not in months]:
+            self._hashers.pop(known, None)
+        return months
+
+    def token(self, month: str, level: str, scope: str, parts: Sequence[str]) -> bytes:
+        """The 16-byte token of one key (its parts in order, spec 3) in a month."""
+        return self.tokens(month, level, scope, (parts,))[0]
+
+    def tokens(self, month: str, level: str, scope: str, many: Iterable[Sequence[str]]) -> list[bytes]:
+        """The tokens of many keys, in their order; the keyring is looked at once."""
+        keyed = self._hasher(month, level, scope)
+        found = []
+        for parts in many:
+            hasher = keyed.copy()
+            hasher.update(length_prefixed(*parts))
+            found.append(hasher.digest())
+        return found
+
+    def content_token(self, month: str, creditor: str, content: bytes) -> bytes:
+        """A 16-byte token of a signal's contents: the same signal sent again is known by it."""
+        hasher = self._hasher(month, "content", creditor).copy()
+        hasher.update(content)
+        return hasher.digest()
+
+    def file_digest(self, month: str, partner: str) -> Hasher:
+        """A running 32-byte digest of a whole file, bound to its partner: the same file twice is seen."""
+        key = expand(self._keyring.get(index_id(month)), f"gw/v1/index/file/{partner}")
+        return blake2b(key=key, digest_size=DIGEST_BYTES)
+
+    def _hasher(self, month: str, level: str, scope: str) -> blake2b:
+        place = (month, level, scope)
+        try:
+            index_key = self._keyring.get(index_id(month))
+        except KeyMissing:
+            self._hashers.pop(place, None)
+            raise
+        known = self._hashers.get(place)
+        if known is None or known[0] != index_key:
+            keyed = blake2b(key=expand(index_key, f"gw/v1/index/{level}/{scope}"), digest_size=TOKEN_BYTES)
+            known = self._hashers[place] = (index_key, keyed)
+        return known[1]
