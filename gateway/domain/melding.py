@@ -31,6 +31,7 @@ class Rule(StrEnum):
 class ActiveSignal:
     """An active signal as the rules see it: no name, no address, only whether two are the same.
 
+    `ref` is the row of the version in force: a changed signal (W) has another ref, and so makes a changed melding.
     `group` is the place of the grouping key in force for its month, `address` the place of A2,
     `contract` the place of K1 (creditor, municipality, klantnummer, sector, product). `received_at` is the
     first receipt of its signaal_id. `since` is ontstaansdatum, or signaaldatum less dagen_achterstand.

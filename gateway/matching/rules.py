@@ -1,0 +1,166 @@
+"""Which rules hold for a melding, its counts and its flags (spec 3, Rules).
+
+G is the group's active signals that reach the sector's minimum amount; rules look at G, counts and `opeenvolgend`
+at every active signal. A group is one municipality, one month, one key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import lru_cache
+
+from gateway.clock import shift_month
+from gateway.domain.melding import ActiveSignal, Klasse, MeldingContent, Rule
+from gateway.domain.policy import ConsecutiveBy, DistinctBy, Grouping, Matching
+
+Signals = Sequence[ActiveSignal]
+#: Month (`YYYY-MM`) to the active signals with the same key in it.
+Earlier = Mapping[str, Signals]
+
+
+def evaluate(
+    month: str,
+    group: Signals,
+    earlier: Earlier,
+    repeats: Mapping[Hashable, int],
+    matching: Matching,
+) -> MeldingContent:
+    """What the rules make of one melding; the order of signals makes no difference.
+
+    Args:
+        month: the melding's month, `YYYY-MM`.
+        group: all its active signals, at least one.
+        earlier: the active signals with the same key by month; `earlier_months` says which months matter, a month
+            that is absent is empty, and any other is not looked at.
+        repeats: per contract of the group the highest amount, in euro cents, of its active signals in the
+            look-back months (`lookback`), in the same municipality but under any key.
+        matching: the policy in force for this month.
+
+    Raises:
+        ValueError: the group is empty: an emptied melding has no content.
+    """
+    if not group:
+        raise ValueError("a melding without signals has no content")
+    rules = tuple(grounds(month, group, earlier, matching))
+    ends = [signal.supply_ends_on for signal in group if signal.supply_ends_on]
+    return MeldingContent(
+        klasse=Klasse.MATCH if rules else Klasse.SINGLE,
+        rules=rules,
+        refs=tuple(sorted(signal.ref for signal in group)),
+        creditor_count=len({signal.creditor for signal in group}),
+        total_cents=sum(signal.amount_cents for signal in group),
+        consecutive=any(earlier.get(past) for past in lookback(month, matching)),
+        bridging=bool(
+            _bridging(
+                _counting(group, matching), _counting(earlier.get(shift_month(month, -1), ()), matching)
+            )
+        ),
+        several_addresses=matching.key is Grouping.ADDRESS and len({signal.address for signal in group}) > 1,
+        repeated=frozenset(
+            signal.ref for signal in group if repeats.get(signal.contract, -1) >= signal.amount_cents
+        ),
+        sectors=tuple(sorted({signal.sector for signal in group})),
+        first_signalled_on=min(signal.signalled_on for signal in group),
+        first_received_at=min(signal.received_at for signal in group),
+        oldest_since=min(signal.since for signal in group),
+        warm_handover=any(signal.warm_handover for signal in group),
+        supply_ends_on=min(ends, default=None),
+    )
+
+
+def grounds(month: str, group: Signals, earlier: Earlier, matching: Matching) -> dict[Rule, Signals]:
+    """The rules that hold, in the order of `matchregels`, each with the signals on which it holds."""
+    counting = _counting(group, matching)
+    found: dict[Rule, Signals] = {Rule.MULTIPLE: _multiple(counting, matching)}
+    if matching.consecutive_months >= 2:
+        months = _before(month, matching.consecutive_months - 1)
+        past = [_counting(earlier.get(each, ()), matching) for each in months]
+        found[Rule.CONSECUTIVE_MONTHS] = _consecutive([counting, *past], matching.consecutive_by)
+    if matching.bridging:
+        found[Rule.BRIDGING] = _bridging(counting, _month_before(month, earlier, matching))
+    found[Rule.ALWAYS] = [signal for signal in counting if signal.sector in matching.always_sectors]
+    if matching.always_crisis:
+        found[Rule.CRISIS] = [signal for signal in group if signal.is_crisis]
+    return {rule: signals for rule, signals in found.items() if signals}
+
+
+def highest_amounts(signals: Iterable[ActiveSignal]) -> dict[Hashable, int]:
+    """Per contract the highest amount in euro cents: `repeats`, from the signals of the look-back months."""
+    highest: dict[Hashable, int] = {}
+    for signal in signals:
+        highest[signal.contract] = max(signal.amount_cents, highest.get(signal.contract, 0))
+    return highest
+
+
+def lookback(month: str, matching: Matching) -> tuple[str, ...]:
+    """The look-back months of `month`, nearest first: those of `opeenvolgend` and `herhaald`."""
+    return _before(month, matching.lookback_months)
+
+
+def earlier_months(month: str, matching: Matching) -> tuple[str, ...]:
+    """The months before `month` that its meldingen depend on, nearest first."""
+    return _before(month, _reach(matching))
+
+
+def affected_months(month: str, matching: Matching) -> tuple[str, ...]:
+    """The later months whose meldingen must be looked at again when a signal of `month` came, went or changed.
+
+    These are the `lookback_months` months after it (`opeenvolgend`, `herhaald`), the `consecutive_months` - 1 after
+    it, and at least the next one (`gaten_dichten` is shown whatever `bridging` says). In them only two kinds of
+    melding can change: those with the signal's key, and, for `herhaald`, those that hold a signal of its contract
+    under whatever key. No earlier month is affected. The melding of `month` itself always is.
+    """
+    return tuple(shift_month(month, ahead) for ahead in range(1, _reach(matching) + 1))
+
+
+def _reach(matching: Matching) -> int:
+    return max(matching.lookback_months, matching.consecutive_months - 1, 1)
+
+
+@lru_cache(maxsize=1024)
+def _before(month: str, count: int) -> tuple[str, ...]:
+    return tuple(shift_month(month, -back) for back in range(1, count + 1))
+
+
+def _month_before(month: str, earlier: Earlier, matching: Matching) -> Signals:
+    """G(m-1)."""
+    return _counting(earlier.get(_before(month, 1)[0], ()), matching)
+
+
+def _counting(signals: Signals, matching: Matching) -> Signals:
+    """G: the signals that reach the minimum amount of their sector."""
+    least = matching.min_amount_cents
+    if not least:
+        return signals
+    return [signal for signal in signals if signal.amount_cents >= least.get(signal.sector, 0)]
+
+
+def _multiple(counting: Signals, matching: Matching) -> Signals:
+    by_sector = matching.distinct_by is DistinctBy.SECTOR
+    kinds = {signal.sector if by_sector else signal.creditor for signal in counting}
+    return counting if len(kinds) >= matching.min_distinct else ()
+
+
+def _consecutive(months: Sequence[Signals], by: ConsecutiveBy) -> Signals:
+    """The signals, over all `months`, of which the rule is made."""
+    if not all(months):
+        return ()
+    together = [signal for signals in months for signal in signals]
+    match by:
+        case ConsecutiveBy.ANY:
+            return together
+        case ConsecutiveBy.DIFFERENT_SECTOR:
+            return together if len({signal.sector for signal in together}) >= 2 else ()
+        case ConsecutiveBy.SAME_CREDITOR:
+            always = set.intersection(*({signal.creditor for signal in signals} for signals in months))
+            return [signal for signal in together if signal.creditor in always]
+
+
+def _bridging(counting: Signals, before: Signals) -> Signals:
+    """The signals of creditors that stopped and of those that began; empty unless there are both."""
+    if not counting or not before:
+        return ()
+    now, then = {signal.creditor for signal in counting}, {signal.creditor for signal in before}
+    if then <= now or now <= then:
+        return ()
+    return [signal for signal in (*before, *counting) if signal.creditor in now ^ then]
