@@ -29,8 +29,6 @@ class SignalType(StrEnum):
 class SignalState(StrEnum):
     """Every signal is in exactly one of these (spec 1, Conservation); purged ones are counted only."""
 
-    #: staged by a delivery that is still processed: not there yet for anyone
-    STAGED = "staged"
     WAITING = "waiting"
     PASSED_ON = "passed_on"
     EXCLUDED = "excluded"

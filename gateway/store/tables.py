@@ -103,6 +103,8 @@ class DataKeyRow(SQLModel, table=True):
 class SignalRow(SQLModel, table=True):
     """One version of a signal. The version in force has `in_force`; W makes a new row.
 
+    Rows that a delivery stages are not in force before its last transaction: nobody sees them until then.
+
     `number` is the signaalnummer. `received_at` is the receipt of this version (its term runs from it);
     `first_received_at`, `first_arrival` and `first_line` are those of the first version (order, rank,
     deadline). `place_*` are random numbers that stand for a key (spec 4, Rows and index). `content_token`
@@ -131,7 +133,7 @@ class SignalRow(SQLModel, table=True):
     municipality: str
     month: str
     state: str
-    in_force: bool = True
+    in_force: bool = False
     sector: str
     signal_type: str
     is_crisis: bool
@@ -186,13 +188,15 @@ class MeldingRow(SQLModel, table=True):
     """A melding. `touched_at` is set while it must be looked at again; `due_at` is when it must be out.
 
     `published` is the content of the last publication as JSON (counts, flags, dates; no personal data):
-    ranks are made from it. `crisis_at` is the first publication with rule CRISIS.
+    ranks are made from it. `crisis_at` is the first publication with rule CRISIS. `due_on` is the latest
+    due day of any signal it ever held: an emptied melding comes back under its id until then.
     """
 
     __tablename__ = "melding"
     __table_args__ = (
         UniqueConstraint("municipality", "month", "level", "place"),
-        Index("melding_touched", "municipality", "touched_at"),
+        Index("melding_touched", "touched_at", "municipality"),
+        Index("melding_place", "place"),
     )
 
     id: str = Field(primary_key=True)
@@ -211,6 +215,7 @@ class MeldingRow(SQLModel, table=True):
     first_published_at: datetime | None = None
     published_at: datetime | None = None
     crisis_at: datetime | None = None
+    due_on: date
 
 
 class Publication(SQLModel, table=True):

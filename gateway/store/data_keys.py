@@ -1,0 +1,88 @@
+"""Wrapped data keys (spec 4, Keys): one object, one due day and, for rows, one municipality."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import Connection, Table, delete, insert, select
+
+from gateway.store.places import CHUNK, chunks
+from gateway.store.tables import DataKeyRow
+
+_DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
+
+#: What stands for the municipality of rows that can't be routed: their key is not the received file's.
+NO_MUNICIPALITY = "-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredKey:
+    """A wrapped data key with what its associated data is made of."""
+
+    id: int
+    object_id: str
+    partner_id: str
+    municipality: str
+    due_on: date
+    key_id: str
+    key_version: int
+    wrapped: bytes
+    commitment: bytes
+
+
+_COLUMNS = [_DATA_KEY.c[name] for name in StoredKey.__slots__]
+
+
+def add(
+    conn: Connection,
+    *,
+    object_id: str,
+    partner_id: str,
+    due_on: date,
+    key_id: str,
+    key_version: int,
+    wrapped: bytes,
+    commitment: bytes,
+    municipality: str = "",
+) -> int:
+    """Store a wrapped data key; its id."""
+    stored_id: int = conn.execute(
+        insert(_DATA_KEY)
+        .values(
+            object_id=object_id,
+            partner_id=partner_id,
+            municipality=municipality,
+            due_on=due_on,
+            key_id=key_id,
+            key_version=key_version,
+            wrapped=wrapped,
+            commitment=commitment,
+        )
+        .returning(_DATA_KEY.c.id)
+    ).scalar_one()
+    return stored_id
+
+
+def of_object(conn: Connection, object_id: str) -> StoredKey | None:
+    """The key of a received file or a dispatch; None when it is gone."""
+    row = conn.execute(
+        select(*_COLUMNS).where(_DATA_KEY.c.object_id == object_id, _DATA_KEY.c.municipality == "")
+    ).one_or_none()
+    return None if row is None else StoredKey(**dict(zip(StoredKey.__slots__, row, strict=True)))
+
+
+def by_id(conn: Connection, ids: Iterable[int]) -> dict[int, StoredKey]:
+    """Keys by id; those that are gone are left out."""
+    found: dict[int, StoredKey] = {}
+    for chunk in chunks(ids, CHUNK):
+        for row in conn.execute(select(*_COLUMNS).where(_DATA_KEY.c.id.in_(chunk))):
+            key = StoredKey(**dict(zip(StoredKey.__slots__, row, strict=True)))
+            found[key.id] = key
+    return found
+
+
+def drop_of_rows(conn: Connection, object_id: str) -> None:
+    """Take away the keys of rows that an interrupted processing staged; the file's own key stays."""
+    conn.execute(delete(_DATA_KEY).where(_DATA_KEY.c.object_id == object_id, _DATA_KEY.c.municipality != ""))

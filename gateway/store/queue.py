@@ -1,0 +1,151 @@
+"""The queue: deliveries that arrived, one at a time per partner, in order of arrival (spec 1, States)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Table, func, select, update
+
+from gateway.domain.delivery import MOST_ATTEMPTS, DeliveryState, check_transition
+from gateway.store.tables import Delivery
+
+_DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
+
+#: How long a delivery rests after its nth crash.
+_RESTS = (timedelta(0), timedelta(0), timedelta(seconds=2), timedelta(seconds=10), timedelta(seconds=60))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A delivery that this worker processes."""
+
+    id: str
+    partner_id: str
+    closed_at: datetime
+    received_at: datetime
+    arrival: int
+    blob: str
+    size_bytes: int
+    sealed_bytes: int
+    name_sealed: bytes
+    raw_due_on: date
+    attempts: int
+
+
+def release_abandoned(conn: Connection) -> list[tuple[str, DeliveryState]]:
+    """Give back what a crashed worker held; after five crashes it is FAILED.
+
+    Only for the holder of `Store.exclusive()`: whatever is PROCESSING then has lost its worker.
+    """
+    released: list[tuple[str, DeliveryState]] = []
+    rows = conn.execute(
+        select(_DELIVERY.c.id, _DELIVERY.c.attempts).where(_DELIVERY.c.state == DeliveryState.PROCESSING)
+    ).all()
+    for delivery_id, attempts in rows:
+        state = DeliveryState.FAILED if attempts >= MOST_ATTEMPTS else DeliveryState.ARRIVED
+        advance(conn, delivery_id, DeliveryState.PROCESSING, state)
+        released.append((delivery_id, state))
+    return released
+
+
+def claim_next(conn: Connection, now: datetime) -> Claimed | None:
+    """Claim the first delivery in line, or None.
+
+    A FAILED delivery holds back its partner's later ones, nobody else's; one that crashed rests a while.
+    """
+    held = (
+        select(_DELIVERY.c.partner_id, func.min(_DELIVERY.c.arrival).label("arrival"))
+        .where(_DELIVERY.c.state.in_((DeliveryState.ARRIVED, DeliveryState.FAILED)))
+        .group_by(_DELIVERY.c.partner_id)
+        .subquery()
+    )
+    rows = conn.execute(
+        select(_DELIVERY)
+        .join(held, _DELIVERY.c.arrival == held.c.arrival)
+        .where(_DELIVERY.c.state == DeliveryState.ARRIVED)
+        .order_by(_DELIVERY.c.arrival)
+    ).mappings()
+    for row in rows:
+        rest = _RESTS[min(row["attempts"], len(_RESTS) - 1)]
+        if row["claimed_at"] is None or row["claimed_at"] + rest <= now:
+            advance(
+                conn,
+                row["id"],
+                DeliveryState.ARRIVED,
+                DeliveryState.PROCESSING,
+                claimed_at=now,
+                attempts=row["attempts"] + 1,
+            )
+            return _claimed(row)
+    return None
+
+
+def advance(
+    conn: Connection, delivery_id: str, before: DeliveryState, after: DeliveryState, **values: Any
+) -> bool:
+    """Move a delivery from one state to another; whether it was in `before`.
+
+    Raises:
+        IllegalTransition: the table of transitions does not list the change.
+    """
+    check_transition(before, after)
+    done = conn.execute(
+        update(_DELIVERY)
+        .where(_DELIVERY.c.id == delivery_id, _DELIVERY.c.state == before)
+        .values(state=after, **values)
+    )
+    return done.rowcount == 1
+
+
+def state_of(conn: Connection, delivery_id: str) -> DeliveryState | None:
+    """The state of a delivery, None if there is no such delivery."""
+    state = conn.execute(select(_DELIVERY.c.state).where(_DELIVERY.c.id == delivery_id)).scalar()
+    return None if state is None else DeliveryState(state)
+
+
+def waiting_count(conn: Connection) -> int:
+    """Deliveries that can still be processed without a person: ARRIVED and not held back, or PROCESSING."""
+    failed = (
+        select(_DELIVERY.c.partner_id, func.min(_DELIVERY.c.arrival).label("arrival"))
+        .where(_DELIVERY.c.state == DeliveryState.FAILED)
+        .group_by(_DELIVERY.c.partner_id)
+        .subquery()
+    )
+    query = (
+        select(func.count())
+        .select_from(_DELIVERY.outerjoin(failed, failed.c.partner_id == _DELIVERY.c.partner_id))
+        .where(
+            _DELIVERY.c.state.in_((DeliveryState.ARRIVED, DeliveryState.PROCESSING)),
+            (failed.c.arrival.is_(None)) | (_DELIVERY.c.arrival < failed.c.arrival),
+        )
+    )
+    return int(conn.execute(query).scalar_one())
+
+
+def accepted_before(conn: Connection, partner_id: str, digests: dict[bytes, str], *, month_key: str) -> bool:
+    """Whether the same bytes were processed earlier with an accepted row (spec 1, Uploads 6).
+
+    Args:
+        conn: a transaction.
+        partner_id: whose file it is.
+        digests: keyed digest -> id of the index key it was made with, for every live month.
+        month_key: the index key of the month of receipt: an earlier file of another month counts only when each
+            of its rows bore its own signaaldatum.
+    """
+    rows = conn.execute(
+        select(_DELIVERY.c.content_key, _DELIVERY.c.every_row_dated).where(
+            _DELIVERY.c.partner_id == partner_id,
+            _DELIVERY.c.content_digest.in_(list(digests)),
+            _DELIVERY.c.state == DeliveryState.PROCESSED,
+            _DELIVERY.c.accepted_count > 0,
+        )
+    )
+    return any(key == month_key or every_row_dated for key, every_row_dated in rows)
+
+
+def _claimed(row: RowMapping) -> Claimed:
+    return Claimed(
+        **{name: row[name] for name in Claimed.__slots__ if name != "attempts"}, attempts=row["attempts"] + 1
+    )

@@ -1,0 +1,198 @@
+"""Signals: staged by intake, made visible in one step, read by the rules (spec 3, Words)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, insert, select, update
+
+from gateway.domain.policy import Grouping
+from gateway.domain.signal import ACTIVE, SignalState
+from gateway.store.places import CHUNK, chunks
+from gateway.store.tables import SignalRow
+
+_SIGNAL: Table = SignalRow.__table__  # type: ignore[attr-defined]
+
+#: The column of the place that a grouping key leads to.
+PLACE_COLUMNS: Mapping[Grouping, str] = {
+    Grouping.ADDRESS: "place_a1",
+    Grouping.ADDRESS_EXACT: "place_a2",
+    Grouping.PERSON: "place_person",
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Version:
+    """The version in force of a signal, as far as changes need it; mutable while a file is processed."""
+
+    id: int
+    number: str
+    delivery_id: str
+    data_key_id: int | None
+    line: int
+    creditor: str
+    municipality: str
+    month: str
+    state: str
+    signal_type: str
+    signalled_on: date
+    first_received_at: datetime
+    first_arrival: int
+    first_line: int
+    place_s1: int
+    place_k1: int
+    place_a1: int
+    place_a2: int
+    place_person: int
+    content_token: bytes
+    content_key: str
+    melding_id: str | None
+    passed_on_at: datetime | None
+    sealed: bytes | None
+
+
+_VERSION = [_SIGNAL.c[name] for name in Version.__slots__]
+
+
+def in_force(conn: Connection, column: str, places: Iterable[int]) -> Iterator[Version]:
+    """Versions in force whose `column` (`place_s1`, `place_k1`) is one of the places."""
+    for chunk in chunks(places, CHUNK):
+        query = select(*_VERSION).where(_SIGNAL.c[column].in_(chunk), _SIGNAL.c.in_force)
+        for row in conn.execute(query):
+            yield Version(**dict(zip(Version.__slots__, row, strict=True)))
+
+
+def next_id(conn: Connection) -> int:
+    """The id of the next row; for the holder of `Store.exclusive()` only."""
+    return int(conn.execute(select(func.coalesce(func.max(_SIGNAL.c.id), 0))).scalar_one()) + 1
+
+
+def stage(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows that nobody sees yet."""
+    if rows:
+        conn.execute(insert(_SIGNAL), list(rows))
+
+
+def drop_staged(conn: Connection, delivery_id: str) -> None:
+    """Take away what an interrupted processing of this delivery staged."""
+    conn.execute(delete(_SIGNAL).where(_SIGNAL.c.delivery_id == delivery_id, ~_SIGNAL.c.in_force))
+
+
+def show(
+    conn: Connection,
+    delivery_id: str,
+    *,
+    replaced: Collection[int],
+    superseded: Collection[int],
+    withdrawn: Collection[int],
+    today: date,
+) -> None:
+    """Make a delivery's rows visible, and what they do to earlier ones, in the caller's transaction.
+
+    A replaced version goes in the night of `today`.
+    """
+    conn.execute(update(_SIGNAL).where(_SIGNAL.c.delivery_id == delivery_id).values(in_force=True))
+    by_id = update(_SIGNAL).where(_SIGNAL.c.id == bindparam("row_id"))
+    for ids, values in (
+        (replaced, {"in_force": False, "due_on": today, "contents_due_on": today}),
+        (superseded, {"state": SignalState.SUPERSEDED}),
+        (withdrawn, {"state": SignalState.WITHDRAWN}),
+    ):
+        if ids:
+            conn.execute(by_id.values(**values), [{"row_id": row_id} for row_id in ids])
+
+
+_ACTIVE = [
+    _SIGNAL.c[name]
+    for name in (
+        "id",
+        "creditor",
+        "sector",
+        "month",
+        "amount_cents",
+        "is_crisis",
+        "warm_handover",
+        "place_a2",
+        "place_k1",
+        "signalled_on",
+        "first_received_at",
+        "since",
+        "supply_ends_on",
+    )
+]
+
+
+def active(
+    conn: Connection, municipality: str, column: str, places: Iterable[int]
+) -> Iterator[tuple[Any, ...]]:
+    """Active signals of a municipality by place: the columns of `_ACTIVE`, then the place."""
+    for chunk in chunks(places, CHUNK):
+        query = select(*_ACTIVE, _SIGNAL.c[column]).where(
+            _SIGNAL.c[column].in_(chunk), _is_active(), _SIGNAL.c.municipality == municipality
+        )
+        yield from (tuple(row) for row in conn.execute(query))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """What a publication prints of a signal: clear columns, and the sealed ones with their key."""
+
+    id: int
+    number: str
+    delivery_id: str
+    data_key_id: int
+    line: int
+    creditor: str
+    sector: str
+    signal_type: str
+    is_crisis: bool
+    warm_handover: bool
+    amount_cents: int
+    signalled_on: date
+    since: date
+    supply_ends_on: date | None
+    received_at: datetime
+    first_received_at: datetime
+    passed_on_at: datetime | None
+    place_k1: int
+    due_on: date
+    sealed: bytes
+
+
+_SEALED = [_SIGNAL.c[name] for name in Sealed.__slots__]
+
+
+def sealed(conn: Connection, ids: Iterable[int]) -> Iterator[Sealed]:
+    """Signals with their sealed contents, by row id."""
+    for chunk in chunks(ids, CHUNK):
+        for row in conn.execute(select(*_SEALED).where(_SIGNAL.c.id.in_(chunk))):
+            yield Sealed(**dict(zip(Sealed.__slots__, row, strict=True)))
+
+
+def mark_passed_on(conn: Connection, ids: Collection[int], now: datetime) -> None:
+    """The signals are in a publication; `passed_on_at` keeps the first time."""
+    if ids:
+        conn.execute(
+            update(_SIGNAL)
+            .where(_SIGNAL.c.id == bindparam("row_id"))
+            .values(
+                state=SignalState.PASSED_ON,
+                passed_on_at=func.coalesce(
+                    _SIGNAL.c.passed_on_at, bindparam("at", type_=_SIGNAL.c.passed_on_at.type)
+                ),
+            ),
+            [{"row_id": row_id, "at": now} for row_id in ids],
+        )
+
+
+def counts_by_state(conn: Connection) -> dict[str, int]:
+    """How many signals in force are in each state."""
+    query = select(_SIGNAL.c.state, func.count()).where(_SIGNAL.c.in_force).group_by(_SIGNAL.c.state)
+    return {row[0]: row[1] for row in conn.execute(query)}
+
+
+def _is_active() -> ColumnElement[bool]:
+    return _SIGNAL.c.in_force & _SIGNAL.c.state.in_(ACTIVE)
