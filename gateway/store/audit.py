@@ -1,0 +1,109 @@
+"""The audit log's rows: entries as they were written, their places in the tree, signed checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, Table, bindparam, func, insert, select, update
+
+from gateway.store.tables import AuditCheckpoint, AuditEntry
+
+_ENTRY: Table = AuditEntry.__table__  # type: ignore[attr-defined]
+_CHECKPOINT: Table = AuditCheckpoint.__table__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEntry:
+    """An entry as the database holds it; `leaf_index` and `leaf_hash` once it is numbered."""
+
+    id: int
+    entry: bytes
+    leaf_index: int | None
+    leaf_hash: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCheckpoint:
+    """A checkpoint as the database holds it."""
+
+    size: int
+    root: bytes
+    note: str
+
+
+def insert_entries(conn: Connection, entries: Sequence[tuple[datetime, bytes]]) -> None:
+    """Add entries (instant, canonical JSON) to the caller's transaction, in their order."""
+    if entries:
+        conn.execute(insert(_ENTRY), [{"at": at, "entry": entry} for at, entry in entries])
+
+
+def unnumbered(conn: Connection) -> list[tuple[int, bytes]]:
+    """Id and entry of what has no place in the tree yet, in the order it was written."""
+    found = conn.execute(
+        select(_ENTRY.c.id, _ENTRY.c.entry).where(_ENTRY.c.leaf_index.is_(None)).order_by(_ENTRY.c.id)
+    )
+    return [(row.id, row.entry) for row in found]
+
+
+def number_entries(conn: Connection, places: Sequence[tuple[int, int, bytes]]) -> None:
+    """Give entries their place: id, leaf index, leaf hash."""
+    if places:
+        conn.execute(
+            update(_ENTRY)
+            .where(_ENTRY.c.id == bindparam("of"))
+            .values(leaf_index=bindparam("index"), leaf_hash=bindparam("hash")),
+            [{"of": of, "index": index, "hash": leaf_hash} for of, index, leaf_hash in places],
+        )
+
+
+def leaf_hashes(conn: Connection, size: int) -> Iterator[bytes]:
+    """The leaf hashes of the first `size` numbered entries, in the order of the tree."""
+    found = conn.execute(
+        select(_ENTRY.c.leaf_hash).where(_ENTRY.c.leaf_index < size).order_by(_ENTRY.c.leaf_index)
+    )
+    for row in found:
+        yield row.leaf_hash
+
+
+def numbered(conn: Connection) -> Iterator[StoredEntry]:
+    """Every numbered entry, in the order of the tree."""
+    found = conn.execute(
+        select(_ENTRY.c.id, _ENTRY.c.entry, _ENTRY.c.leaf_index, _ENTRY.c.leaf_hash)
+        .where(_ENTRY.c.leaf_index.is_not(None))
+        .order_by(_ENTRY.c.leaf_index)
+    )
+    for row in found:
+        yield StoredEntry(id=row.id, entry=row.entry, leaf_index=row.leaf_index, leaf_hash=row.leaf_hash)
+
+
+def count_unnumbered(conn: Connection) -> int:
+    """How many entries have no place in the tree yet."""
+    count: int = (
+        conn.scalar(select(func.count()).select_from(_ENTRY).where(_ENTRY.c.leaf_index.is_(None))) or 0
+    )
+    return count
+
+
+def insert_checkpoint(conn: Connection, *, size: int, root: bytes, note: str, at: datetime) -> None:
+    """Add a signed checkpoint."""
+    conn.execute(insert(_CHECKPOINT).values(size=size, root=root, note=note, at=at))
+
+
+def checkpoints(conn: Connection) -> list[StoredCheckpoint]:
+    """Every checkpoint, oldest first."""
+    found = conn.execute(
+        select(_CHECKPOINT.c.size, _CHECKPOINT.c.root, _CHECKPOINT.c.note).order_by(_CHECKPOINT.c.id)
+    )
+    return [StoredCheckpoint(size=row.size, root=row.root, note=row.note) for row in found]
+
+
+def last_checkpoint(conn: Connection) -> StoredCheckpoint | None:
+    """The newest checkpoint; None in a log that has none yet."""
+    row = conn.execute(
+        select(_CHECKPOINT.c.size, _CHECKPOINT.c.root, _CHECKPOINT.c.note)
+        .order_by(_CHECKPOINT.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else StoredCheckpoint(size=row.size, root=row.root, note=row.note)
