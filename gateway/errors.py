@@ -2,6 +2,7 @@
 
 GatewayError
   ConfigError        operator: names file, key and reason; starts nothing; exit 2
+    ConfigErrors     all that is wrong with the configuration, told together
   KeyringError       operator: a key is missing, unreadable or damaged; exit 12
     KeyMissing       the key is not in the keyring: never made, or destroyed on its day
   VaultError         ours: alarm
@@ -14,6 +15,8 @@ GatewayError
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 class GatewayError(Exception):
@@ -30,6 +33,14 @@ class ConfigError(GatewayError):
     def __init__(self, reason: str, *, file: str = "", key: str = "") -> None:
         self.file, self.key, self.reason = file, key, reason
         super().__init__(": ".join(part for part in (file, key, reason) if part))
+
+
+class ConfigErrors(ConfigError):
+    """All that can't be used in the configuration; `problems` has at least one."""
+
+    def __init__(self, problems: Iterable[ConfigError]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
 class KeyringError(GatewayError):

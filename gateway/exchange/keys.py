@@ -1,0 +1,87 @@
+"""Public keys of partners and the gateway's own host key (spec 1, A partner's key)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import asyncssh
+
+#: Algorithms a partner may sign with; RSA besides, from `RSA_BITS`.
+_ALGORITHMS = frozenset(
+    {
+        b"ssh-ed25519",
+        b"ecdsa-sha2-nistp256",
+        b"ecdsa-sha2-nistp384",
+        b"sk-ssh-ed25519@openssh.com",
+        b"sk-ecdsa-sha2-nistp256@openssh.com",
+    }
+)
+#: The shortest RSA key that is accepted.
+RSA_BITS = 3072
+
+
+def parse_public_key(line: str) -> tuple[str, str]:
+    """A partner's public key as one OpenSSH line without comment, and its `SHA256:…` fingerprint.
+
+    Raises:
+        ValueError: not a public key, or one of a kind or size that is not accepted; the text says what to do.
+    """
+    text = line.strip()
+    if "PRIVATE KEY" in text:
+        raise ValueError(
+            "this is a private key: it must stay with its owner; give the file that ends in .pub"
+        )
+    kind_and_key = " ".join(text.split()[:2])  # a comment may hold any character
+    try:
+        key = asyncssh.import_public_key(kind_and_key)
+    except (asyncssh.KeyImportError, UnicodeError) as exc:
+        raise ValueError("not a public key: give one line such as `ssh-ed25519 AAAA…`") from exc
+    _check_kind(key)
+    return key.export_public_key("openssh").decode("ascii").strip(), key.get_fingerprint()
+
+
+def _check_kind(key: asyncssh.SSHKey) -> None:
+    if key.algorithm == b"ssh-rsa":
+        bits: int = key.pyca_key.key_size  # type: ignore[union-attr]  # an RSA key, by its algorithm
+        if bits < RSA_BITS:
+            raise ValueError(
+                f"RSA with {bits} bits is too short: make one with `ssh-keygen -t ed25519` (or RSA, {RSA_BITS} bits)"
+            )
+    elif key.algorithm not in _ALGORITHMS:
+        kind = key.algorithm.decode("ascii", "replace")
+        raise ValueError(f"{kind} is not accepted: make a key with `ssh-keygen -t ed25519`")
+
+
+def create_host_key(path: Path) -> str:
+    """Make the gateway's Ed25519 host key at `path` (0600) with `path`.pub beside it; its fingerprint.
+
+    Raises:
+        FileExistsError: there is a file at `path` already.
+    """
+    key = asyncssh.generate_private_key("ssh-ed25519", comment="gateway")
+    _write_new(path, key.export_private_key("openssh"), 0o600)
+    _write_new(path.with_name(path.name + ".pub"), key.export_public_key("openssh"), 0o644)
+    return key.get_fingerprint()
+
+
+def host_key_fingerprint(path: Path) -> str:
+    """The `SHA256:…` fingerprint by which partners know the gateway.
+
+    Raises:
+        OSError: the file can't be read.
+        ValueError: it is not a private key.
+    """
+    try:
+        return asyncssh.read_private_key(path).get_fingerprint()
+    except asyncssh.KeyImportError as exc:
+        raise ValueError(f"{path.name} is not a private key") from exc
+
+
+def _write_new(path: Path, contents: bytes, mode: int) -> None:
+    """Write a file that was not there, durably, never readable by others for a moment."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(contents)
+        file.flush()
+        os.fsync(file.fileno())

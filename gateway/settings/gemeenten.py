@@ -1,0 +1,15 @@
+"""The municipalities of the Netherlands: code and name, from CBS by way of GeoNames (CC BY 4.0)."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+
+
+@cache
+def gemeente_names() -> Mapping[str, str]:
+    """Municipality code (`GM1731`) -> name."""
+    text = (resources.files("gateway") / "data" / "gemeenten_342.csv").read_text("utf-8")
+    return {row["gemeentecode"]: row["naam"] for row in csv.DictReader(text.splitlines(), delimiter=";")}

@@ -1,0 +1,230 @@
+"""From the files under `config/` to `Settings`: everything checked, all problems told together."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from gateway.domain.partner import Partner
+from gateway.domain.policy import Policy
+from gateway.domain.retention import Terms
+from gateway.errors import ConfigError, ConfigErrors
+from gateway.settings.fields import Table
+from gateway.settings.gateway_file import GatewayFile
+from gateway.settings.gemeenten import gemeente_names
+from gateway.settings.home import Home
+from gateway.settings.municipality_file import MunicipalityFile
+from gateway.settings.partner_file import PartnerFile
+from gateway.settings.problems import sentences
+
+GATEWAY_FILE = "config/gateway.toml"
+PARTNERS = "config/partners"
+MUNICIPALITIES = "config/municipalities"
+
+_File = TypeVar("_File", bound=Table)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one uploaded file may be (spec 2, Reading)."""
+
+    file_bytes: int
+    rows: int
+    columns: int
+    field_characters: int
+    line_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that was configured. `policies` holds every municipality that is served or has a file."""
+
+    home: Home
+    host: str
+    port: int
+    limits: Limits
+    listed_for: timedelta
+    staged_for: timedelta
+    terms: Terms
+    #: cron line, Europe/Amsterdam
+    purge_schedule: str
+    #: partner id -> partner
+    partners: Mapping[str, Partner]
+    #: municipality code -> policy
+    policies: Mapping[str, Policy]
+    #: municipality code -> id of the partner that serves it
+    served_by: Mapping[str, str]
+
+
+def load_settings(home: Path) -> Settings:
+    """Read and check everything under `config/` of the home folder.
+
+    Raises:
+        ConfigErrors: something can't be used; it lists all that can't, with file, key and reason.
+    """
+    return build(Home(root=home), read_files(home))
+
+
+def read_files(home: Path) -> dict[str, bytes]:
+    """The files that make the configuration: path below the home, with `/` -> contents.
+
+    Raises:
+        ConfigErrors: a file can't be read.
+    """
+    files: dict[str, bytes] = {}
+    problems: list[ConfigError] = []
+    for name in _names(home):
+        try:
+            files[name] = (home / name).read_bytes()
+        except OSError as exc:
+            problems.append(ConfigError(f"can't be read: {exc.strerror}", file=name))
+    _refuse(problems)
+    return files
+
+
+def _names(home: Path) -> Iterator[str]:
+    if (home / GATEWAY_FILE).exists():
+        yield GATEWAY_FILE
+    for folder in (PARTNERS, MUNICIPALITIES):
+        for path in sorted((home / folder).glob("*.toml")):
+            if not path.name.startswith("."):
+                yield f"{folder}/{path.name}"
+
+
+def build(home: Home, files: Mapping[str, bytes]) -> Settings:
+    """Settings from the contents of files, as `read_files` gives them.
+
+    Raises:
+        ConfigErrors: something can't be used; it lists all that can't, with file, key and reason.
+    """
+    problems: list[ConfigError] = []
+    if GATEWAY_FILE not in files:
+        problems.append(
+            ConfigError(
+                f"not found in {home.root.resolve()}: `gateway init DIR` makes a home; "
+                "`--home DIR` or GATEWAY_HOME says which one is meant",
+                file=GATEWAY_FILE,
+            )
+        )
+        _refuse(problems)
+    own = _parsed(GatewayFile, GATEWAY_FILE, files, problems) or GatewayFile()
+    partner_files = _folder(PartnerFile, PARTNERS, files, problems)
+    municipality_files = _folder(MunicipalityFile, MUNICIPALITIES, files, problems)
+    for partner_id, partner_file in partner_files.items():
+        problems += partner_file.problems(partner_id, file=f"{PARTNERS}/{partner_id}.toml")
+    problems += _municipality_problems(municipality_files, own)
+    problems += _shared_keys(partner_files)
+    problems += _served_twice(partner_files)
+    _refuse(problems)
+
+    partners = {name: file.partner(name) for name, file in partner_files.items()}
+    served_by = {code: partner.id for partner in partners.values() for code in partner.serves}
+    return Settings(
+        home=home,
+        host=own.listen.host,
+        port=own.listen.port,
+        limits=_limits(own),
+        listed_for=own.boxes.listed_for,
+        staged_for=own.boxes.staged_for,
+        terms=own.retention.terms(),
+        purge_schedule=own.retention.schedule,
+        partners=partners,
+        policies={
+            code: municipality_files.get(code, MunicipalityFile()).policy(
+                code, gemeente_names()[code], signals_months=own.retention.signals
+            )
+            for code in sorted({*municipality_files, *served_by})
+        },
+        served_by=served_by,
+    )
+
+
+def _limits(own: GatewayFile) -> Limits:
+    return Limits(
+        file_bytes=own.limits.file,
+        rows=own.limits.rows,
+        columns=own.limits.columns,
+        field_characters=own.limits.field,
+        line_bytes=own.limits.line,
+    )
+
+
+def _refuse(problems: list[ConfigError]) -> None:
+    if problems:
+        raise ConfigErrors(problems)
+
+
+def _folder(
+    model: type[_File], folder: str, files: Mapping[str, bytes], problems: list[ConfigError]
+) -> dict[str, _File]:
+    """The files of a folder that can be read as `model`, by name without `.toml`."""
+    read = {
+        PurePosixPath(name).stem: _parsed(model, name, files, problems)
+        for name in files
+        if name.startswith(f"{folder}/")
+    }
+    return {stem: file for stem, file in read.items() if file is not None}
+
+
+def _parsed(
+    model: type[_File], name: str, files: Mapping[str, bytes], problems: list[ConfigError]
+) -> _File | None:
+    """A file as `model`; None after its problems were noted."""
+    try:
+        return model.model_validate(tomllib.loads(files[name].decode("utf-8"), parse_float=Decimal))
+    except UnicodeDecodeError as exc:
+        problems.append(ConfigError(f"not UTF-8 text (byte {exc.start + 1}): save it as UTF-8", file=name))
+    except tomllib.TOMLDecodeError as exc:
+        problems.append(ConfigError(f"not valid TOML: {exc}", file=name))
+    except ValidationError as exc:
+        problems += sentences(exc, model, file=name)
+    return None
+
+
+def _municipality_problems(
+    municipality_files: Mapping[str, MunicipalityFile], own: GatewayFile
+) -> Iterator[ConfigError]:
+    for code, municipality in municipality_files.items():
+        file = f"{MUNICIPALITIES}/{code}.toml"
+        if code not in gemeente_names():
+            reason = "the name of the file is no municipality code of CBS: write GM and four digits, such as GM1731.toml"
+            yield ConfigError(reason, file=file)
+        months = municipality.retention.signals
+        if months is not None and months > own.retention.signals:
+            reason = f"may only shorten the gateway's own term of {own.retention.signals} months"
+            yield ConfigError(reason, file=file, key="retention.signals")
+
+
+def _shared_keys(partner_files: Mapping[str, PartnerFile]) -> Iterator[ConfigError]:
+    """The key that signed tells the partner: no key may stand twice."""
+    owners: dict[str, str] = {}
+    for partner_id, partner in partner_files.items():
+        for place, key in enumerate(partner.keys):
+            _, fingerprint = key.public_key
+            owner = owners.setdefault(fingerprint, partner_id)
+            if owner != partner_id:
+                reason = f"is also a key of the partner {owner}: each partner makes a key of its own"
+            elif fingerprint in (earlier.public_key[1] for earlier in partner.keys[:place]):
+                reason = "stands here twice: take one out"
+            else:
+                continue
+            yield ConfigError(reason, file=f"{PARTNERS}/{partner_id}.toml", key=f"keys[{place}].public_key")
+
+
+def _served_twice(partner_files: Mapping[str, PartnerFile]) -> Iterator[ConfigError]:
+    servers: dict[str, str] = {}
+    for partner_id, partner in partner_files.items():
+        for code in partner.serves:
+            server = servers.setdefault(code, partner_id)
+            if server != partner_id:
+                reason = (
+                    f"{code} is served by the partner {server} already: one partner serves a municipality"
+                )
+                yield ConfigError(reason, file=f"{PARTNERS}/{partner_id}.toml", key="serves")
