@@ -76,7 +76,7 @@ def read_reference(lines: Iterable[str]) -> Iterator[tuple[str, int, str]]:
         ValueError: a column is missing or a line can't be read; the text names the line.
     """
     rows = csv.reader(lines, delimiter=";")
-    header = [name.strip().lstrip("\ufeff") for name in next(rows, [])]
+    header = [name.strip('\ufeff" ') for name in next(rows, [])]
     try:
         postcode, number = header.index("PC6"), header.index("Huisnummer")
         code = next(at for at, name in enumerate(header) if _YEAR_COLUMN.fullmatch(name))
