@@ -9,10 +9,14 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import screen
+from gateway.cli import check, init, municipality, partner, reference, screen
 from gateway.errors import GatewayError
+from gateway.settings import Home
 
-EXIT_CODES = "Exit codes: 0 done · 1 not done · 2 wrong configuration or command · 11 database · 12 keyring · 13 audit log"
+EXIT_CODES = (
+    "Exit codes: 0 done · 1 not done · 2 wrong configuration or command · 11 database · 12 keyring · "
+    "13 audit log"
+)
 
 app = typer.Typer(
     name="gateway",
@@ -36,13 +40,23 @@ def _show_version(wanted: bool) -> None:
 def _choose_home(
     context: typer.Context,
     home: Annotated[
-        Path, typer.Option(envvar="GATEWAY_HOME", help="The folder with config/, keys/, data/ and log/.")
+        Path,
+        typer.Option(
+            envvar="GATEWAY_HOME", metavar="DIR", help="The folder with config/, keys/, data/ and log/."
+        ),
     ] = Path(),
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    context.obj = home
+    context.obj = Home(root=home)
+
+
+app.command(epilog=EXIT_CODES)(init.init)
+app.add_typer(partner.app, name="partner", help="Who exchanges files: creditors, municipalities, auditors.")
+app.add_typer(municipality.app, name="municipality", help="How a municipality's signals are matched.")
+app.add_typer(reference.app, name="reference", help="Which municipality an address lies in.")
+app.command(epilog=EXIT_CODES)(check.check)
 
 
 def main() -> None:
@@ -50,5 +64,5 @@ def main() -> None:
     try:
         app()
     except GatewayError as error:
-        screen.err.print(f"[bold red]✗[/] {error}")
+        screen.refuse(error)
         sys.exit(error.exit_code)

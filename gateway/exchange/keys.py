@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import asyncssh
+
+from gateway.vault.durable import create_file
 
 #: Algorithms a partner may sign with; RSA besides, from `RSA_BITS`.
 _ALGORITHMS = frozenset(
@@ -24,6 +25,8 @@ RSA_BITS = 3072
 def parse_public_key(line: str) -> tuple[str, str]:
     """A partner's public key as one OpenSSH line without comment, and its `SHA256:…` fingerprint.
 
+    What PuTTYgen saves (RFC 4716) is read too.
+
     Raises:
         ValueError: not a public key, or one of a kind or size that is not accepted; the text says what to do.
     """
@@ -32,12 +35,14 @@ def parse_public_key(line: str) -> tuple[str, str]:
         raise ValueError(
             "this is a private key: it must stay with its owner; give the file that ends in .pub"
         )
-    kind_and_key = " ".join(text.split()[:2])  # a comment may hold any character
+    # a comment may hold any character; PuTTYgen writes RFC 4716, many lines between dashes
+    bare = text if text.startswith("----") else " ".join(text.split()[:2])
     try:
-        key = asyncssh.import_public_key(kind_and_key)
+        key = asyncssh.import_public_key(bare)
     except (asyncssh.KeyImportError, UnicodeError) as exc:
         raise ValueError("not a public key: give one line such as `ssh-ed25519 AAAA…`") from exc
     _check_kind(key)
+    key.set_comment(None)
     return key.export_public_key("openssh").decode("ascii").strip(), key.get_fingerprint()
 
 
@@ -60,8 +65,8 @@ def create_host_key(path: Path) -> str:
         FileExistsError: there is a file at `path` already.
     """
     key = asyncssh.generate_private_key("ssh-ed25519", comment="gateway")
-    _write_new(path, key.export_private_key("openssh"), 0o600)
-    _write_new(path.with_name(path.name + ".pub"), key.export_public_key("openssh"), 0o644)
+    create_file(path, key.export_private_key("openssh"))
+    create_file(path.with_name(f"{path.name}.pub"), key.export_public_key("openssh"), mode=0o644)
     return key.get_fingerprint()
 
 
@@ -76,12 +81,3 @@ def host_key_fingerprint(path: Path) -> str:
         return asyncssh.read_private_key(path).get_fingerprint()
     except asyncssh.KeyImportError as exc:
         raise ValueError(f"{path.name} is not a private key") from exc
-
-
-def _write_new(path: Path, contents: bytes, mode: int) -> None:
-    """Write a file that was not there, durably, never readable by others for a moment."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(contents)
-        file.flush()
-        os.fsync(file.fileno())

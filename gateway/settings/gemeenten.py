@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
+
+from gateway.matching.municipality import read_names
 
 
 @cache
 def gemeente_names() -> Mapping[str, str]:
     """Municipality code (`GM1731`) -> name."""
     text = (resources.files("gateway") / "data" / "gemeenten_342.csv").read_text("utf-8")
-    return {row["gemeentecode"]: row["naam"] for row in csv.DictReader(text.splitlines(), delimiter=";")}
+    return read_names(text.splitlines())

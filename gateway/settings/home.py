@@ -48,6 +48,11 @@ class Home:
         return self.data / "gateway.db"
 
     @property
+    def reference(self) -> Path:
+        """The table of Statistics Netherlands (CBS), once loaded."""
+        return self.data / "reference.db"
+
+    @property
     def run(self) -> Path:
         """What exists while the gateway runs."""
         return self.data / "run"

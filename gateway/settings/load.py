@@ -16,6 +16,7 @@ from gateway.domain.partner import Partner
 from gateway.domain.policy import Policy
 from gateway.domain.retention import Terms
 from gateway.errors import ConfigError, ConfigErrors
+from gateway.files.csvfile import Limits
 from gateway.settings.fields import Table
 from gateway.settings.gateway_file import GatewayFile
 from gateway.settings.gemeenten import gemeente_names
@@ -29,17 +30,6 @@ PARTNERS = "config/partners"
 MUNICIPALITIES = "config/municipalities"
 
 _File = TypeVar("_File", bound=Table)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What one uploaded file may be (spec 2, Reading)."""
-
-    file_bytes: int
-    rows: int
-    columns: int
-    field_characters: int
-    line_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +141,7 @@ def _limits(own: GatewayFile) -> Limits:
         file_bytes=own.limits.file,
         rows=own.limits.rows,
         columns=own.limits.columns,
-        field_characters=own.limits.field,
+        field_chars=own.limits.field,
         line_bytes=own.limits.line,
     )
 

@@ -11,7 +11,9 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from gateway.domain.partner import TEMPORARY_NAMES, Partner, PartnerKey, Role
 from gateway.errors import ConfigError
 from gateway.exchange.keys import parse_public_key
+from gateway.files.columns import AUTO, FORBIDDEN, SIGNAL_COLUMNS, fold
 from gateway.settings.fields import From, GemeenteCode, Sector, Table, Until, Words
+from gateway.settings.problems import unknown
 
 #: What only partners of one role have; the first of each role's settings must be there.
 _OF_ROLE: Mapping[Role, tuple[str, ...]] = {
@@ -144,4 +146,25 @@ class PartnerFile(Table):
                 yield ConfigError("ends before it begins", file=file, key=f"keys[{place}].valid_until")
 
     def _column_problems(self, file: str) -> Iterator[ConfigError]:
-        yield from ()
+        for own, ours in self.columns.items():
+            key = f"columns.{own}"
+            if ours not in SIGNAL_COLUMNS:
+                yield ConfigError(unknown("column", ours, SIGNAL_COLUMNS), file=file, key=key)
+            elif fold(own) in map(fold, FORBIDDEN):
+                yield ConfigError(
+                    "a file with this column is refused, whatever it is called here", file=file, key=key
+                )
+            elif ours in list(self.columns.values())[: list(self.columns).index(own)]:
+                yield ConfigError(
+                    f"{ours} stands here twice: one header gives one column", file=file, key=key
+                )
+        for name, value in self.defaults.items():
+            key = f"defaults.{name}"
+            if name not in SIGNAL_COLUMNS:
+                yield ConfigError(unknown("column", name, SIGNAL_COLUMNS), file=file, key=key)
+            elif name == "signaal_id" and value != AUTO:
+                yield ConfigError(
+                    f'every signal has an id of its own: "{AUTO}" is the only default', file=file, key=key
+                )
+            elif name == "sector" and value not in self.sectors:
+                yield ConfigError(f"{value!r} is none of this partner's sectors", file=file, key=key)

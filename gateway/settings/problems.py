@@ -39,7 +39,7 @@ def sentences(error: ValidationError, model: type[BaseModel], *, file: str) -> I
 def _reason(detail: ErrorDetails, model: type[BaseModel]) -> str:
     kind, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
     if kind == "extra_forbidden":
-        return _unknown(str(detail["loc"][-1]), _known(model, detail["loc"][:-1]))
+        return unknown("setting", str(detail["loc"][-1]), _known(model, detail["loc"][:-1]))
     if kind in ("enum", "literal_error"):
         expected = str(context["expected"]).replace("'", '"')
         near = _near(value, expected.replace(" or ", ", ").replace('"', "").split(", "))
@@ -50,8 +50,9 @@ def _reason(detail: ErrorDetails, model: type[BaseModel]) -> str:
     return sentence.format(value=_shown(value), **context) if sentence else detail["msg"].lower()
 
 
-def _unknown(name: str, known: Sequence[str]) -> str:
-    return f"unknown setting{_near(name, known) or '; known here: ' + ', '.join(known)}"
+def unknown(what: str, name: str, known: Sequence[str]) -> str:
+    """The sentence for a name that means nothing: the nearest one that does, else all of them."""
+    return f"{name} is an unknown {what}{_near(name, known) or '; known here: ' + ', '.join(known)}"
 
 
 def _near(value: Any, known: Sequence[str]) -> str:

@@ -1,0 +1,67 @@
+"""`gateway check`: whether the gateway could start, without starting it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import typer
+from rich.markup import escape
+
+from gateway.audit.checkpoint import load_signing_key
+from gateway.cli import screen
+from gateway.clock import SystemClock, local_day
+from gateway.errors import KeyringError
+from gateway.exchange.keys import host_key_fingerprint
+from gateway.settings import Home, Settings, load_settings
+from gateway.store.engine import Store
+from gateway.vault.keyring import Keyring
+
+#: How long before a key's end it is announced (spec 1, A partner's key).
+KEY_NOTICE = timedelta(days=30)
+
+
+def check(context: typer.Context) -> None:
+    """Say whether configuration, keys and database can be used; names file, key and reason."""
+    home: Home = context.obj
+    settings = load_settings(home.root)
+    _check_keys(home)
+    Store(home.db)
+    for remark in remarks(settings, SystemClock().now()):
+        screen.out.print(f"[yellow]![/] {escape(remark)}")
+    partners, policies = len(settings.partners), len(settings.policies)
+    screen.done(
+        f"Ready to serve: {partners} partner{'s' * (partners != 1)}, "
+        f"{policies} municipalit{'y' if policies == 1 else 'ies'}"
+    )
+
+
+def remarks(settings: Settings, now: datetime) -> Iterator[str]:
+    """What can be used but deserves a look."""
+    for code, policy in settings.policies.items():
+        if code not in settings.served_by:
+            yield f"{code} {policy.name} has a policy and no partner that serves it: its signals are not passed on"
+    for partner in settings.partners.values():
+        if not any(key.is_valid(now) for key in partner.keys):
+            yield f"{partner.id} has no key that is valid now: it can't log in"
+        for key in partner.keys:
+            if key.valid_until is not None and now < key.valid_until <= now + KEY_NOTICE:
+                last = local_day(key.valid_until - timedelta(microseconds=1))
+                yield f"{partner.id}: key {key.fingerprint} ends on {last}: ask for a new one"
+
+
+def _check_keys(home: Home) -> None:
+    """Every key is there, opens, and is its owner's only."""
+    if problems := Keyring.open(home.keys).verify():
+        raise KeyringError("; ".join(problems))
+    load_signing_key(home.keys)
+    path = home.host_key
+    try:
+        host_key_fingerprint(path)
+        shared = path.stat().st_mode & 0o077
+    except OSError as exc:
+        raise KeyringError(f"{path} can't be read: {exc.strerror}") from exc
+    except ValueError as exc:
+        raise KeyringError(str(exc)) from exc
+    if shared:
+        raise KeyringError(f"{path} can be read by others: run `chmod 600 {path}`")

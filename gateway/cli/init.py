@@ -1,0 +1,84 @@
+"""`gateway init`: a new home folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from gateway.audit.checkpoint import create_signing_key
+from gateway.cli import screen
+from gateway.errors import ConfigError
+from gateway.exchange.keys import create_host_key
+from gateway.settings import Home
+from gateway.settings.shipped import example
+from gateway.store.engine import Store
+from gateway.vault.durable import create_file
+from gateway.vault.keyring import Keyring
+
+
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A new or empty folder, or a checkout of the gateway.")
+    ],
+) -> None:
+    """Make a home: a commented configuration, host key, keyring, audit key, database."""
+    home = Home(root=folder)
+    _check_free(home)
+    for part in (home.root, home.config, home.config / "partners", home.config / "municipalities"):
+        part.mkdir(parents=True, exist_ok=True)
+    for part in (home.keys, home.data, home.vault, home.run, home.log):
+        part.mkdir(mode=0o700, exist_ok=True)
+        part.chmod(0o700)
+    Keyring.create(home.keys)
+    create_signing_key(home.keys)
+    fingerprint = create_host_key(home.host_key)
+    Store.create(home.db)
+    # last: this file makes the folder a home
+    create_file(home.gateway_file, example().encode(), mode=0o644)
+    _show(home, fingerprint)
+
+
+def _check_free(home: Home) -> None:
+    """Refuse a folder in use; a checkout of the gateway may become a home, once."""
+    if home.root.is_file():
+        raise ConfigError(f"{home.root} is a file: name a new or empty folder")
+    made = [path for path in (home.gateway_file, home.keys / "root.key", home.db) if path.exists()]
+    if made:
+        there = made[0].relative_to(home.root)
+        raise ConfigError(
+            f"{home.root} is a home already ({there} is there), and nothing was changed: "
+            f"look at it with `gateway --home {home.root} check`, or name another folder"
+        )
+    is_checkout = (home.config / "gateway.example.toml").exists()
+    if home.root.is_dir() and any(home.root.iterdir()) and not is_checkout:
+        raise ConfigError(f"{home.root} is not empty, and nothing was changed: name a new or empty folder")
+
+
+def _show(home: Home, fingerprint: str) -> None:
+    root = home.root.resolve()
+    screen.done(f"A home for the gateway: [bold]{escape(str(root))}[/]\n")
+    screen.out.print(
+        screen.pairs(
+            ("  config/", "gateway.toml has every setting with its default in a comment"),
+            (
+                "  keys/",
+                "host key, root key, keyring, audit key; yours only, kept out of the backup of data/",
+            ),
+            ("  data/", "sealed files and the database"),
+            ("  log/", "the signed audit log"),
+        )
+    )
+    screen.out.print("\nThe host key, for your partners to compare at their first connection:")
+    screen.out.print(f"  ED25519 [bold]{fingerprint}[/]\n")
+    screen.out.print("What comes next:")
+    for step in (
+        f"cd {root}",
+        "gateway municipality add GM1731 --preset midden-drenthe",
+        "gateway partner add gemeente-md --role municipality --serves GM1731 --key THEIR_KEY.pub",
+        "gateway partner add woonstichting --role creditor --sector Huur --key THEIR_KEY.pub",
+        "gateway check && gateway serve",
+    ):
+        screen.out.print(f"  [cyan]{escape(step)}[/]", soft_wrap=True)
