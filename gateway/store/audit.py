@@ -13,6 +13,9 @@ from gateway.store.tables import AuditCheckpoint, AuditEntry
 _ENTRY: Table = AuditEntry.__table__  # type: ignore[attr-defined]
 _CHECKPOINT: Table = AuditCheckpoint.__table__  # type: ignore[attr-defined]
 
+#: A whole log is read in pieces of this many rows.
+_ROWS_AT_ONCE = 5_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredEntry:
@@ -61,7 +64,8 @@ def number_entries(conn: Connection, places: Sequence[tuple[int, int, bytes]]) -
 def leaf_hashes(conn: Connection, size: int) -> Iterator[bytes]:
     """The leaf hashes of the first `size` numbered entries, in the order of the tree."""
     found = conn.execute(
-        select(_ENTRY.c.leaf_hash).where(_ENTRY.c.leaf_index < size).order_by(_ENTRY.c.leaf_index)
+        select(_ENTRY.c.leaf_hash).where(_ENTRY.c.leaf_index < size).order_by(_ENTRY.c.leaf_index),
+        execution_options={"yield_per": _ROWS_AT_ONCE},
     )
     for row in found:
         yield row.leaf_hash
@@ -72,7 +76,8 @@ def numbered(conn: Connection) -> Iterator[StoredEntry]:
     found = conn.execute(
         select(_ENTRY.c.id, _ENTRY.c.entry, _ENTRY.c.leaf_index, _ENTRY.c.leaf_hash)
         .where(_ENTRY.c.leaf_index.is_not(None))
-        .order_by(_ENTRY.c.leaf_index)
+        .order_by(_ENTRY.c.leaf_index),
+        execution_options={"yield_per": _ROWS_AT_ONCE},
     )
     for row in found:
         yield StoredEntry(id=row.id, entry=row.entry, leaf_index=row.leaf_index, leaf_hash=row.leaf_hash)
