@@ -86,3 +86,8 @@ def by_id(conn: Connection, ids: Iterable[int]) -> dict[int, StoredKey]:
 def drop_of_rows(conn: Connection, object_id: str) -> None:
     """Take away the keys of rows that an interrupted processing staged; the file's own key stays."""
     conn.execute(delete(_DATA_KEY).where(_DATA_KEY.c.object_id == object_id, _DATA_KEY.c.municipality != ""))
+
+
+def drop(conn: Connection, object_id: str) -> None:
+    """Take away the key of a received file or a dispatch."""
+    conn.execute(delete(_DATA_KEY).where(_DATA_KEY.c.object_id == object_id, _DATA_KEY.c.municipality == ""))

@@ -34,7 +34,7 @@ class Melding:
     version: int
     partner_id: str | None
     klasse: str | None
-    fingerprint: bytes | None
+    fingerprint: str | None
     published: str | None
     first_published_at: datetime | None
     crisis_at: datetime | None

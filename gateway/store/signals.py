@@ -30,10 +30,6 @@ class Version:
 
     id: int
     number: str
-    delivery_id: str
-    data_key_id: int | None
-    line: int
-    creditor: str
     municipality: str
     month: str
     state: str
@@ -51,17 +47,19 @@ class Version:
     content_key: str
     melding_id: str | None
     passed_on_at: datetime | None
-    sealed: bytes | None
 
 
 _VERSION = [_SIGNAL.c[name] for name in Version.__slots__]
 
 
 def in_force(conn: Connection, column: str, places: Iterable[int]) -> Iterator[Version]:
-    """Versions in force whose `column` (`place_s1`, `place_k1`) is one of the places."""
+    """Versions in force whose `column` (`place_s1`, `place_k1`) is one of the places, oldest first.
+
+    An automatic id that was withdrawn and came again has two: the newest counts.
+    """
     for chunk in chunks(places, CHUNK):
         query = select(*_VERSION).where(_SIGNAL.c[column].in_(chunk), _SIGNAL.c.in_force)
-        for row in conn.execute(query):
+        for row in conn.execute(query.order_by(_SIGNAL.c.id)):
             yield Version(**dict(zip(Version.__slots__, row, strict=True)))
 
 
@@ -138,12 +136,13 @@ def active(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sealed:
-    """What a publication prints of a signal: clear columns, and the sealed ones with their key."""
+    """What is printed of a signal: clear columns, and the sealed ones with their key (None: not kept)."""
 
     id: int
     number: str
+    municipality: str
     delivery_id: str
-    data_key_id: int
+    data_key_id: int | None
     line: int
     creditor: str
     sector: str
@@ -159,7 +158,7 @@ class Sealed:
     passed_on_at: datetime | None
     place_k1: int
     due_on: date
-    sealed: bytes
+    sealed: bytes | None
 
 
 _SEALED = [_SIGNAL.c[name] for name in Sealed.__slots__]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from gateway.domain.delivery import DeliveryState
@@ -120,8 +120,10 @@ class SignalRow(SQLModel, table=True):
         Index("signal_a2", "place_a2", "month"),
         Index("signal_person", "place_person", "month"),
         Index("signal_melding", "melding_id"),
-        Index("signal_delivery", "delivery_id"),
+        Index("signal_delivery", "delivery_id", "data_key_id"),
         Index("signal_due", "due_on"),
+        # few: D30, D40
+        Index("signal_contents_due", "contents_due_on", sqlite_where=text("contents_due_on < due_on")),
     )
 
     id: int | None = Field(default=None, primary_key=True)
@@ -210,7 +212,7 @@ class MeldingRow(SQLModel, table=True):
     version: int = 0
     partner_id: str | None = None
     klasse: str | None = None
-    fingerprint: bytes | None = Field(default=None, sa_type=LargeBinary)
+    fingerprint: str | None = None
     published: str | None = None
     first_published_at: datetime | None = None
     published_at: datetime | None = None
@@ -282,7 +284,11 @@ class KeyRow(SQLModel, table=True):
 
 
 class PurgeRun(SQLModel, table=True):
-    """One run of the purge; `step` is the last step done, so that a killed run resumes."""
+    """One run of the purge; `step` is the last step done: a run that was killed goes on where it was.
+
+    `raws` are received files, `deliveries` those of which only the tombstone is left, `contents` the sealed
+    contents of rows that stay a while (D30, D40), `rewrapped` unprocessed files that were given another day.
+    """
 
     __tablename__ = "purge_run"
 
@@ -291,9 +297,13 @@ class PurgeRun(SQLModel, table=True):
     started_at: datetime
     finished_at: datetime | None = None
     step: str = ""
+    rewrapped: int = 0
+    raws: int = 0
     deliveries: int = 0
     dispatches: int = 0
     signals: int = 0
+    contents: int = 0
+    meldingen: int = 0
     tokens: int = 0
     blobs: int = 0
     data_keys: int = 0

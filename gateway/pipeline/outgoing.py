@@ -1,0 +1,133 @@
+"""Outgoing files: sealed blob first, row second, visible with the transaction that made them true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from hashlib import sha256
+
+from gateway.clock import add_months, local_day
+from gateway.domain.dispatch import DispatchKind, DispatchState
+from gateway.domain.partner import Box
+from gateway.pipeline.context import Context
+from gateway.pipeline.sealing import store_key
+from gateway.store import Connection, outgoing
+from gateway.vault.datakey import DataKey
+from gateway.vault.ids import new_id
+from gateway.vault.objects import dispatched_file
+from gateway.vault.stream import Sealer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutgoingFile:
+    """A sealed file that no row names yet. `sha256` is of the plaintext and is never stored in the clear."""
+
+    id: str
+    partner_id: str
+    box: Box
+    name: str
+    kind: DispatchKind
+    data_key: DataKey
+    blob: str
+    size_bytes: int
+    sealed_bytes: int
+    sealed_sha256: bytes
+    sha256: str
+    due_on: date
+    municipality: str
+    delivery_id: str | None
+    parent_id: str | None
+
+
+def seal_file(
+    context: Context,
+    chunks: Iterable[bytes],
+    *,
+    partner_id: str,
+    box: Box,
+    name: str,
+    kind: DispatchKind,
+    due_on: date,
+    municipality: str = "",
+    delivery_id: str | None = None,
+    parent_id: str | None = None,
+) -> OutgoingFile:
+    """Seal a file into the vault. A crash before its row is stored leaves a blob that the sweep removes."""
+    dispatch_id, data_key = new_id("U", 16), DataKey.generate()
+    writer = context.blobs.create()
+    sealer = Sealer(
+        data_key.file_key(dispatch_id),
+        dispatched_file(partner=partner_id, delivery=delivery_id, dispatch=dispatch_id, kind=kind),
+        writer.write,
+    )
+    digest = sha256()
+    try:
+        for chunk in chunks:
+            digest.update(chunk)
+            sealer.write(chunk)
+        sealer.finish()
+        writer.commit()
+    except BaseException:
+        writer.abort()
+        raise
+    return OutgoingFile(
+        id=dispatch_id,
+        partner_id=partner_id,
+        box=box,
+        name=name,
+        kind=kind,
+        data_key=data_key,
+        blob=writer.name,
+        size_bytes=sealer.plain_bytes,
+        sealed_bytes=sealer.sealed_bytes,
+        sealed_sha256=sealer.sha256(),
+        sha256=digest.hexdigest(),
+        due_on=due_on,
+        municipality=municipality,
+        delivery_id=delivery_id,
+        parent_id=parent_id,
+    )
+
+
+def store_files(context: Context, conn: Connection, files: Iterable[OutgoingFile], now: datetime) -> None:
+    """Store the rows and wrapped keys of sealed files: with the caller's transaction they are listed."""
+    files = list(files)
+    for file in files:
+        store_key(
+            context,
+            conn,
+            file.data_key,
+            object_id=file.id,
+            partner_id=file.partner_id,
+            due_on=file.due_on,
+        )
+    outgoing.add(
+        conn,
+        [
+            {
+                "id": file.id,
+                "partner_id": file.partner_id,
+                "box": file.box,
+                "name": file.name,
+                "kind": file.kind,
+                "state": DispatchState.READY,
+                "municipality": file.municipality,
+                "delivery_id": file.delivery_id,
+                "parent_id": file.parent_id,
+                "blob": file.blob,
+                "size_bytes": file.size_bytes,
+                "sealed_bytes": file.sealed_bytes,
+                "sealed_sha256": file.sealed_sha256,
+                "created_at": now,
+                "due_on": file.due_on,
+            }
+            for file in files
+        ],
+    )
+
+
+def due_day(context: Context, now: datetime, earliest: date | None = None) -> date:
+    """When a dispatch made now goes: after its term, never later than the earliest signal in it."""
+    term = add_months(local_day(now), context.terms.dispatches_months)
+    return term if earliest is None else min(term, earliest)

@@ -1,0 +1,59 @@
+"""From keys to places: tokens under every live index key, newest first; unknown ones get a new place.
+
+A place is a random number. Matching joins on places, so no name or address is compared, and when an index
+key is destroyed nothing leads from a name to a place any more (spec 4, Rows and index).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gateway.matching.keys import Level, Parts
+from gateway.store import Connection, places
+from gateway.vault.ids import random_place
+from gateway.vault.index import Indexer
+from gateway.vault.keyring import index_id
+
+#: Which level and scope (municipality, or creditor) a key belongs to.
+Scope = tuple[Level, str]
+
+
+class Places:
+    """Finds the places of keys in one transaction; remembers which tokens must be stored.
+
+    Only for the holder of `Store.exclusive()`: two finders at once would give one key two places.
+
+    Args:
+        indexer: makes the tokens.
+        month: of receipt, `YYYY-MM`: every key found or made gets a token under its key.
+    """
+
+    def __init__(self, indexer: Indexer, month: str) -> None:
+        self._indexer = indexer
+        self._months = [month, *(live for live in indexer.live_months() if live < month)]
+        self._fresh: dict[Scope, dict[bytes, int]] = {}
+
+    def find(self, conn: Connection, scope: Scope, keys: Iterable[Parts]) -> dict[Parts, int]:
+        """The place of each key, a new one where no live token leads to one."""
+        missing = list(dict.fromkeys(keys))
+        level, within = scope
+        found: dict[Parts, int] = {}
+        untold: dict[Parts, bytes] = {}
+        for month in self._months:
+            tokens = dict(zip(missing, self._indexer.tokens(month, level, within, missing), strict=True))
+            known = places.find(conn, index_id(month), level, tokens.values())
+            found.update((key, known[token]) for key, token in tokens.items() if token in known)
+            missing = [key for key, token in tokens.items() if token not in known]
+            if month == self._months[0]:
+                untold = {key: tokens[key] for key in missing}
+            if not missing:
+                break
+        found.update((key, random_place()) for key in missing)
+        self._fresh.setdefault(scope, {}).update((token, found[key]) for key, token in untold.items())
+        return found
+
+    def keep(self, conn: Connection) -> None:
+        """Store the tokens found or made since the last call under the month's key."""
+        for (level, _), tokens in self._fresh.items():
+            places.keep(conn, index_id(self._months[0]), level, tokens)
+        self._fresh.clear()
