@@ -6,12 +6,32 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Table, bindparam, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    LargeBinary,
+    RowMapping,
+    Table,
+    bindparam,
+    cast,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from gateway.store.tables import AuditCheckpoint, AuditEntry
 
 _ENTRY: Table = AuditEntry.__table__  # type: ignore[attr-defined]
 _CHECKPOINT: Table = AuditCheckpoint.__table__  # type: ignore[attr-defined]
+
+# SQLite keeps whatever type a tamperer wrote: what is hashed or parsed is cast, so that it is compared, and found.
+_BYTES = cast(_ENTRY.c.entry, LargeBinary).label("entry")
+_HASH = func.coalesce(cast(_ENTRY.c.leaf_hash, LargeBinary), b"").label("leaf_hash")
+_NOTED = (
+    _CHECKPOINT.c.size,
+    cast(_CHECKPOINT.c.root, LargeBinary).label("root"),
+    cast(_CHECKPOINT.c.note, LargeBinary).label("note"),
+)
 
 #: A whole log is read in pieces of this many rows.
 _ROWS_AT_ONCE = 5_000
@@ -19,12 +39,12 @@ _ROWS_AT_ONCE = 5_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredEntry:
-    """An entry as the database holds it; `leaf_index` and `leaf_hash` once it is numbered."""
+    """A numbered entry as the database holds it."""
 
     id: int
     entry: bytes
-    leaf_index: int | None
-    leaf_hash: bytes | None
+    leaf_index: int
+    leaf_hash: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +65,7 @@ def insert_entries(conn: Connection, entries: Sequence[tuple[datetime, bytes]]) 
 def unnumbered(conn: Connection) -> list[tuple[int, bytes]]:
     """Id and entry of what has no place in the tree yet, in the order it was written."""
     found = conn.execute(
-        select(_ENTRY.c.id, _ENTRY.c.entry).where(_ENTRY.c.leaf_index.is_(None)).order_by(_ENTRY.c.id)
+        select(_ENTRY.c.id, _BYTES).where(_ENTRY.c.leaf_index.is_(None)).order_by(_ENTRY.c.id)
     )
     return [(row.id, row.entry) for row in found]
 
@@ -64,7 +84,7 @@ def number_entries(conn: Connection, places: Sequence[tuple[int, int, bytes]]) -
 def leaf_hashes(conn: Connection, size: int) -> Iterator[bytes]:
     """The leaf hashes of the first `size` numbered entries, in the order of the tree."""
     found = conn.execute(
-        select(_ENTRY.c.leaf_hash).where(_ENTRY.c.leaf_index < size).order_by(_ENTRY.c.leaf_index),
+        select(_HASH).where(_ENTRY.c.leaf_index < size).order_by(_ENTRY.c.leaf_index),
         execution_options={"yield_per": _ROWS_AT_ONCE},
     )
     for row in found:
@@ -74,7 +94,7 @@ def leaf_hashes(conn: Connection, size: int) -> Iterator[bytes]:
 def numbered(conn: Connection) -> Iterator[StoredEntry]:
     """Every numbered entry, in the order of the tree."""
     found = conn.execute(
-        select(_ENTRY.c.id, _ENTRY.c.entry, _ENTRY.c.leaf_index, _ENTRY.c.leaf_hash)
+        select(_ENTRY.c.id, _BYTES, _ENTRY.c.leaf_index, _HASH)
         .where(_ENTRY.c.leaf_index.is_not(None))
         .order_by(_ENTRY.c.leaf_index),
         execution_options={"yield_per": _ROWS_AT_ONCE},
@@ -98,17 +118,11 @@ def insert_checkpoint(conn: Connection, *, size: int, root: bytes, note: str, at
 
 def checkpoints(conn: Connection) -> list[StoredCheckpoint]:
     """Every checkpoint, oldest first."""
-    found = conn.execute(
-        select(_CHECKPOINT.c.size, _CHECKPOINT.c.root, _CHECKPOINT.c.note).order_by(_CHECKPOINT.c.id)
-    )
-    return [StoredCheckpoint(size=row.size, root=row.root, note=row.note) for row in found]
+    found = conn.execute(select(*_NOTED).order_by(_CHECKPOINT.c.id))
+    return [_checkpoint(row) for row in found.mappings()]
 
 
 def last_checkpoint(conn: Connection) -> StoredCheckpoint | None:
     """The newest checkpoint; None in a log that has none yet."""
-    row = conn.execute(
-        select(_CHECKPOINT.c.size, _CHECKPOINT.c.root, _CHECKPOINT.c.note)
-        .order_by(_CHECKPOINT.c.id.desc())
-        .limit(1)
-    ).one_or_none()
+    row = conn.execute(select(*_NOTED).order_by(_CHECKPOINT.c.id.desc()).limit(1)).one_or_none()
     return None if row is None else StoredCheckpoint(size=row.size, root=row.root, note=row.note)
