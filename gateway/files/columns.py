@@ -1,0 +1,232 @@
+"""The wire's column names, once, as data; and what the header of a signal file means (spec 2).
+
+Names are compared by `fold`: case, spaces, `_` and `-` don't count. A partner's own `columns` mapping (own header ->
+our column) goes before our names, but never before the forbidden ones: those are looked for in the file's own header.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gateway.domain.partner import Partner
+from gateway.errors import DeliveryError
+
+#: Signal file, creditor -> inbox.
+SIGNAL_COLUMNS = (
+    "signaal_id",
+    "sector",
+    "product",
+    "klantnummer",
+    "achternaam",
+    "postcode",
+    "huisnummer",
+    "bedrag",
+    "ontstaansdatum",
+    "dagen_achterstand",
+    "sociaal_incasso",
+    "mutatie",
+    "signaaltype",
+    "crisissignaal",
+    "signaaldatum",
+    "voorletters",
+    "voorvoegsel",
+    "geboortedatum",
+    "straatnaam",
+    "huisletter",
+    "huisnummertoevoeging",
+    "woonplaats",
+    "telefoonnummer",
+    "emailadres",
+    "warme_overdracht",
+    "gemeentecode",
+    "datum_einde_levering",
+)
+
+#: Columns that every N and W row needs; beside them `ontstaansdatum` or `dagen_achterstand`.
+NEEDED = (
+    "signaal_id",
+    "sector",
+    "klantnummer",
+    "achternaam",
+    "postcode",
+    "huisnummer",
+    "bedrag",
+    "sociaal_incasso",
+)
+ARREARS = ("ontstaansdatum", "dagen_achterstand")
+
+#: Other spellings of our columns.
+ALIASES: Mapping[str, str] = {"sociale_incasso": "sociaal_incasso"}
+
+#: A file that bears one of these is refused unread (F03).
+FORBIDDEN = (
+    "bsn",
+    "burgerservicenummer",
+    "sofinummer",
+    "iban",
+    "rekeningnummer",
+    "nationaliteit",
+    "diagnose",
+)
+
+#: `defaults.signaal_id` of a partner whose files have no ids of their own.
+AUTO = "auto"
+
+#: meldingen_<gemeentecode>_<YYYY-MM>_<seq>.csv, municipality <- outbox; the first part tells of the melding.
+MELDING_COLUMNS = (
+    "melding_id",
+    "versie",
+    "gemeentecode",
+    "maand",
+    "klasse",
+    "matchregels",
+    "rang",
+    "voorstel_actie",
+    "aantal_signalen",
+    "aantal_partners",
+    "aantal_sectoren",
+    "totaalbedrag",
+    "opeenvolgend",
+    "gaten_dichten",
+    "meerdere_adressen",
+    "uiterlijk_aanbod",
+)
+MELDING_SIGNAL_COLUMNS = (
+    "signaalnummer",
+    "partner",
+    "partnernaam",
+    "sector",
+    "product",
+    "signaaltype",
+    "crisissignaal",
+    "signaaldatum",
+    "ontvangen_op",
+    "bedrag",
+    "ontstaansdatum",
+    "dagen_achterstand",
+    "herhaald",
+    "warme_overdracht",
+    "klantnummer",
+    "voorletters",
+    "voorvoegsel",
+    "achternaam",
+    "geboortedatum",
+    "straatnaam",
+    "huisnummer",
+    "huisletter",
+    "huisnummertoevoeging",
+    "postcode",
+    "woonplaats",
+    "telefoonnummer",
+    "emailadres",
+    "datum_einde_levering",
+    "terugkoppelen_voor",
+    "afronden_voor",
+    "gateway_bewaart_tot",
+)
+
+#: signaalstatus_<YYYY-MM-DD>_<seq>.csv, creditor <- returns.
+STATUS_COLUMNS = ("signaal_id", "klantnummer", "code", "omschrijving", "gemeentecode", "datum")
+
+#: ontvangst_<delivery_id>.csv; see gateway.files.receipt.
+RECEIPT_COLUMNS = ("soort", "regel", "signaal_id", "kolom", "code", "omschrijving", "gegeven")
+
+#: Of an unknown column's name, as much as W04 repeats, in characters.
+LONGEST_NAME = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """What the columns of one signal file are.
+
+    `places` are (our column, place in the row), by name. `defaults` are the partner's constants for columns that the
+    file lacks. `missing` is not empty only in a file that can still be one of withdrawals: its first other row refuses
+    it (F02). `ignored` are the names, as sent, of columns that are not read (W04).
+    """
+
+    width: int
+    places: tuple[tuple[str, int], ...]
+    defaults: Mapping[str, str]
+    missing: tuple[str, ...]
+    ignored: tuple[str, ...]
+    automatic_ids: bool
+
+    def has(self, column: str) -> bool:
+        """Whether the file itself bears the column."""
+        return any(name == column for name, _ in self.places)
+
+
+def fold(name: str) -> str:
+    """A column name as it is compared: case, white space, `_` and `-` don't count."""
+    return "".join(name.split()).replace("_", "").replace("-", "").casefold()
+
+
+_OURS: Mapping[str, str] = {fold(name): name for name in SIGNAL_COLUMNS} | {
+    fold(alias): name for alias, name in ALIASES.items()
+}
+_FORBIDDEN: Mapping[str, str] = {fold(name): name for name in FORBIDDEN}
+
+
+def recognise(header: Sequence[str], partner: Partner) -> Layout:
+    """What the header of a creditor's signal file means.
+
+    Raises:
+        DeliveryError: F03 a forbidden column; F02 a needed column is missing; F01 two columns have one meaning.
+    """
+    folded = [fold(name) for name in header]
+    if forbidden := [_FORBIDDEN[name] for name in dict.fromkeys(folded) if name in _FORBIDDEN]:
+        raise DeliveryError("F03", ", ".join(forbidden))
+    meanings = _meanings(folded, partner)
+    twice = [name for name, count in Counter(filter(None, meanings)).items() if count > 1]
+    if twice:
+        raise DeliveryError("F01", f"komt twee keer voor: {', '.join(twice)}")
+    places = {name: place for place, name in enumerate(meanings) if name}
+    automatic = "signaal_id" not in places and partner.defaults.get("signaal_id") == AUTO
+    defaults = {
+        name: value.strip()
+        for name, value in partner.defaults.items()
+        if name not in places and not (name == "signaal_id" and automatic)
+    }
+    given = places.keys() | defaults.keys() | ({"signaal_id"} if automatic else set())
+    missing = _missing(given)
+    if missing and not {"signaal_id", "mutatie"} <= given:
+        raise missing_columns(missing)
+    return Layout(
+        width=len(header),
+        places=tuple(sorted(places.items())),
+        defaults=defaults,
+        missing=missing,
+        ignored=tuple(_shown(header[place], place) for place, name in enumerate(meanings) if not name),
+        automatic_ids=automatic,
+    )
+
+
+def missing_columns(names: Sequence[str]) -> DeliveryError:
+    """The refusal of a file that lacks needed columns."""
+    return DeliveryError("F02", ", ".join(names))
+
+
+def _meanings(folded: Sequence[str], partner: Partner) -> list[str]:
+    """Our column for each of the file's, empty for one that is ignored. What a partner maps outranks a like name."""
+    mapped = {fold(own): _OURS.get(fold(ours), "") for own, ours in partner.columns.items()}
+    explicit = {mapped[name] for name in folded if name in mapped}
+    meanings = []
+    for name in folded:
+        ours = mapped[name] if name in mapped else _OURS.get(name, "")
+        meanings.append("" if ours in explicit and name not in mapped else ours)
+    return meanings
+
+
+def _missing(given: set[str]) -> tuple[str, ...]:
+    missing = [name for name in NEEDED if name not in given]
+    if not given.intersection(ARREARS):
+        missing.append(" of ".join(ARREARS))
+    return tuple(missing)
+
+
+def _shown(name: str, place: int) -> str:
+    """The name of an ignored column, fit for a receipt: printable, not long, never empty."""
+    text = "".join(c if c.isprintable() else " " for c in name)
+    return " ".join(text.split())[:LONGEST_NAME] or f"(kolom {place + 1})"

@@ -1,0 +1,34 @@
+"""Names of outgoing files: `[A-Za-z0-9._-]`, at most 200 characters (spec 1, States; spec 2)."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
+
+
+def meldingen_name(municipality: str, month: str, seq: int) -> str:
+    """`meldingen_GM1731_2026-11_3.csv`; `seq` is per partner."""
+    return _checked(f"meldingen_{municipality}_{month}_{seq}.csv")
+
+
+def manifest_name(name: str) -> str:
+    """The manifest of a file: its whole name and `.manifest.json`."""
+    return _checked(f"{name}.manifest.json")
+
+
+def receipt_names(delivery_id: str) -> tuple[str, str]:
+    """`ontvangst_<delivery_id>.csv` and `.json`."""
+    return _checked(f"ontvangst_{delivery_id}.csv"), _checked(f"ontvangst_{delivery_id}.json")
+
+
+def status_name(on: date, seq: int) -> str:
+    """`signaalstatus_2026-11-22_1.csv`; `seq` is per partner."""
+    return _checked(f"signaalstatus_{on.isoformat()}_{seq}.csv")
+
+
+def _checked(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError("a dispatch's name is 1-200 of A-Z, a-z, 0-9, '.', '_' and '-'")
+    return name
