@@ -41,47 +41,33 @@ def evaluate(
     """
     if not group:
         raise ValueError("a melding without signals has no content")
-    rules = tuple(grounds(month, group, earlier, matching))
-    ends = [signal.supply_ends_on for signal in group if signal.supply_ends_on]
+    bridged = _bridged(month, group, earlier, matching)
+    rules = tuple([rule for rule, _ in _holding(month, group, earlier, bridged, matching)])
     return MeldingContent(
         klasse=Klasse.MATCH if rules else Klasse.SINGLE,
         rules=rules,
-        refs=tuple(sorted(signal.ref for signal in group)),
+        refs=tuple(sorted([signal.ref for signal in group])),
         creditor_count=len({signal.creditor for signal in group}),
-        total_cents=sum(signal.amount_cents for signal in group),
-        consecutive=any(earlier.get(past) for past in lookback(month, matching)),
-        bridging=bool(
-            _bridging(
-                _counting(group, matching), _counting(earlier.get(shift_month(month, -1), ()), matching)
-            )
-        ),
+        total_cents=sum([signal.amount_cents for signal in group]),
+        consecutive=any(map(earlier.get, lookback(month, matching))) if earlier else False,
+        bridging=bool(bridged),
         several_addresses=matching.key is Grouping.ADDRESS and len({signal.address for signal in group}) > 1,
         repeated=frozenset(
-            signal.ref for signal in group if repeats.get(signal.contract, -1) >= signal.amount_cents
+            [signal.ref for signal in group if repeats.get(signal.contract, -1) >= signal.amount_cents]
         ),
         sectors=tuple(sorted({signal.sector for signal in group})),
-        first_signalled_on=min(signal.signalled_on for signal in group),
-        first_received_at=min(signal.received_at for signal in group),
-        oldest_since=min(signal.since for signal in group),
+        first_signalled_on=min([signal.signalled_on for signal in group]),
+        first_received_at=min([signal.received_at for signal in group]),
+        oldest_since=min([signal.since for signal in group]),
         warm_handover=any(signal.warm_handover for signal in group),
-        supply_ends_on=min(ends, default=None),
+        supply_ends_on=min([each.supply_ends_on for each in group if each.supply_ends_on], default=None),
     )
 
 
 def grounds(month: str, group: Signals, earlier: Earlier, matching: Matching) -> dict[Rule, Signals]:
     """The rules that hold, in the order of `matchregels`, each with the signals on which it holds."""
-    counting = _counting(group, matching)
-    found: dict[Rule, Signals] = {Rule.MULTIPLE: _multiple(counting, matching)}
-    if matching.consecutive_months >= 2:
-        months = _before(month, matching.consecutive_months - 1)
-        past = [_counting(earlier.get(each, ()), matching) for each in months]
-        found[Rule.CONSECUTIVE_MONTHS] = _consecutive([counting, *past], matching.consecutive_by)
-    if matching.bridging:
-        found[Rule.BRIDGING] = _bridging(counting, _month_before(month, earlier, matching))
-    found[Rule.ALWAYS] = [signal for signal in counting if signal.sector in matching.always_sectors]
-    if matching.always_crisis:
-        found[Rule.CRISIS] = [signal for signal in group if signal.is_crisis]
-    return {rule: signals for rule, signals in found.items() if signals}
+    bridged = _bridged(month, group, earlier, matching)
+    return dict(_holding(month, group, earlier, bridged, matching))
 
 
 def highest_amounts(signals: Iterable[ActiveSignal]) -> dict[Hashable, int]:
@@ -122,9 +108,22 @@ def _before(month: str, count: int) -> tuple[str, ...]:
     return tuple(shift_month(month, -back) for back in range(1, count + 1))
 
 
-def _month_before(month: str, earlier: Earlier, matching: Matching) -> Signals:
-    """G(m-1)."""
-    return _counting(earlier.get(_before(month, 1)[0], ()), matching)
+def _holding(
+    month: str, group: Signals, earlier: Earlier, bridged: Signals, matching: Matching
+) -> list[tuple[Rule, Signals]]:
+    counting = _counting(group, matching)
+    found: list[tuple[Rule, Signals]] = [(Rule.MULTIPLE, _multiple(counting, matching))]
+    if matching.consecutive_months >= 2:
+        months = _before(month, matching.consecutive_months - 1)
+        past = [_counting(earlier.get(each, ()), matching) for each in months]
+        found.append((Rule.CONSECUTIVE_MONTHS, _consecutive([counting, *past], matching.consecutive_by)))
+    if matching.bridging:
+        found.append((Rule.BRIDGING, bridged))
+    if matching.always_sectors:
+        found.append((Rule.ALWAYS, [each for each in counting if each.sector in matching.always_sectors]))
+    if matching.always_crisis:
+        found.append((Rule.CRISIS, [signal for signal in group if signal.is_crisis]))
+    return [(rule, signals) for rule, signals in found if signals]
 
 
 def _counting(signals: Signals, matching: Matching) -> Signals:
@@ -156,9 +155,11 @@ def _consecutive(months: Sequence[Signals], by: ConsecutiveBy) -> Signals:
             return [signal for signal in together if signal.creditor in always]
 
 
-def _bridging(counting: Signals, before: Signals) -> Signals:
+def _bridged(month: str, group: Signals, earlier: Earlier, matching: Matching) -> Signals:
     """The signals of creditors that stopped and of those that began; empty unless there are both."""
-    if not counting or not before:
+    before = _counting(earlier.get(_before(month, 1)[0], ()), matching)
+    counting = _counting(group, matching)
+    if not before or not counting:
         return ()
     now, then = {signal.creditor for signal in counting}, {signal.creditor for signal in before}
     if then <= now or now <= then:

@@ -9,6 +9,7 @@ import csv
 import gzip
 import json
 from collections import defaultdict
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -31,7 +32,7 @@ TESTS = Path(__file__).parent.parent
 SCENARIOS = sorted((TESTS / "golden" / "matching").glob("*.json"))
 
 #: Municipality, month, place of the key.
-Key = tuple[str, str, tuple[str, ...]]
+Key = tuple[str, str, Hashable]
 
 
 @cache
@@ -263,7 +264,7 @@ class World:
         """The meldingen as the scenarios write them, with `ordered_by`: all that decides their rank but the id."""
         names = {life.signal.ref: list(key) for key, life in self.lives.items()}
         by_month: dict[tuple[str, str], dict[str, Key]] = defaultdict(dict)
-        for number, key in enumerate(sorted(self.meldingen, reverse=descending_ids)):
+        for number, key in enumerate(sorted(self.meldingen, key=str, reverse=descending_ids)):
             by_month[key[:2]][f"M{number:04}"] = key
         found = []
         for (code, month), ids in by_month.items():
