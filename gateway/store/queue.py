@@ -34,6 +34,12 @@ class Claimed:
     attempts: int
 
 
+def has_abandoned(conn: Connection) -> bool:
+    """Whether a delivery is PROCESSING."""
+    query = select(_DELIVERY.c.id).where(_DELIVERY.c.state == DeliveryState.PROCESSING).limit(1)
+    return conn.execute(query).first() is not None
+
+
 def release_abandoned(conn: Connection) -> list[tuple[str, DeliveryState]]:
     """Give back what a crashed worker held; after five crashes it is FAILED.
 

@@ -1,0 +1,85 @@
+"""What the rules make of the meldingen that were touched (spec 3, Rules).
+
+Signals are joined by place in a few queries for all of them together; the rules are pure functions.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from gateway.domain.melding import ActiveSignal, MeldingContent
+from gateway.domain.policy import Grouping, Policy
+from gateway.matching.rules import Earlier, evaluate, highest_amounts, lookback
+from gateway.store import Connection, signals
+from gateway.store.meldingen import Melding
+from gateway.store.signals import PLACE_COLUMNS
+
+
+class Group(NamedTuple):
+    """What `evaluate` needs of one melding: its signals, the earlier ones with its key, its repeats."""
+
+    melding: Melding
+    signals: Sequence[ActiveSignal]
+    earlier: Earlier
+    #: contracts of the group that were reported in the look-back months -> highest amount in euro cents
+    repeats: Mapping[Hashable, int]
+
+    def content(self, policy: Policy) -> MeldingContent | None:
+        """What the rules make of it; None when no active signal is left in it."""
+        if not self.signals:
+            return None
+        return evaluate(self.melding.month, self.signals, self.earlier, self.repeats, policy.matching)
+
+
+def groups(conn: Connection, policy: Policy, meldingen: Sequence[Melding]) -> Iterator[Group]:
+    """The groups of one municipality's meldingen, in their order."""
+    by_place: dict[Hashable, dict[str, list[ActiveSignal]]] = defaultdict(lambda: defaultdict(list))
+    for level in Grouping:
+        places = {melding.place for melding in meldingen if melding.level == level}
+        for signal in _active(conn, policy.code, PLACE_COLUMNS[level], places):
+            by_place[signal.group][signal.month].append(signal)
+    contracts = {
+        signal.contract for melding in meldingen for signal in by_place[melding.place][melding.month]
+    }
+    by_contract: dict[Hashable, list[ActiveSignal]] = defaultdict(list)
+    for signal in _active(conn, policy.code, "place_k1", contracts):
+        by_contract[signal.contract].append(signal)
+    for melding in meldingen:
+        months = by_place[melding.place]
+        group = months[melding.month]
+        past = frozenset(lookback(melding.month, policy.matching))
+        repeats = highest_amounts(
+            other
+            for contract in {signal.contract for signal in group}
+            for other in by_contract[contract]
+            if other.month in past
+        )
+        yield Group(melding, group, months, repeats)
+
+
+def _active(
+    conn: Connection, municipality: str, column: str, places: Iterable[Any]
+) -> Iterator[ActiveSignal]:
+    for row in signals.active(conn, municipality, column, places):
+        yield ActiveSignal(**dict(zip(_FIELDS, row, strict=True)))
+
+
+#: The fields of an ActiveSignal in the order of `signals.active`.
+_FIELDS = (
+    "ref",
+    "creditor",
+    "sector",
+    "month",
+    "amount_cents",
+    "is_crisis",
+    "warm_handover",
+    "address",
+    "contract",
+    "signalled_on",
+    "received_at",
+    "since",
+    "supply_ends_on",
+    "group",
+)

@@ -1,0 +1,169 @@
+"""The worker: takes deliveries from the queue, publishes what is due, sleeps until it is woken.
+
+The rows are the queue: a wake-up only says "look", and the worker also looks at its start and every few
+seconds (spec 1, Trigger).
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timedelta
+
+from gateway import logs
+from gateway.audit.log import record
+from gateway.cron import next_time
+from gateway.domain.delivery import DeliveryState
+from gateway.errors import GatewayError
+from gateway.pipeline.context import Context
+from gateway.pipeline.intake import process
+from gateway.pipeline.publish import Published, publish
+from gateway.store import meldingen, queue
+from gateway.store.meldingen import Touched
+
+_log = logs.get("worker")
+
+#: How long the worker sleeps at most.
+LOOK_EVERY_S = 2.0
+_SOON_S = 0.2
+
+
+class Worker:
+    """Runs the pipeline in a thread of its own.
+
+    Args:
+        context: the gateway.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Finish the step at hand and end."""
+        self._stop.set()
+        self._wake.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._wake.clear()
+            pause = LOOK_EVERY_S
+            try:
+                while not self._stop.is_set() and step(self._context):
+                    pass
+                if pending(self._context):
+                    pause = _SOON_S
+            except Exception as exc:  # noqa: BLE001 - the worker outlives whatever a step raises
+                _log.error("worker.failed", error_type=type(exc).__name__, error=_safe(exc))
+            self._wake.wait(pause)
+
+
+def step(context: Context) -> bool:
+    """Do one thing that is due, crisis first, then deliveries, then publications; whether there was one."""
+    with context.store.exclusive():
+        _release(context)
+        for municipality in due_municipalities(context, only_urgent=True):
+            publish(context, municipality, only_urgent=True)
+            return True
+        with context.store.write() as conn:
+            delivery = queue.claim_next(conn, context.clock.now())
+        if delivery is not None:
+            try:
+                process(context, delivery)
+            except Exception as exc:  # noqa: BLE001 - whatever it is, the delivery must not be lost
+                _log.error(
+                    "delivery.crashed",
+                    delivery_id=delivery.id,
+                    partner_id=delivery.partner_id,
+                    attempts=delivery.attempts,
+                    error_type=type(exc).__name__,
+                    error=_safe(exc),
+                )
+                _release(context)
+            return True
+        for municipality in due_municipalities(context):
+            publish(context, municipality)
+            return True
+    return False
+
+
+def publish_now(context: Context, municipalities: tuple[str, ...]) -> list[Published]:
+    """Publish whatever waits in these municipalities, whatever `when` and `settle_s` say."""
+    with context.store.exclusive():
+        return [publish(context, municipality) for municipality in municipalities]
+
+
+def due_municipalities(context: Context, *, only_urgent: bool = False) -> list[str]:
+    """Served municipalities that must publish now."""
+    with context.store.read() as conn:
+        touched = meldingen.waiting(conn)
+    now = context.clock.now()
+    served = [each for each in touched if each.municipality in context.served_by]
+    if only_urgent:
+        return [each.municipality for each in served if each.urgent]
+    return [each.municipality for each in served if due_at(context, each) <= now]
+
+
+def due_at(context: Context, touched: Touched) -> datetime:
+    """When what waits in a municipality must be out: `when` as arrival (after `settle_s`) or a cron line."""
+    policy = context.policy(touched.municipality).publish
+    if touched.urgent:
+        return touched.since
+    if policy.when == "arrival":
+        return touched.since + timedelta(seconds=policy.settle_s)
+    return next_time(policy.when, touched.since)
+
+
+def pending(context: Context) -> bool:
+    """Whether something is under way: deliveries to process, or meldingen that need no further waiting than
+    `settle_s` (spec 1: `gateway wait --idle`).
+    """
+    with context.store.read() as conn:
+        if queue.waiting_count(conn):
+            return True
+        touched = meldingen.waiting(conn)
+    now = context.clock.now()
+    return any(
+        context.policy(each.municipality).publish.when == "arrival" or due_at(context, each) <= now
+        for each in touched
+        if each.municipality in context.served_by
+    )
+
+
+def _release(context: Context) -> None:
+    """Give back what a crash left in processing; five crashes make it FAILED, and an alarm."""
+    with context.store.read() as conn:
+        if not queue.has_abandoned(conn):
+            return
+    now = context.clock.now()
+    with context.store.write() as conn:
+        for delivery_id, state in queue.release_abandoned(conn):
+            if state is DeliveryState.FAILED:
+                _log.error(
+                    "delivery.failed", delivery_id=delivery_id, reason="gateway deliveries retry or reject"
+                )
+                record(
+                    conn,
+                    action="delivery.failed",
+                    object_id=delivery_id,
+                    result="crashed",
+                    origin="pipeline",
+                    actor="gateway",
+                    at=now,
+                    node=context.node,
+                )
+
+
+def _safe(exc: BaseException) -> str:
+    """Our own errors bear no personal data; others may quote what they choked on."""
+    return str(exc) if isinstance(exc, GatewayError) else ""
