@@ -16,7 +16,7 @@ from gateway.store import Connection
 from gateway.store.audit import insert_entries
 
 #: What a code in `detail`, an action or a result looks like: no blanks, so no sentence and no name.
-_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+/-]{0,79}")
+_CODE = re.compile(r"[A-Za-z0-9._:%+/-]{1,80}")
 
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 

@@ -124,5 +124,9 @@ def checkpoints(conn: Connection) -> list[StoredCheckpoint]:
 
 def last_checkpoint(conn: Connection) -> StoredCheckpoint | None:
     """The newest checkpoint; None in a log that has none yet."""
-    row = conn.execute(select(*_NOTED).order_by(_CHECKPOINT.c.id.desc()).limit(1)).one_or_none()
-    return None if row is None else StoredCheckpoint(size=row.size, root=row.root, note=row.note)
+    row = conn.execute(select(*_NOTED).order_by(_CHECKPOINT.c.id.desc()).limit(1)).mappings().one_or_none()
+    return None if row is None else _checkpoint(row)
+
+
+def _checkpoint(row: RowMapping) -> StoredCheckpoint:
+    return StoredCheckpoint(size=row["size"], root=row["root"], note=row["note"].decode(errors="replace"))

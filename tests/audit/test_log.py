@@ -37,6 +37,12 @@ def test_the_same_instant_elsewhere_is_the_same_entry() -> None:
     assert Entry(**{**fields(), "at": there}).canonical() == GOOD.canonical()
 
 
+@pytest.mark.parametrize("origin", ["::1", "fe80::1%eth0", "192.0.2.7", "cli", "schedule"])
+def test_addresses_of_both_families_are_origins(origin: str) -> None:
+    """Where it came from, as the listener or the command line says it."""
+    assert origin.encode() in Entry(**{**fields(), "origin": origin}).canonical()
+
+
 def fields() -> dict[str, object]:
     """The fields of a good entry."""
     return {name: getattr(GOOD, name) for name in GOOD.__dataclass_fields__}
