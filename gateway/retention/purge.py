@@ -1,0 +1,147 @@
+"""The purge: everything whose day is over goes (spec 4, Retention).
+
+    with the lock that intake and publication take too:
+      rewrap      unprocessed files get the key of today instead of the one that goes
+      block       what goes is taken out of sight: PURGING
+      blobs       sealed bytes are removed, and seen to be absent
+      rows        sealed contents, rows, meldingen; index tokens of a month that nobody needs
+      data keys   wrapped keys
+      keys        the keys of the days and months that are over: the destruction itself
+      tombstones  PURGED: id, partner, counts, dates, digest of the ciphertext
+      verify      nothing that was due is left
+
+Each step finds its work by the due day in the row, is idempotent and ends on disk in short transactions, so
+a run that was killed is simply run again. An error at one record stops none of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from gateway import logs
+from gateway.clock import Clock, local_day
+from gateway.domain.retention import Terms
+from gateway.retention.run import Failure, Progress, Run
+from gateway.retention.steps import STEPS, due_keys
+from gateway.store import registers, retention
+from gateway.store.engine import Store
+from gateway.vault.blobs import BlobFolder
+from gateway.vault.keyring import Keyring
+
+_log = logs.get("retention")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurgeReport:
+    """What a purge did, or would do. `counts` by the names in `gateway.store.registers.COUNTS`.
+
+    `run_id` is None when nothing was changed (`dry_run`). `keys` are the ids of the keys that went.
+    """
+
+    due_before: date
+    run_id: int | None
+    counts: Mapping[str, int]
+    keys: tuple[str, ...]
+    errors: tuple[Failure, ...]
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether it only counted."""
+        return self.run_id is None
+
+
+def purge(
+    store: Store,
+    keyring: Keyring,
+    blobs: BlobFolder,
+    clock: Clock,
+    *,
+    terms: Terms,
+    node: str,
+    actor: str = "gateway",
+    origin: str = "schedule",
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> PurgeReport:
+    """Let everything go whose due day is before today (Europe/Amsterdam).
+
+    Args:
+        store: the database; its exclusive lock is held throughout.
+        keyring: the keys.
+        blobs: the sealed bytes.
+        clock: the day at the start decides.
+        terms: when a month's index key goes.
+        node: this node, for the audit log.
+        actor: who purges, for the audit log.
+        origin: `schedule` or `cli`, for the audit log.
+        dry_run: count what would go, and change nothing.
+        progress: told the step, how much of it is done and how much there is; may raise to stop the purge,
+            which the next one then completes.
+
+    Returns:
+        What went; errors at single records are in it, reported and in the audit log.
+
+    Raises:
+        StoreError: the database can't be written; run again.
+    """
+    today = local_day(clock.now())
+    if dry_run:
+        return _count(store, keyring, today, terms)
+    with store.exclusive():
+        run = Run.start(
+            store,
+            keyring,
+            blobs,
+            clock,
+            today,
+            terms=terms,
+            node=node,
+            actor=actor,
+            origin=origin,
+            progress=progress,
+        )
+        for name, step in STEPS:
+            step(run)
+            run.finish_step(name)
+        done = run.finish()
+    _log.info(
+        "purge.finished",
+        day=today.isoformat(),
+        purged=done.counts["deliveries"],
+        rows=done.counts["signals"],
+        keys=done.counts["keys"],
+        count=done.counts["errors"],
+    )
+    return PurgeReport(
+        due_before=today,
+        run_id=run.id,
+        counts=done.counts,
+        keys=tuple(run.destroyed),
+        errors=tuple(run.failures),
+    )
+
+
+def _count(store: Store, keyring: Keyring, today: date, terms: Terms) -> PurgeReport:
+    """What a purge would do, from one snapshot."""
+    with store.read() as conn:
+        raws = retention.raws_going(conn, today)
+        dispatches = retention.dispatches_going(conn, today)
+        keys = due_keys(conn, keyring, today, terms)
+        counts = {
+            "rewrapped": len(retention.unprocessed_due(conn, today)),
+            "raws": len(raws),
+            "deliveries": len(retention.deliveries_ending(conn, today)),
+            "dispatches": len(dispatches),
+            "signals": len(retention.rows_going(conn, today)),
+            "contents": len(retention.contents_going(conn, today)),
+            "meldingen": len(retention.meldingen_going(conn, today)),
+            "tokens": retention.token_count(conn, keys),
+            "blobs": sum(held.blob is not None for held in (*raws, *dispatches)),
+            "data_keys": len(retention.data_keys_going(conn, today)),
+            "keys": len(keys),
+            "errors": 0,
+        }
+    assert counts.keys() == set(registers.COUNTS)
+    return PurgeReport(due_before=today, run_id=None, counts=counts, keys=tuple(keys), errors=())

@@ -1,0 +1,275 @@
+"""The steps of the purge, in their order (spec 4, Retention); each may be repeated at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import date
+
+from gateway.domain.retention import Terms, index_due
+from gateway.errors import KeyringError
+from gateway.retention.run import Run
+from gateway.store import Connection, registers, retention
+from gateway.store.data_keys import StoredKey
+from gateway.store.retention import Ended, Held
+from gateway.vault.datakey import WrappedKey, unwrap, wrap
+from gateway.vault.keyring import Keyring, day_of, month_of, until_id
+
+#: Index tokens in one transaction: their rows are short.
+TOKENS = 1000
+
+
+def rewrap_unprocessed(run: Run) -> None:
+    """A received file that is still to be processed is kept one day more, under today's key."""
+    with run.store.read() as conn:
+        due = retention.unprocessed_due(conn, run.today)
+    if not due:
+        return
+    key_id = until_id(run.today)
+    run.keyring.ensure([key_id])
+
+    def rewrap(batch: list[StoredKey]) -> None:
+        fresh = [(stored, _rewrapped(run.keyring, stored, key_id)) for stored in batch]
+        with run.transaction(rewrapped=len(batch)) as conn:
+            registers.register_keys(conn, [key_id], run.now)
+            for stored, wrapped in fresh:
+                retention.rewrap(
+                    conn,
+                    stored,
+                    key_id=wrapped.key_id,
+                    key_version=wrapped.key_version,
+                    wrapped=wrapped.wrapped,
+                    due_on=run.today,
+                )
+                run.note(conn, "delivery.rewrapped", stored.object_id, {"due": run.today.isoformat()})
+
+    run.each("rewrap", due, rewrap, lambda stored: stored.object_id)
+
+
+def block(run: Run) -> None:
+    """What goes is out of sight from here on."""
+    with run.store.read() as conn:
+        deliveries = retention.deliveries_ending(conn, run.today)
+        dispatches = [held.id for held in retention.dispatches_going(conn, run.today)]
+
+    def block_deliveries(batch: list[str]) -> None:
+        with run.transaction() as conn:
+            retention.block_deliveries(conn, batch)
+
+    def block_dispatches(batch: list[str]) -> None:
+        with run.transaction() as conn:
+            retention.block_dispatches(conn, batch)
+
+    run.each("block", deliveries, block_deliveries)
+    run.each("block", dispatches, block_dispatches)
+
+
+def remove_blobs(run: Run) -> None:
+    """Sealed bytes are removed and seen to be absent; only then does a row say so."""
+    with run.store.read() as conn:
+        raws = retention.raws_going(conn, run.today)
+        dispatches = [held for held in retention.dispatches_going(conn, run.today) if held.blob is not None]
+
+    def remove_raws(batch: list[Held]) -> None:
+        names = _blobs(batch)
+        run.blobs.remove(*names)
+        with run.transaction(raws=len(batch), blobs=len(names)) as conn:
+            retention.forget_raws(conn, [held.id for held in batch], run.now)
+            for held in batch:
+                run.note(conn, "delivery.raw_purged", held.id, _particulars(held))
+
+    def remove_dispatches(batch: list[Held]) -> None:
+        names = _blobs(batch)
+        run.blobs.remove(*names)
+        with run.transaction(blobs=len(names)) as conn:
+            retention.forget_blobs(conn, [held.id for held in batch])
+
+    run.each("blobs", raws, remove_raws, lambda held: held.id)
+    run.each("blobs", dispatches, remove_dispatches, lambda held: held.id)
+
+
+def purge_rows(run: Run) -> None:
+    """Sealed contents, rows of signals, and the meldingen whose last signal went."""
+    with run.store.read() as conn:
+        contents = retention.contents_going(conn, run.today)
+        rows = retention.rows_going(conn, run.today)
+
+    def purge_contents(batch: list[int]) -> None:
+        with run.transaction(contents=len(batch)) as conn:
+            counts = retention.purge_contents(conn, batch)
+            run.note(conn, "contents.purged", run.object_id, counts)
+
+    def purge_signals(batch: list[int]) -> None:
+        with run.transaction(signals=len(batch)) as conn:
+            counts = retention.purge_rows(conn, batch)
+            run.note(conn, "signals.purged", run.object_id, counts)
+
+    def purge_meldingen(batch: list[str]) -> None:
+        with run.transaction(meldingen=len(batch)) as conn:
+            retention.purge_meldingen(conn, batch)
+            run.note(conn, "meldingen.purged", run.object_id, {"count": len(batch)})
+
+    run.each("rows", contents, purge_contents)
+    run.each("rows", rows, purge_signals)
+    with run.store.read() as conn:
+        meldingen = retention.meldingen_going(conn, run.today)
+    run.each("rows", meldingen, purge_meldingen)
+
+
+def purge_tokens(run: Run) -> None:
+    """The index tokens of a month of receipt of which nothing is held any more."""
+    with run.store.read() as conn:
+        keys = _months_over(conn, run.keyring, run.today, run.terms)
+
+    def purge_month(batch: list[str]) -> None:
+        for key_id in batch:
+            while _purge_some(key_id):
+                pass
+            with run.transaction() as conn:
+                retention.forget_month(conn, key_id)
+
+    def _purge_some(key_id: str) -> int:
+        with run.transaction() as conn:
+            count = retention.purge_tokens(conn, key_id, TOKENS)
+            registers.count(conn, run.id, {"tokens": count})
+        return count
+
+    run.each("tokens", keys, purge_month)
+
+
+def purge_data_keys(run: Run) -> None:
+    """Wrapped data keys: without them their objects can't be opened, even while the day key is there."""
+    with run.store.read() as conn:
+        going = retention.data_keys_going(conn, run.today)
+
+    def purge_some(batch: list[int]) -> None:
+        with run.transaction(data_keys=len(batch)) as conn:
+            retention.purge_data_keys(conn, batch)
+            run.note(conn, "data_keys.purged", run.object_id, {"count": len(batch)})
+
+    run.each("data_keys", going, purge_some)
+
+
+def destroy_keys(run: Run) -> None:
+    """The keys of the days and months that are over. One that still wraps a data key stays, as an error."""
+    with run.store.read() as conn:
+        going = due_keys(conn, run.keyring, run.today, run.terms)
+
+    def destroy(batch: list[str]) -> None:
+        for key_id in batch:
+            with run.store.read() as conn:
+                if retention.is_key_used(conn, key_id):
+                    raise KeyringError(f"{key_id} still wraps a data key: it is kept until that is gone")
+            run.keyring.destroy(key_id)
+            with run.transaction(keys=1) as conn:
+                registers.mark_destroyed(conn, key_id, run.now)
+                run.note(conn, "key.destroyed", key_id)
+            run.destroyed.append(key_id)
+
+    for key_id in going:
+        run.each("keys", [key_id], destroy)
+
+
+def leave_tombstones(run: Run) -> None:
+    """What is wholly gone is PURGED; what is not stays PURGING and is tried again at the next purge."""
+    with run.store.read() as conn:
+        dispatches = retention.dispatches_gone(conn)
+        deliveries = retention.deliveries_gone(conn)
+
+    def bury_dispatches(batch: list[Held]) -> None:
+        with run.transaction(dispatches=len(batch)) as conn:
+            retention.bury_dispatches(conn, [held.id for held in batch], run.now)
+            for held in batch:
+                run.note(conn, "dispatch.purged", held.id, _particulars(held))
+
+    def bury_deliveries(batch: list[Ended]) -> None:
+        with run.transaction(deliveries=len(batch)) as conn:
+            retention.bury_deliveries(conn, [ended.id for ended in batch], run.now)
+            for ended in batch:
+                run.note(
+                    conn,
+                    "delivery.purged",
+                    ended.id,
+                    {
+                        "bytes": ended.sealed_bytes,
+                        "rows": ended.purged_rows,
+                        "sha256": (ended.sealed_sha256 or b"").hex() or "none",
+                    },
+                )
+
+    run.each("tombstones", dispatches, bury_dispatches, lambda held: held.id)
+    run.each("tombstones", deliveries, bury_deliveries, lambda ended: ended.id)
+
+
+def verify(run: Run) -> None:
+    """Nothing that was due is left, but for what was reported."""
+    with run.store.read() as conn:
+        left = retention.overdue(conn, run.today)
+        keys = due_keys(conn, run.keyring, run.today, run.terms)
+    if run.failures:
+        return
+    for kind, count in left.items():
+        run.fail("verify", run.object_id, f"{count} of kind {kind} are left")
+    for key_id in keys:
+        run.fail("verify", key_id, f"{key_id} is left")
+
+
+STEPS: Sequence[tuple[str, Callable[[Run], None]]] = (
+    ("rewrap", rewrap_unprocessed),
+    ("block", block),
+    ("blobs", remove_blobs),
+    ("rows", purge_rows),
+    ("tokens", purge_tokens),
+    ("data_keys", purge_data_keys),
+    ("keys", destroy_keys),
+    ("tombstones", leave_tombstones),
+    ("verify", verify),
+)
+
+
+def due_keys(conn: Connection, keyring: Keyring, today: date, terms: Terms) -> list[str]:
+    """The keys of days and months that are over, oldest first.
+
+    In the keyring, or in the register as not destroyed: an interruption may lie between the two.
+    """
+    days = [key_id for key_id in _live(conn, keyring) if (day := day_of(key_id)) is not None and day < today]
+    return [*days, *_months_over(conn, keyring, today, terms)]
+
+
+def _months_over(conn: Connection, keyring: Keyring, today: date, terms: Terms) -> list[str]:
+    """Index keys of months whose last due day is over and of which no row is held (under an older, longer term)."""
+    return [
+        key_id
+        for key_id in _live(conn, keyring)
+        if (month := month_of(key_id)) is not None
+        and index_due(month, terms) < today
+        and not retention.is_month_held(conn, key_id, today)
+    ]
+
+
+def _live(conn: Connection, keyring: Keyring) -> list[str]:
+    return sorted({*keyring.ids(), *registers.live_keys(conn)})
+
+
+def _rewrapped(keyring: Keyring, stored: StoredKey, key_id: str) -> WrappedKey:
+    old = WrappedKey(
+        key_id=stored.key_id,
+        key_version=stored.key_version,
+        wrapped=stored.wrapped,
+        commitment=stored.commitment,
+    )
+    data_key = unwrap(keyring, old, partner=stored.partner_id, object_id=stored.object_id)
+    return wrap(keyring, key_id, data_key, partner=stored.partner_id, object_id=stored.object_id)
+
+
+def _blobs(held: Sequence[Held]) -> list[str]:
+    return [one.blob for one in held if one.blob is not None]
+
+
+def _particulars(held: Held) -> dict[str, int | str]:
+    """What the audit log says of sealed bytes that went."""
+    found: dict[str, int | str] = {"bytes": held.sealed_bytes}
+    if held.due_on is not None:
+        found["due"] = held.due_on.isoformat()
+    if held.sealed_sha256 is not None:
+        found["sha256"] = held.sealed_sha256.hex()
+    return found
