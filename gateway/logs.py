@@ -43,10 +43,10 @@ FIELDS = frozenset(
         "keys",
         "kind",
         "level",
-        "logger",
         "month",
         "municipality",
         "operation",
+        "part",
         "partner_id",
         "path",
         "pid",
@@ -100,7 +100,7 @@ def set_up(*, json: bool | None = None, level: str = "INFO", stream: Any = None)
 
 def get(name: str) -> structlog.typing.FilteringBoundLogger:
     """A logger for a part of the gateway."""
-    return cast("structlog.typing.FilteringBoundLogger", structlog.get_logger(logger=name))
+    return cast("structlog.typing.FilteringBoundLogger", structlog.get_logger(part=name))
 
 
 def _only_known_fields(
