@@ -1,0 +1,50 @@
+"""What the exchange works with, and who is at the door: values that the daemon builds and passes in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from gateway.clock import Clock
+from gateway.domain.partner import Partner
+from gateway.store.engine import Store
+from gateway.vault.blobs import BlobFolder
+from gateway.vault.index import Indexer
+from gateway.vault.keyring import Keyring
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """The parts and terms that every session shares."""
+
+    store: Store
+    keyring: Keyring
+    blobs: BlobFolder
+    indexer: Indexer
+    clock: Clock
+    #: partner id -> partner: everyone who may come in
+    partners: Mapping[str, Partner]
+    #: the id of this node in audit entries
+    node: str
+    #: called after a delivery ARRIVED: the wake-up of the worker
+    on_arrival: Callable[[], None]
+    #: the largest file that is received
+    most_file_bytes: int = 64 * 1024 * 1024
+    #: how long a received file stays in its partner's listing
+    listed_for: timedelta = timedelta(hours=24)
+    #: how long a file under a temporary name waits for its RENAME
+    staged_for: timedelta = timedelta(hours=24)
+    #: how long a received file itself is kept, in days from CLOSE
+    raw_days: int = 14
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """An authenticated session: whose it is, by which key, and from where."""
+
+    partner: Partner
+    fingerprint: str
+    address: str
+    client: str
+    session_id: str

@@ -1,0 +1,356 @@
+"""What each SFTP request does, for one partner (reference: the answers that clients rely on).
+
+Everything is denied that is not listed here. Names of others and names of nothing get one answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from gateway.domain.delivery import DeliveryState
+from gateway.domain.partner import BOXES, Box
+from gateway.exchange import download, inbox
+from gateway.exchange import protocol as sftp
+from gateway.exchange.context import Exchange, Visit
+from gateway.exchange.download import Download
+from gateway.exchange.protocol import Attributes, OpenFlag, Refused, Status
+from gateway.exchange.tree import (
+    BadName,
+    File,
+    Folder,
+    Nowhere,
+    Root,
+    canonical,
+    folder_attributes,
+    long_name,
+    resolve,
+)
+from gateway.exchange.upload import Upload
+
+#: Open files and folders of a session; `limits@openssh.com` announces it.
+MOST_HANDLES = 256
+#: Files open for writing at once; each may hold 8 MiB that came out of order.
+MOST_UPLOADS = 16
+#: Names in one reply to READDIR.
+_NAMES_PER_REPLY = 128
+
+_RESUME = "A file can't be continued or appended to: send it again, whole"
+
+
+@dataclass(slots=True)
+class _Listing:
+    """An open folder: what READDIR has yet to tell."""
+
+    folder: Box | None
+    entries: list[tuple[str, Attributes]]
+
+
+@dataclass(slots=True)
+class _Totals:
+    """What a session did, for its line in the log."""
+
+    uploads: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
+@dataclass(slots=True)
+class Conversation:
+    """The requests of one session, answered one after the other."""
+
+    exchange: Exchange
+    visit: Visit
+    totals: _Totals = field(default_factory=_Totals)
+    _handles: dict[bytes, Upload | Download | _Listing] = field(default_factory=dict)
+    _last_handle: int = 0
+
+    async def answer(self, number: int, request: sftp.Request) -> bytes:
+        """The reply to a request.
+
+        Raises:
+            Refused: the status and text of the reply.
+        """
+        match request:
+            case sftp.Write(handle, offset, data):
+                self._upload(handle).write(offset, data)
+                self.totals.bytes_in += len(data)
+            case sftp.Read(handle, offset, length):
+                read = await asyncio.to_thread(self._download(handle).read, offset, length)
+                self.totals.bytes_out += len(read)
+                return sftp.data_reply(number, read)
+            case sftp.Init():
+                return sftp.version_reply()
+            case sftp.Open(path, flags, attributes):
+                return sftp.handle_reply(number, await self._open(path, flags, attributes))
+            case sftp.Close(handle):
+                await self._close(handle)
+            case sftp.Stat(path):
+                return sftp.attributes_reply(number, await self._stat(path))
+            case sftp.HandleStat(handle):
+                return sftp.attributes_reply(number, self._handle_attributes(handle))
+            case sftp.SetStat(path, attributes):
+                await self._set_attributes(path, attributes)
+            case sftp.SetHandleStat(handle, attributes):
+                self._upload(handle).set_attributes(attributes)
+            case sftp.OpenFolder(path):
+                return sftp.handle_reply(number, await self._open_folder(path))
+            case sftp.ReadFolder(handle):
+                return self._read_folder(number, handle)
+            case sftp.RealPath(path):
+                return self._real_path(number, path)
+            case sftp.Remove(path):
+                await self._remove(path)
+            case sftp.Rename(old, new):
+                await self._rename(old, new)
+            case sftp.MakeFolder(path):
+                self._make_folder(path)
+            case sftp.RemoveFolder() | sftp.Link():
+                raise Refused(Status.PERMISSION_DENIED)
+            case sftp.Sync(handle):
+                self._sync(handle)
+            case sftp.Limits():
+                return sftp.limits_reply(number, MOST_HANDLES)
+            case sftp.Unsupported():
+                raise Refused(Status.OP_UNSUPPORTED)
+        return sftp.status_reply(number, Status.OK)
+
+    async def end(self) -> None:
+        """The session is over: what was not closed is not received, and not collected."""
+        handles, self._handles = list(self._handles.values()), {}
+        for handle in handles:
+            match handle:
+                case Upload():
+                    await asyncio.to_thread(handle.abort, "not closed")
+                case Download():
+                    handle.abort()
+                case _Listing():
+                    pass
+
+    # handles
+
+    def _add(self, opened: Upload | Download | _Listing) -> bytes:
+        self._last_handle += 1
+        handle = self._last_handle.to_bytes(4, "big")
+        self._handles[handle] = opened
+        return handle
+
+    def _check_room(self) -> None:
+        if len(self._handles) >= MOST_HANDLES:
+            raise Refused(Status.FAILURE, f"Too many open files: at most {MOST_HANDLES}")
+
+    def _opened(self, handle: bytes) -> Upload | Download | _Listing:
+        opened = self._handles.get(handle)
+        if opened is None:
+            raise Refused(Status.FAILURE, "That handle is not open")
+        return opened
+
+    def _upload(self, handle: bytes) -> Upload:
+        opened = self._opened(handle)
+        if not isinstance(opened, Upload):
+            raise Refused(Status.PERMISSION_DENIED)
+        return opened
+
+    def _download(self, handle: bytes) -> Download:
+        opened = self._opened(handle)
+        if not isinstance(opened, Download):
+            raise Refused(Status.PERMISSION_DENIED)
+        return opened
+
+    def _under_way(self, name: str) -> Upload | None:
+        """The upload of that name which this session has open, the latest first."""
+        uploads = [opened for opened in self._handles.values() if isinstance(opened, Upload)]
+        return next(
+            (one for one in reversed(uploads) if one.name == name and one.state is DeliveryState.RECEIVING),
+            None,
+        )
+
+    # files
+
+    async def _open(self, path: bytes, flags: OpenFlag, attributes: Attributes) -> bytes:
+        self._check_room()
+        writes = bool(flags & (OpenFlag.WRITE | OpenFlag.APPEND | OpenFlag.CREATE | OpenFlag.TRUNCATE))
+        match resolve(self.visit.partner.role, path):
+            case File(Box.INBOX, name) if writes:
+                return self._add(await self._open_upload(name, flags, attributes))
+            case File(Box.INBOX, name):
+                if await asyncio.to_thread(inbox.newest, self.exchange, self.visit, name) is None:
+                    raise Refused(Status.NO_SUCH_FILE)
+                raise Refused(Status.PERMISSION_DENIED, "What was sent can't be read back")
+            case File(box, name) if not writes:
+                file = await asyncio.to_thread(download.find, self.exchange, self.visit, box, name)
+                if file is None:
+                    raise Refused(Status.NO_SUCH_FILE)
+                return self._add(await asyncio.to_thread(Download, self.exchange, self.visit, box, file))
+            case BadName(Box.INBOX) if writes:
+                raise Refused(
+                    Status.FAILURE, "This name can't be used: 1-200 characters, none of them invisible"
+                )
+            case Nowhere() | BadName():
+                raise Refused(Status.NO_SUCH_FILE)
+            case _:
+                raise Refused(Status.PERMISSION_DENIED, self._where_to_write())
+
+    async def _open_upload(self, name: str, flags: OpenFlag, attributes: Attributes) -> Upload:
+        if flags & OpenFlag.READ:
+            raise Refused(Status.PERMISSION_DENIED, "What was sent can't be read back")
+        if flags & OpenFlag.APPEND:
+            raise Refused(Status.FAILURE, _RESUME)
+        exclusive, creates = bool(flags & OpenFlag.EXCLUSIVE), bool(flags & OpenFlag.CREATE)
+        if exclusive or not creates:
+            existing = await asyncio.to_thread(inbox.newest, self.exchange, self.visit, name)
+            if exclusive and (existing or self._under_way(name)):
+                raise Refused(Status.FAILURE, "There is a file of that name")
+            if not creates and existing is None:
+                raise Refused(Status.NO_SUCH_FILE)
+            if not creates and not flags & OpenFlag.TRUNCATE:
+                raise Refused(Status.FAILURE, _RESUME)
+        if sum(isinstance(opened, Upload) for opened in self._handles.values()) >= MOST_UPLOADS:
+            raise Refused(Status.FAILURE, f"Too many files open for writing: at most {MOST_UPLOADS}")
+        upload = await asyncio.to_thread(Upload, self.exchange, self.visit, name)
+        # What OPEN says of mode and times is recorded; a size announced there binds to nothing.
+        upload.set_attributes(
+            Attributes(mode=attributes.mode, accessed=attributes.accessed, modified=attributes.modified)
+        )
+        return upload
+
+    async def _close(self, handle: bytes) -> None:
+        opened = self._opened(handle)
+        del self._handles[handle]
+        match opened:
+            case Upload():
+                state = await asyncio.to_thread(opened.close)
+                self.totals.uploads += 1
+                if state is DeliveryState.ARRIVED:
+                    self.exchange.on_arrival()
+            case Download():
+                await asyncio.to_thread(opened.close)
+            case _Listing():
+                pass
+
+    def _sync(self, handle: bytes) -> None:
+        opened = self._opened(handle)
+        if isinstance(opened, Upload):
+            opened.sync()
+
+    # attributes
+
+    async def _stat(self, path: bytes) -> Attributes:
+        match resolve(self.visit.partner.role, path):
+            case Root():
+                return folder_attributes(None)
+            case Folder(box):
+                return folder_attributes(box)
+            case File(Box.INBOX, name):
+                if upload := self._under_way(name):
+                    return upload.attributes()
+                if file := await asyncio.to_thread(inbox.newest, self.exchange, self.visit, name):
+                    return inbox.attributes_of(file)
+            case File(box, name):
+                if outgoing := await asyncio.to_thread(download.find, self.exchange, self.visit, box, name):
+                    return download.attributes_of(box, outgoing)
+            case _:
+                pass
+        raise Refused(Status.NO_SUCH_FILE)
+
+    def _handle_attributes(self, handle: bytes) -> Attributes:
+        opened = self._opened(handle)
+        return folder_attributes(opened.folder) if isinstance(opened, _Listing) else opened.attributes()
+
+    async def _set_attributes(self, path: bytes, attributes: Attributes) -> None:
+        match resolve(self.visit.partner.role, path):
+            case File(Box.INBOX, name):
+                if upload := self._under_way(name):
+                    upload.set_attributes(attributes)
+                else:
+                    await asyncio.to_thread(inbox.set_attributes, self.exchange, self.visit, name, attributes)
+            case Folder(Box.INBOX):
+                pass
+            case Nowhere() | BadName():
+                raise Refused(Status.NO_SUCH_FILE)
+            case _:
+                raise Refused(Status.PERMISSION_DENIED)
+
+    # folders
+
+    async def _open_folder(self, path: bytes) -> bytes:
+        self._check_room()
+        match resolve(self.visit.partner.role, path):
+            case Root():
+                boxes = BOXES[self.visit.partner.role]
+                return self._add(
+                    _Listing(None, _with_dots(None, [(box, folder_attributes(box)) for box in boxes]))
+                )
+            case Folder(Box.INBOX):
+                entries = await asyncio.to_thread(inbox.listing, self.exchange, self.visit)
+                return self._add(_Listing(Box.INBOX, _with_dots(Box.INBOX, entries)))
+            case Folder(box):
+                entries = await asyncio.to_thread(download.listing, self.exchange, self.visit, box)
+                return self._add(_Listing(box, _with_dots(box, entries)))
+            case _:
+                raise Refused(Status.NO_SUCH_FILE)
+
+    def _read_folder(self, number: int, handle: bytes) -> bytes:
+        opened = self._opened(handle)
+        if not isinstance(opened, _Listing):
+            raise Refused(Status.FAILURE, "That handle is not a folder")
+        if not opened.entries:
+            raise Refused(Status.EOF)
+        now_s = self.exchange.clock.now().timestamp()
+        page, opened.entries = opened.entries[:_NAMES_PER_REPLY], opened.entries[_NAMES_PER_REPLY:]
+        return sftp.names_reply(
+            number, [(name, long_name(name, attributes, now_s), attributes) for name, attributes in page]
+        )
+
+    def _real_path(self, number: int, path: bytes) -> bytes:
+        text = canonical(path)
+        if text is None:
+            raise Refused(Status.NO_SUCH_FILE)
+        return sftp.names_reply(number, [(text, text, Attributes())])
+
+    def _make_folder(self, path: bytes) -> None:
+        if isinstance(resolve(self.visit.partner.role, path), Root | Folder):
+            raise Refused(Status.FAILURE, "There is a folder of that name")
+        raise Refused(Status.PERMISSION_DENIED)
+
+    # names
+
+    async def _remove(self, path: bytes) -> None:
+        match resolve(self.visit.partner.role, path):
+            case File(Box.INBOX, name):
+                if upload := self._under_way(name):
+                    await asyncio.to_thread(upload.abort, "removed by its sender")
+                else:
+                    await asyncio.to_thread(inbox.remove, self.exchange, self.visit, name)
+            case File(Box.OUTBOX | Box.RETURNS as box, name):
+                await asyncio.to_thread(download.remove, self.exchange, self.visit, box, name)
+            case Nowhere() | BadName():
+                raise Refused(Status.NO_SUCH_FILE)
+            case _:
+                raise Refused(Status.PERMISSION_DENIED)
+
+    async def _rename(self, old: bytes, new: bytes) -> None:
+        role = self.visit.partner.role
+        match resolve(role, old), resolve(role, new):
+            case File(Box.INBOX, old_name), File(Box.INBOX, new_name):
+                if upload := self._under_way(old_name):
+                    upload.name = new_name
+                elif await asyncio.to_thread(inbox.rename, self.exchange, self.visit, old_name, new_name):
+                    self.exchange.on_arrival()
+            case File(Box.INBOX), BadName(Box.INBOX):
+                raise Refused(
+                    Status.FAILURE, "This name can't be used: 1-200 characters, none of them invisible"
+                )
+            case (Nowhere() | BadName(), _) | (_, Nowhere() | BadName()):
+                raise Refused(Status.NO_SUCH_FILE)
+            case _:
+                raise Refused(Status.PERMISSION_DENIED)
+
+    def _where_to_write(self) -> str:
+        if Box.INBOX in BOXES[self.visit.partner.role]:
+            return "Permission denied: files are sent to /inbox"
+        return ""
+
+
+def _with_dots(box: Box | None, entries: list[tuple[str, Attributes]]) -> list[tuple[str, Attributes]]:
+    return [(".", folder_attributes(box)), ("..", folder_attributes(None)), *entries]

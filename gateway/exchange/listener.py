@@ -1,0 +1,104 @@
+"""The SSH listener: pinned algorithms, public keys only, nothing but SFTP sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import asyncssh
+
+from gateway.exchange.context import Exchange
+from gateway.exchange.login import Login, Traffic
+
+# reference/security.md 7.1: ssh-audit finds no failure with these and an Ed25519 host key.
+KEX = ("mlkem768x25519-sha256", "curve25519-sha256", "curve25519-sha256@libssh.org")
+CIPHERS = (
+    "aes256-gcm@openssh.com",
+    "aes128-gcm@openssh.com",
+    "chacha20-poly1305@openssh.com",
+    "aes256-ctr",
+)
+MACS = ("hmac-sha2-512-etm@openssh.com", "hmac-sha2-256-etm@openssh.com")
+SIGNATURES = (
+    "ssh-ed25519",
+    "sk-ssh-ed25519@openssh.com",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
+)
+
+#: Seconds to authenticate in; OpenSSH grants 120.
+LOGIN_TIMEOUT_S = 30
+#: A peer that answers none of three questions, half a minute apart, is gone.
+KEEPALIVE_S, KEEPALIVE_COUNT = 30, 3
+
+
+class Listener:
+    """An open listener: its port, and how to close it."""
+
+    def __init__(self, acceptor: asyncssh.SSHAcceptor, traffic: Traffic) -> None:
+        self._acceptor, self._traffic = acceptor, traffic
+        #: the port that was asked for, or the free one that was found
+        self.port: int = acceptor.get_port()
+
+    async def close(self) -> None:
+        """Accept nobody, end every session, and wait until each has finished what it was doing.
+
+        A CLOSE under way is carried through; a file that is not closed is not received.
+        """
+        self._acceptor.close()
+        for connection in list(self._traffic.connections):
+            connection.disconnect(asyncssh.DISC_BY_APPLICATION, "The gateway stops")
+        if self._traffic.sessions:
+            await asyncio.wait(self._traffic.sessions)
+        await self._acceptor.wait_closed()
+
+
+async def listen(exchange: Exchange, *, host: str, port: int, host_keys: Sequence[Path]) -> Listener:
+    """Listen for partners.
+
+    Args:
+        exchange: what sessions work with.
+        host: address to listen on.
+        port: TCP port; 0 takes a free one.
+        host_keys: files with private host keys, Ed25519.
+
+    Raises:
+        OSError: the port is taken, or a key can't be read.
+    """
+    logging.getLogger("asyncssh").setLevel(logging.CRITICAL)  # its lines quote commands and names
+    traffic = Traffic()
+    acceptor = await asyncssh.listen(
+        host,
+        port,
+        server_factory=lambda: Login(exchange, traffic),
+        server_host_keys=[str(path) for path in host_keys],
+        server_version="gateway",
+        config=[],
+        kex_algs=KEX,
+        encryption_algs=CIPHERS,
+        mac_algs=MACS,
+        compression_algs=None,
+        signature_algs=SIGNATURES,
+        password_auth=False,
+        kbdint_auth=False,
+        host_based_auth=False,
+        gss_host=None,
+        gss_kex=False,
+        gss_auth=False,
+        x509_trusted_certs=None,
+        allow_pty=False,
+        line_editor=False,
+        agent_forwarding=False,
+        x11_forwarding=False,
+        allow_scp=False,
+        encoding=None,
+        login_timeout=LOGIN_TIMEOUT_S,
+        keepalive_interval=KEEPALIVE_S,
+        keepalive_count_max=KEEPALIVE_COUNT,
+    )
+    return Listener(acceptor, traffic)

@@ -1,0 +1,454 @@
+"""SFTP version 3 as bytes: requests out of packets, replies into packets. No I/O, no state.
+
+Source: draft-ietf-secsh-filexfer-02, with OpenSSH's extensions (PROTOCOL, section 4). Bytes after the
+last field of a request are ignored: rclone before 1.62 sends them with WRITE.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+
+from gateway.errors import TransferError
+
+VERSION = 3
+#: What `limits@openssh.com` announces, in bytes: OpenSSH's own numbers.
+PACKET_BYTES = 262_144
+TRANSFER_BYTES = 261_120
+#: The longest packet that is taken in; above it the connection is ended.
+MOST_PACKET_BYTES = PACKET_BYTES + 8_192
+#: The most that one READ is answered with.
+MOST_READ_BYTES = 262_144
+
+_LENGTH = struct.Struct(">I")
+_U32 = struct.Struct(">I")
+_U64 = struct.Struct(">Q")
+
+_ATTR_SIZE, _ATTR_OWNER, _ATTR_MODE, _ATTR_TIMES, _ATTR_EXTENDED = 1, 2, 4, 8, 0x8000_0000
+
+#: Extensions that the version reply announces: those that clients of version 3 use.
+EXTENSIONS = (
+    (b"posix-rename@openssh.com", b"1"),
+    (b"fsync@openssh.com", b"1"),
+    (b"limits@openssh.com", b"1"),
+)
+
+
+class Status(IntEnum):
+    """SSH_FX_*: the outcome of a request."""
+
+    OK = 0
+    EOF = 1
+    NO_SUCH_FILE = 2
+    PERMISSION_DENIED = 3
+    FAILURE = 4
+    BAD_MESSAGE = 5
+    OP_UNSUPPORTED = 8
+
+
+#: What a client shows when a reply says no more than the code.
+STATUS_TEXTS: Mapping[Status, str] = {
+    Status.OK: "OK",
+    Status.EOF: "End of file",
+    Status.NO_SUCH_FILE: "No such file",
+    Status.PERMISSION_DENIED: "Permission denied",
+    Status.FAILURE: "Failure",
+    Status.BAD_MESSAGE: "Bad message",
+    Status.OP_UNSUPPORTED: "Operation unsupported",
+}
+
+
+class OpenFlag(IntFlag):
+    """SSH_FXF_*: how a file is opened."""
+
+    READ = 1
+    WRITE = 2
+    APPEND = 4
+    CREATE = 8
+    TRUNCATE = 16
+    EXCLUSIVE = 32
+
+
+class Refused(TransferError):
+    """A request is refused with a status and a text for the partner."""
+
+    def __init__(self, status: Status, text: str = "") -> None:
+        self.status, self.text = status, text or STATUS_TEXTS[status]
+        super().__init__(self.text)
+
+
+class PacketError(TransferError):
+    """The stream is not SFTP, or a packet is too long: the session can't go on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attributes:
+    """What is known of a file; None: not said. Times are seconds since 1970."""
+
+    size: int | None = None
+    mode: int | None = None
+    accessed: int | None = None
+    modified: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Init:
+    """The client's highest version."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """OPEN."""
+
+    path: bytes
+    flags: OpenFlag
+    attributes: Attributes
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """CLOSE of a file or folder."""
+
+    handle: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """READ."""
+
+    handle: bytes
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """WRITE; `data` is a view of the packet."""
+
+    handle: bytes
+    offset: int
+    data: memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """STAT or LSTAT: nothing here is a link."""
+
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HandleStat:
+    """FSTAT."""
+
+    handle: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SetStat:
+    """SETSTAT."""
+
+    path: bytes
+    attributes: Attributes
+
+
+@dataclass(frozen=True, slots=True)
+class SetHandleStat:
+    """FSETSTAT."""
+
+    handle: bytes
+    attributes: Attributes
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFolder:
+    """OPENDIR."""
+
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFolder:
+    """READDIR."""
+
+    handle: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """REMOVE."""
+
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MakeFolder:
+    """MKDIR."""
+
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFolder:
+    """RMDIR."""
+
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RealPath:
+    """REALPATH."""
+
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """RENAME or posix-rename: here both put the file in the place of what had the name."""
+
+    old: bytes
+    new: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """READLINK, SYMLINK or hardlink: there are none here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """fsync@openssh.com."""
+
+    handle: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """limits@openssh.com."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """A request or extension that is not known here."""
+
+
+Request = (
+    Init
+    | Open
+    | Close
+    | Read
+    | Write
+    | Stat
+    | HandleStat
+    | SetStat
+    | SetHandleStat
+    | OpenFolder
+    | ReadFolder
+    | Remove
+    | MakeFolder
+    | RemoveFolder
+    | RealPath
+    | Rename
+    | Link
+    | Sync
+    | Limits
+    | Unsupported
+)
+
+
+class _Fields:
+    """Reads the fields of one packet in order."""
+
+    __slots__ = ("_at", "_view")
+
+    def __init__(self, packet: bytes) -> None:
+        self._view = memoryview(packet)
+        self._at = 0
+
+    def _take(self, count: int) -> memoryview:
+        end = self._at + count
+        if end > len(self._view):
+            raise Refused(Status.BAD_MESSAGE, "The packet ends too early")
+        piece = self._view[self._at : end]
+        self._at = end
+        return piece
+
+    def u8(self) -> int:
+        return self._take(1)[0]
+
+    def u32(self) -> int:
+        return int(_U32.unpack(self._take(4))[0])
+
+    def u64(self) -> int:
+        return int(_U64.unpack(self._take(8))[0])
+
+    def view(self) -> memoryview:
+        return self._take(self.u32())
+
+    def string(self) -> bytes:
+        return bytes(self.view())
+
+    def attributes(self) -> Attributes:
+        flags = self.u32()
+        size = self.u64() if flags & _ATTR_SIZE else None
+        if flags & _ATTR_OWNER:
+            self._take(8)
+        mode = self.u32() if flags & _ATTR_MODE else None
+        accessed, modified = (self.u32(), self.u32()) if flags & _ATTR_TIMES else (None, None)
+        if flags & _ATTR_EXTENDED:
+            for _ in range(self.u32()):
+                self.view(), self.view()
+        return Attributes(size=size, mode=mode, accessed=accessed, modified=modified)
+
+
+def _open(fields: _Fields) -> Request:
+    path, flags = fields.string(), OpenFlag(fields.u32() & 0x3F)
+    return Open(path, flags, fields.attributes())
+
+
+def _extended(fields: _Fields) -> Request:
+    match fields.string():
+        case b"posix-rename@openssh.com":
+            return Rename(fields.string(), fields.string())
+        case b"fsync@openssh.com":
+            return Sync(fields.string())
+        case b"limits@openssh.com":
+            return Limits()
+        case b"hardlink@openssh.com":
+            return Link()
+        case b"lsetstat@openssh.com":
+            return SetStat(fields.string(), fields.attributes())
+        case _:
+            return Unsupported()
+
+
+_PARSERS: Mapping[int, Callable[[_Fields], Request]] = {
+    3: _open,
+    4: lambda fields: Close(fields.string()),
+    5: lambda fields: Read(fields.string(), fields.u64(), fields.u32()),
+    6: lambda fields: Write(fields.string(), fields.u64(), fields.view()),
+    7: lambda fields: Stat(fields.string()),
+    8: lambda fields: HandleStat(fields.string()),
+    9: lambda fields: SetStat(fields.string(), fields.attributes()),
+    10: lambda fields: SetHandleStat(fields.string(), fields.attributes()),
+    11: lambda fields: OpenFolder(fields.string()),
+    12: lambda fields: ReadFolder(fields.string()),
+    13: lambda fields: Remove(fields.string()),
+    14: lambda fields: MakeFolder(fields.string()),
+    15: lambda fields: RemoveFolder(fields.string()),
+    16: lambda fields: RealPath(fields.string()),
+    17: lambda fields: Stat(fields.string()),
+    18: lambda fields: Rename(fields.string(), fields.string()),
+    19: lambda _fields: Link(),
+    20: lambda _fields: Link(),
+    200: _extended,
+}
+_INIT, _VERSION, _STATUS, _HANDLE, _DATA, _NAME, _ATTRS, _EXTENDED_REPLY = 1, 2, 101, 102, 103, 104, 105, 201
+
+
+def take_packet(buffer: bytearray) -> bytes | None:
+    """Take the first whole packet, without its length, out of `buffer`; None: more bytes are needed.
+
+    Raises:
+        PacketError: the packet is empty or longer than `MOST_PACKET_BYTES`; known from its first 4 bytes.
+    """
+    if len(buffer) < 4:
+        return None
+    (length,) = _LENGTH.unpack_from(buffer)
+    if not 1 <= length <= MOST_PACKET_BYTES:
+        raise PacketError(f"SFTP packet of {length} bytes; a packet has 1 to {MOST_PACKET_BYTES}")
+    if len(buffer) < 4 + length:
+        return None
+    packet = bytes(memoryview(buffer)[4 : 4 + length])
+    del buffer[: 4 + length]
+    return packet
+
+
+def request_id(packet: bytes) -> int:
+    """The number that the reply repeats. Raises PacketError when the packet is too short to have one."""
+    if len(packet) < 5:
+        raise PacketError("SFTP packet without a request id")
+    return int(_U32.unpack_from(packet, 1)[0])
+
+
+def parse(packet: bytes) -> Request:
+    """The request in a packet.
+
+    Raises:
+        Refused: BAD_MESSAGE when fields are missing.
+    """
+    fields = _Fields(packet)
+    kind, number = fields.u8(), fields.u32()
+    if kind == _INIT:
+        return Init(number)
+    parser = _PARSERS.get(kind)
+    return parser(fields) if parser else Unsupported()
+
+
+def _packet(kind: int, *parts: bytes) -> bytes:
+    body = b"".join(parts)
+    return _LENGTH.pack(len(body) + 1) + bytes([kind]) + body
+
+
+def _string(data: bytes) -> bytes:
+    return _LENGTH.pack(len(data)) + data
+
+
+def _attributes(attributes: Attributes) -> bytes:
+    flags, parts = 0, []
+    if attributes.size is not None:
+        flags |= _ATTR_SIZE
+        parts.append(_U64.pack(attributes.size))
+    if attributes.mode is not None:
+        flags |= _ATTR_MODE
+        parts.append(_U32.pack(attributes.mode))
+    if attributes.accessed is not None and attributes.modified is not None:
+        flags |= _ATTR_TIMES
+        parts.append(_U32.pack(attributes.accessed) + _U32.pack(attributes.modified))
+    return _U32.pack(flags) + b"".join(parts)
+
+
+def version_reply() -> bytes:
+    """VERSION 3, whatever was asked: WinSCP asks 6 and takes 3."""
+    pairs = b"".join(_string(name) + _string(value) for name, value in EXTENSIONS)
+    return _packet(_VERSION, _U32.pack(VERSION), pairs)
+
+
+def status_reply(number: int, status: Status, text: str = "") -> bytes:
+    """STATUS, with the status's own text when none is given."""
+    shown = (text or STATUS_TEXTS[status]).encode()
+    return _packet(_STATUS, _U32.pack(number), _U32.pack(status), _string(shown), _string(b"en"))
+
+
+def handle_reply(number: int, handle: bytes) -> bytes:
+    """HANDLE."""
+    return _packet(_HANDLE, _U32.pack(number), _string(handle))
+
+
+def data_reply(number: int, data: bytes) -> bytes:
+    """DATA."""
+    return _packet(_DATA, _U32.pack(number), _string(data))
+
+
+def attributes_reply(number: int, attributes: Attributes) -> bytes:
+    """ATTRS."""
+    return _packet(_ATTRS, _U32.pack(number), _attributes(attributes))
+
+
+def names_reply(number: int, entries: Iterable[tuple[str, str, Attributes]]) -> bytes:
+    """NAME: (name, long name, attributes) of each entry."""
+    parts = [
+        _string(name.encode()) + _string(long_name.encode()) + _attributes(attributes)
+        for name, long_name, attributes in entries
+    ]
+    return _packet(_NAME, _U32.pack(number), _U32.pack(len(parts)), *parts)
+
+
+def limits_reply(number: int, most_handles: int) -> bytes:
+    """The reply to limits@openssh.com: packet, read and write in bytes, and open handles."""
+    numbers = (PACKET_BYTES, TRANSFER_BYTES, TRANSFER_BYTES, most_handles)
+    return _packet(_EXTENDED_REPLY, _U32.pack(number), *(_U64.pack(value) for value in numbers))

@@ -1,0 +1,191 @@
+"""One SFTP session on an SSH channel: packets in, one request after another, replies out.
+
+An end of the channel or connection is no CLOSE: what is open then is given up (spec 1, Uploads 4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import traceback
+from collections.abc import Callable
+
+import asyncssh
+
+from gateway import logs
+from gateway.exchange.context import Exchange, Visit
+from gateway.exchange.conversation import Conversation
+from gateway.exchange.protocol import (
+    MOST_PACKET_BYTES,
+    PacketError,
+    Refused,
+    Status,
+    parse,
+    request_id,
+    status_reply,
+    take_packet,
+)
+from gateway.vault.ids import new_id
+
+_log = logs.get("exchange")
+
+#: Received bytes that wait their turn: above it the client is made to wait; room for a whole packet.
+_MOST_WAITING_BYTES = 2 * MOST_PACKET_BYTES
+
+_SFTP_ONLY = b"This service speaks SFTP only.\n"
+
+
+class SFTPSession(asyncssh.SSHServerSession[bytes]):
+    """The session of one channel; anything but the `sftp` subsystem is answered with a line and exit 1."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        visit: Visit,
+        sessions: set[asyncio.Task[None]],
+        on_end: Callable[[SFTPSession], None],
+    ) -> None:
+        self._visit = visit
+        self._conversation = Conversation(exchange, visit)
+        #: the tasks of all open sessions, which a listener that closes waits for
+        self._sessions = sessions
+        #: told when the channel is gone
+        self._on_end = on_end
+        self._channel: asyncssh.SSHServerChannel[bytes]
+        self._is_sftp = False
+        self._waiting = bytearray()
+        self._is_paused = False
+        #: no more bytes will come
+        self._ended = False
+        #: the connection is gone: what waits is not worked off
+        self._lost = False
+        self._arrived = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+
+    def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
+        """The channel is open."""
+        self._channel = chan
+
+    def subsystem_requested(self, subsystem: str) -> bool:
+        """Only SFTP."""
+        self._is_sftp = subsystem == "sftp"
+        return self._is_sftp
+
+    def exec_requested(self, command: str) -> bool:
+        """Taken, to be refused with a text: rclone probes with several of these."""
+        return True
+
+    def shell_requested(self) -> bool:
+        """Taken, to be refused with a text."""
+        return True
+
+    def session_started(self) -> None:
+        """Begin to serve, or refuse."""
+        if self._is_sftp:
+            task = asyncio.get_running_loop().create_task(self._serve())
+            self._sessions.add(task)
+            task.add_done_callback(self._sessions.discard)
+        else:
+            self._channel.write_stderr(_SFTP_ONLY)
+            self._channel.exit(1)
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
+        """Bytes of requests."""
+        self._waiting += data
+        if len(self._waiting) > _MOST_WAITING_BYTES and not self._is_paused:
+            self._is_paused = True
+            self._channel.pause_reading()
+        self._arrived.set()
+
+    def eof_received(self) -> bool:
+        """The client will send no more; what it sent is still answered."""
+        self._ended = True
+        self._arrived.set()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The channel is gone."""
+        self._ended = self._lost = True
+        self._arrived.set()
+        self._writable.set()
+        self._on_end(self)
+
+    def pause_writing(self) -> None:
+        """The client does not take its replies: no further request is worked off."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """The client takes replies again."""
+        self._writable.set()
+
+    async def _serve(self) -> None:
+        started = time.monotonic()
+        reason = ""
+        try:
+            while (packet := await self._next_packet()) is not None:
+                reply = await self._reply(packet)
+                if not self._lost:
+                    self._channel.write(reply)
+                await self._writable.wait()
+        except PacketError as exc:
+            reason = str(exc)
+            self._channel.get_connection().disconnect(asyncssh.DISC_PROTOCOL_ERROR, reason)
+        finally:
+            await self._finish(started, reason)
+
+    async def _next_packet(self) -> bytes | None:
+        """The next whole packet; None when the session is over."""
+        while not self._lost:
+            packet = take_packet(self._waiting)
+            if self._is_paused and len(self._waiting) <= _MOST_WAITING_BYTES // 2:
+                self._is_paused = False
+                self._channel.resume_reading()
+            if packet is not None or self._ended:
+                return packet
+            self._arrived.clear()
+            await self._arrived.wait()
+        return None
+
+    async def _reply(self, packet: bytes) -> bytes:
+        number = request_id(packet)
+        try:
+            return await self._conversation.answer(number, parse(packet))
+        except Refused as exc:
+            return status_reply(number, exc.status, exc.text)
+        except Exception as exc:  # noqa: BLE001  # what goes wrong in one request ends no session
+            return status_reply(number, Status.FAILURE, f"Internal error, incident {self._report(exc)}")
+
+    async def _finish(self, started: float, reason: str) -> None:
+        try:
+            await self._conversation.end()
+        except Exception as exc:  # noqa: BLE001  # the next start gives up what is left
+            self._report(exc)
+        self._channel.exit(0)
+        totals = self._conversation.totals
+        _log.info(
+            "session.ended",
+            session_id=self._visit.session_id,
+            partner_id=self._visit.partner.id,
+            fingerprint=self._visit.fingerprint,
+            address=self._visit.address,
+            client=self._visit.client,
+            count=totals.uploads,
+            bytes=totals.bytes_in + totals.bytes_out,
+            duration_ms=round((time.monotonic() - started) * 1000),
+            reason=reason,
+        )
+
+    def _report(self, exc: Exception) -> str:
+        """Log what went wrong under an incident id; the text of an error may quote what it worked on."""
+        incident = new_id("", 10)
+        frame = traceback.extract_tb(exc.__traceback__)[-1]
+        _log.error(
+            "request.failed",
+            incident=incident,
+            session_id=self._visit.session_id,
+            partner_id=self._visit.partner.id,
+            error_type=type(exc).__name__,
+            reason=f"{frame.filename.rpartition('/')[2]}:{frame.lineno}",
+        )
+        return incident

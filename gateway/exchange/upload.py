@@ -1,0 +1,298 @@
+"""A file on its way in: sealed as it comes, received at an explicit CLOSE and never otherwise (spec 1, Uploads)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from hashlib import sha256
+
+from gateway import logs
+from gateway.audit.log import record
+from gateway.clock import local_day, month_of
+from gateway.domain.delivery import DeliveryState
+from gateway.domain.partner import Box
+from gateway.errors import KeyMissing, VaultError
+from gateway.exchange import inbox
+from gateway.exchange.context import Exchange, Visit
+from gateway.exchange.protocol import Attributes, Refused, Status
+from gateway.exchange.spans import ReorderWindow
+from gateway.exchange.tree import file_attributes
+from gateway.store import data_keys, deliveries
+from gateway.vault.datakey import DataKey, wrap
+from gateway.vault.ids import new_id
+from gateway.vault.keyring import index_id, until_id
+from gateway.vault.objects import received_file, seal_digest
+from gateway.vault.stream import Sealer
+
+_log = logs.get("exchange")
+
+_NO_KEYS = "The gateway can't receive files now; its administrator has been told"
+
+
+class Upload:
+    """One OPEN for writing: a delivery in state RECEIVING whose data key is in memory only.
+
+    `write` works on the event loop; making one, `close` and `abort` block, and run in threads.
+    """
+
+    def __init__(self, exchange: Exchange, visit: Visit, name: str) -> None:
+        """OPEN.
+
+        Raises:
+            Refused: a key that the file will need is not in the keyring.
+            VaultError: the disk takes no more.
+        """
+        self._exchange, self._visit = exchange, visit
+        #: the name under which it will be received; RENAME before CLOSE changes it
+        self.name = name
+        self.id = new_id("L", 16)
+        self.state = DeliveryState.RECEIVING
+        self._opened_at = exchange.clock.now()
+        _check_keys(exchange)
+        self._key = DataKey.generate()
+        self._blob = exchange.blobs.create()
+        self._sealer = Sealer(
+            self._key.file_key(self.id),
+            received_file(partner=visit.partner.id, delivery=self.id),
+            self._blob.write,
+        )
+        self._digest = sha256()
+        self._ahead = ReorderWindow()
+        self._client: dict[str, int] = {}
+        #: why nothing more is taken in: what was refused once can't be received
+        self._refusal = ""
+        try:
+            with exchange.store.write() as conn:
+                deliveries.begin(
+                    conn,
+                    delivery_id=self.id,
+                    partner_id=visit.partner.id,
+                    opened_at=self._opened_at,
+                    fingerprint=visit.fingerprint,
+                    blob=self._blob.name,
+                )
+        except BaseException:
+            self._blob.abort()
+            raise
+
+    @property
+    def size(self) -> int:
+        """Bytes received so far, up to the last one."""
+        return max(self._sealer.plain_bytes, self._ahead.end)
+
+    def attributes(self) -> Attributes:
+        """What FSTAT answers."""
+        now = int(self._opened_at.timestamp())
+        return file_attributes(
+            Box.INBOX,
+            size=self.size,
+            at=self._client.get("client_modified", now),
+            mode=self._client.get("client_mode"),
+            accessed=self._client.get("client_accessed"),
+        )
+
+    def write(self, offset: int, data: memoryview) -> None:
+        """WRITE: seal what is in turn, hold what is early.
+
+        Raises:
+            Refused: too large, over bytes that are sealed already, or too far out of order; from then on
+                nothing of this file is received.
+        """
+        self._check_open()
+        if not data:
+            return
+        sealed = self._sealer.plain_bytes
+        if offset + len(data) > self._exchange.most_file_bytes:
+            self._refuse(f"File too large: at most {self._exchange.most_file_bytes} bytes are received")
+        if offset < sealed:
+            self._refuse("Bytes that were received already can't be written again: send the file again")
+        if offset == sealed and not self._ahead:
+            self._seal(data)
+            return
+        try:
+            self._seal(self._ahead.put(offset, data, start=sealed))
+        except Refused as exc:
+            self._refuse(exc.text)
+
+    def set_attributes(self, attributes: Attributes) -> None:
+        """FSETSTAT: recorded, never obeyed. scp sets the size to what it wrote; no other size is taken."""
+        self._check_open()
+        if attributes.size not in {None, self.size}:
+            self._refuse("A file can be neither shortened nor lengthened: send it again")
+        self._client |= inbox.client_values(attributes)
+
+    def sync(self) -> None:
+        """fsync@openssh.com: FX_OK of CLOSE means durable; before it nothing is received."""
+        self._check_open()
+
+    def close(self) -> DeliveryState:
+        """CLOSE: the file is durable and received, STAGED or ARRIVED, when this returns.
+
+        Raises:
+            Refused: a hole, or what was refused before. Nothing is received then, nor at any other error.
+        """
+        try:
+            self._check_open()
+            if self._ahead:
+                self._refuse("Part of the file is missing: send it again")
+            self._sealer.finish()
+            self._blob.commit()
+            self._receive()
+        except BaseException as exc:
+            self.abort("refused" if isinstance(exc, Refused) else "could not be stored")
+            raise
+        return self.state
+
+    def abort(self, reason: str) -> None:
+        """Anything but a CLOSE: the sealed bytes are deleted and the key is forgotten. May be repeated.
+
+        When it ends in an error, `abort_unfinished` does the rest at the next start.
+        """
+        if self.state is not DeliveryState.RECEIVING:
+            return
+        self.state = DeliveryState.ABORTED
+        exchange = self._exchange
+        with exchange.store.write() as conn:
+            given_up = deliveries.abort(
+                conn, self.id, DeliveryState.RECEIVING, at=exchange.clock.now(), reason=reason
+            )
+            if given_up:
+                inbox.record_change(exchange, self._visit, conn, "delivery.aborted", self.id)
+        if given_up:
+            self._blob.abort()
+            inbox.remove_blobs(exchange, [self._blob.name])
+            self._log(reason)
+
+    def _receive(self) -> None:
+        """The transaction that makes it received: wrapped key, name, state, audit entry."""
+        exchange, partner = self._exchange, self._visit.partner
+        staged = inbox.is_temporary(partner, self.name)
+        state = DeliveryState.STAGED if staged else DeliveryState.ARRIVED
+        row_key = self._key.row_key()
+        with exchange.store.write() as conn:
+            now = exchange.clock.now()
+            due_on = local_day(now) + timedelta(days=exchange.raw_days)
+            try:
+                wrapped = wrap(
+                    exchange.keyring, until_id(due_on), self._key, partner=partner.id, object_id=self.id
+                )
+                name = inbox.store_name(exchange, (partner.id, self.id), self.name, row_key=row_key, now=now)
+            except KeyMissing as exc:
+                raise _missing_key(exc) from exc
+            before = inbox.find(exchange, conn, partner.id, self.name) if staged else []
+            dropped = inbox.drop_staged(exchange, self._visit, conn, before)
+            data_keys.add(
+                conn,
+                object_id=self.id,
+                partner_id=partner.id,
+                due_on=due_on,
+                key_id=wrapped.key_id,
+                key_version=wrapped.key_version,
+                wrapped=wrapped.wrapped,
+                commitment=wrapped.commitment,
+            )
+            received = deliveries.receive(
+                conn,
+                self.id,
+                state=state,
+                closed_at=now,
+                name=name,
+                size_bytes=self._sealer.plain_bytes,
+                sealed_bytes=self._sealer.sealed_bytes,
+                sealed_sha256=self._sealer.sha256(),
+                sha256_sealed=seal_digest(row_key, self.id, self._digest.digest()),
+                raw_due_on=due_on,
+                client_values=self._client,
+            )
+            if not received:
+                raise Refused(Status.FAILURE, "The file was given up before it was closed: send it again")
+            inbox.record_change(
+                exchange, self._visit, conn, f"delivery.{state}", self.id, size=self._sealer.plain_bytes
+            )
+        self.state = state
+        inbox.remove_blobs(exchange, dropped)
+        self._log("")
+
+    def _seal(self, data: memoryview | bytes) -> None:
+        try:
+            self._sealer.write(data)
+        except VaultError:
+            self._refusal = "The file could not be stored: send it again"
+            raise
+        self._digest.update(data)
+
+    def _check_open(self) -> None:
+        if self._refusal:
+            raise Refused(Status.FAILURE, self._refusal)
+        if self.state is not DeliveryState.RECEIVING:
+            raise Refused(Status.FAILURE, "The file was removed before it was closed: nothing was received")
+
+    def _refuse(self, text: str) -> None:
+        self._refusal = text
+        raise Refused(Status.FAILURE, text)
+
+    def _log(self, reason: str) -> None:
+        passed = self._exchange.clock.now() - self._opened_at
+        _log.info(
+            "upload.ended",
+            session_id=self._visit.session_id,
+            partner_id=self._visit.partner.id,
+            delivery_id=self.id,
+            state=str(self.state),
+            size=self._sealer.plain_bytes,
+            bytes=self._sealer.sealed_bytes,
+            duration_ms=round(passed.total_seconds() * 1000),
+            client=self._visit.client,
+            reason=reason,
+        )
+
+
+def abort_unfinished(exchange: Exchange) -> int:
+    """Give up what was RECEIVING when the gateway stopped; before a listener opens. How many there were."""
+    with exchange.store.read() as conn:
+        found = deliveries.unfinished(conn)
+    return _give_up(exchange, found, "the gateway stopped")
+
+
+def abort_stale(exchange: Exchange) -> int:
+    """Give up staged files that nobody renamed within `staged_for`; how many there were."""
+    with exchange.store.read() as conn:
+        found = deliveries.stale(conn, exchange.clock.now() - exchange.staged_for)
+    return _give_up(exchange, found, "never renamed")
+
+
+def _give_up(exchange: Exchange, found: list[deliveries.Unreceived], reason: str) -> int:
+    count = 0
+    for one in found:
+        now = exchange.clock.now()
+        with exchange.store.write() as conn:
+            given_up = deliveries.abort(conn, one.id, one.state, at=now, reason=reason)
+            if given_up:
+                record(
+                    conn,
+                    action="delivery.aborted",
+                    object_id=one.id,
+                    origin="schedule",
+                    actor="gateway",
+                    at=now,
+                    node=exchange.node,
+                )
+        if given_up:
+            inbox.remove_blobs(exchange, [one.blob] if one.blob else [])
+            count += 1
+            _log.info(
+                "upload.ended", partner_id=one.partner_id, delivery_id=one.id, state="aborted", reason=reason
+            )
+    return count
+
+
+def _check_keys(exchange: Exchange) -> None:
+    """A node that lacks a key takes no uploads (spec 4, Keys)."""
+    today = local_day(exchange.clock.now())
+    for key_id in (until_id(today + timedelta(days=exchange.raw_days)), index_id(month_of(today))):
+        if not exchange.keyring.has(key_id):
+            raise _missing_key(KeyMissing(f"{key_id} is not in the keyring"))
+
+
+def _missing_key(exc: KeyMissing) -> Refused:
+    _log.error("upload.refused", reason="a key is missing", error=str(exc))
+    return Refused(Status.FAILURE, _NO_KEYS)

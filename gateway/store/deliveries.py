@@ -1,0 +1,255 @@
+"""What the exchange asks and tells about deliveries. Each function works in the caller's transaction.
+
+A name is found by its tokens: one for each index key under which it may have been stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, delete, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from gateway.domain.delivery import DeliveryState, check_transition
+from gateway.store.tables import Counter, DataKeyRow, Delivery
+
+_DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
+_COUNTER: Table = Counter.__table__  # type: ignore[attr-defined]
+_DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
+
+#: States in which a name is not, or no longer, a file of its partner.
+_UNSEEN = (DeliveryState.RECEIVING, DeliveryState.ABORTED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A file that its partner sees in the inbox: STAGED, or received within `listed_for`."""
+
+    id: str
+    state: DeliveryState
+    closed_at: datetime
+    received_at: datetime | None
+    size_bytes: int
+    name_sealed: bytes | None
+    client_mode: int | None
+    client_modified: int | None
+    client_accessed: int | None
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether it bears a temporary name: not received yet."""
+        return self.state is DeliveryState.STAGED
+
+    @property
+    def seen_at(self) -> datetime:
+        """Receipt, or CLOSE while it is staged."""
+        return self.received_at or self.closed_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreceived:
+    """A delivery that will never be received: whose it is and where its sealed bytes are."""
+
+    id: str
+    partner_id: str
+    state: DeliveryState
+    blob: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Name:
+    """A name as it is stored: sealed, and a token under the index key `key_id`. No key left: not sealed."""
+
+    sealed: bytes | None
+    token: bytes
+    key_id: str
+
+
+def begin(
+    conn: Connection, *, delivery_id: str, partner_id: str, opened_at: datetime, fingerprint: str, blob: str
+) -> None:
+    """OPEN: a delivery begins, RECEIVING."""
+    conn.execute(
+        insert(_DELIVERY).values(
+            id=delivery_id,
+            partner_id=partner_id,
+            state=DeliveryState.RECEIVING,
+            opened_at=opened_at,
+            key_fingerprint=fingerprint,
+            blob=blob,
+        )
+    )
+
+
+def receive(
+    conn: Connection,
+    delivery_id: str,
+    *,
+    state: DeliveryState,
+    closed_at: datetime,
+    name: Name,
+    size_bytes: int,
+    sealed_bytes: int,
+    sealed_sha256: bytes,
+    sha256_sealed: bytes,
+    raw_due_on: date,
+    client_values: Mapping[str, int],
+) -> bool:
+    """CLOSE: the delivery is ARRIVED, in order of arrival, or STAGED; False: it was no longer RECEIVING.
+
+    `client_values` is what SETSTAT said, as for `record_client_attributes`.
+    """
+    arrived = state is DeliveryState.ARRIVED
+    return _advance(
+        conn,
+        delivery_id,
+        DeliveryState.RECEIVING,
+        state,
+        closed_at=closed_at,
+        received_at=closed_at if arrived else None,
+        arrival=_next_arrival(conn) if arrived else None,
+        name_sealed=name.sealed,
+        name_token=name.token,
+        name_key=name.key_id,
+        size_bytes=size_bytes,
+        sealed_bytes=sealed_bytes,
+        sealed_sha256=sealed_sha256,
+        sha256_sealed=sha256_sealed,
+        raw_due_on=raw_due_on,
+        **client_values,
+    )
+
+
+def arrive(conn: Connection, delivery_id: str, *, received_at: datetime, name: Name) -> bool:
+    """RENAME of a staged file to a final name: it is ARRIVED now; False: it was no longer STAGED."""
+    return _advance(
+        conn,
+        delivery_id,
+        DeliveryState.STAGED,
+        DeliveryState.ARRIVED,
+        received_at=received_at,
+        arrival=_next_arrival(conn),
+        name_sealed=name.sealed,
+        name_token=name.token,
+        name_key=name.key_id,
+    )
+
+
+def relabel(conn: Connection, delivery_id: str, name: Name) -> None:
+    """RENAME that receives nothing: the file is listed under another name."""
+    conn.execute(
+        update(_DELIVERY)
+        .where(_DELIVERY.c.id == delivery_id)
+        .values(name_sealed=name.sealed, name_token=name.token, name_key=name.key_id)
+    )
+
+
+def abort(conn: Connection, delivery_id: str, before: DeliveryState, *, at: datetime, reason: str) -> bool:
+    """The delivery will never be received: its key and name go; False: it was no longer in `before`."""
+    done = _advance(
+        conn,
+        delivery_id,
+        before,
+        DeliveryState.ABORTED,
+        blob=None,
+        name_sealed=None,
+        name_token=None,
+        name_key=None,
+        sha256_sealed=None,
+        raw_due_on=None,
+        raw_gone_at=at,
+        reason=reason,
+    )
+    if done:
+        conn.execute(delete(_DATA_KEY).where(_DATA_KEY.c.object_id == delivery_id))
+    return done
+
+
+def listed(conn: Connection, partner_id: str, since: datetime) -> list[Received]:
+    """What a partner sees in its inbox, oldest first."""
+    return [_received(row) for row in conn.execute(_seen(partner_id, since))]
+
+
+def named(conn: Connection, partner_id: str, tokens: Collection[bytes], since: datetime) -> list[Received]:
+    """The files of that name that a partner sees, newest last."""
+    rows = conn.execute(_seen(partner_id, since).where(_DELIVERY.c.name_token.in_(tokens)))
+    return [_received(row) for row in rows]
+
+
+def hide(conn: Connection, delivery_ids: Sequence[str]) -> None:
+    """REMOVE of received files: no longer listed; nothing is withdrawn."""
+    conn.execute(update(_DELIVERY).where(_DELIVERY.c.id.in_(delivery_ids)).values(is_hidden=True))
+
+
+def record_client_attributes(conn: Connection, delivery_id: str, **values: int) -> None:
+    """SETSTAT: what a client says of its file (`client_mode`, `client_modified`, `client_accessed`)."""
+    conn.execute(update(_DELIVERY).where(_DELIVERY.c.id == delivery_id).values(**values))
+
+
+def unfinished(conn: Connection) -> list[Unreceived]:
+    """What is RECEIVING: after a start, nobody is sending it any more."""
+    return _unreceived(conn, _DELIVERY.c.state == DeliveryState.RECEIVING)
+
+
+def stale(conn: Connection, closed_before: datetime) -> list[Unreceived]:
+    """STAGED files that nobody renamed."""
+    return _unreceived(
+        conn, (_DELIVERY.c.state == DeliveryState.STAGED) & (_DELIVERY.c.closed_at <= closed_before)
+    )
+
+
+def staged(conn: Connection, delivery_ids: Sequence[str]) -> list[Unreceived]:
+    """Those of the deliveries that are STAGED."""
+    return _unreceived(conn, (_DELIVERY.c.state == DeliveryState.STAGED) & _DELIVERY.c.id.in_(delivery_ids))
+
+
+_SEEN_COLUMNS = [_DELIVERY.c[name] for name in Received.__slots__]
+
+
+def _seen(partner_id: str, since: datetime) -> Any:
+    received = _DELIVERY.c.state.not_in((*_UNSEEN, DeliveryState.STAGED)) & (_DELIVERY.c.received_at > since)
+    return (
+        select(*_SEEN_COLUMNS)
+        .where(
+            _DELIVERY.c.partner_id == partner_id,
+            _DELIVERY.c.is_hidden.is_(False),
+            received | (_DELIVERY.c.state == DeliveryState.STAGED),
+        )
+        .order_by(_DELIVERY.c.closed_at, _DELIVERY.c.arrival)
+    )
+
+
+def _received(row: Row[Any]) -> Received:
+    values = dict(row._mapping)
+    return Received(**values | {"state": DeliveryState(values["state"])})
+
+
+def _unreceived(conn: Connection, condition: Any) -> list[Unreceived]:
+    columns = (_DELIVERY.c.id, _DELIVERY.c.partner_id, _DELIVERY.c.state, _DELIVERY.c.blob)
+    return [
+        Unreceived(id=row.id, partner_id=row.partner_id, state=DeliveryState(row.state), blob=row.blob)
+        for row in conn.execute(select(*columns).where(condition))
+    ]
+
+
+def _advance(
+    conn: Connection, delivery_id: str, before: DeliveryState, after: DeliveryState, **values: Any
+) -> bool:
+    check_transition(before, after)
+    done = conn.execute(
+        update(_DELIVERY)
+        .where(_DELIVERY.c.id == delivery_id, _DELIVERY.c.state == before)
+        .values(state=after, **values)
+    )
+    return done.rowcount == 1
+
+
+def _next_arrival(conn: Connection) -> int:
+    counted = upsert(_COUNTER).values(name="arrival", value=1)
+    counted = counted.on_conflict_do_update(
+        index_elements=[_COUNTER.c.name], set_={"value": _COUNTER.c.value + 1}
+    )
+    return int(conn.execute(counted.returning(_COUNTER.c.value)).scalar_one())
