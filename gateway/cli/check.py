@@ -26,14 +26,12 @@ def check(context: typer.Context) -> None:
     home: Home = context.obj
     settings = load_settings(home.root)
     _check_keys(home)
-    Store(home.db)
+    Store(home.db).close()
     for remark in remarks(settings, SystemClock().now()):
         screen.out.print(f"[yellow]![/] {escape(remark)}")
-    partners, policies = len(settings.partners), len(settings.policies)
-    screen.done(
-        f"Ready to serve: {partners} partner{'s' * (partners != 1)}, "
-        f"{policies} municipalit{'y' if policies == 1 else 'ies'}"
-    )
+    partners = screen.counted(len(settings.partners), "partner")
+    municipalities = screen.counted(len(settings.policies), "municipality", "municipalities")
+    screen.done(f"Ready to serve: {partners}, {municipalities}")
 
 
 def remarks(settings: Settings, now: datetime) -> Iterator[str]:

@@ -35,7 +35,7 @@ def init(
     Keyring.create(home.keys)
     create_signing_key(home.keys)
     fingerprint = create_host_key(home.host_key)
-    Store.create(home.db)
+    Store.create(home.db).close()
     # last: this file makes the folder a home
     create_file(home.gateway_file, example().encode(), mode=0o644)
     _show(home, fingerprint)

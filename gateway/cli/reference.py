@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gateway.cli import screen
@@ -44,6 +45,7 @@ def load(
         TimeRemainingColumn(),
         console=screen.err,
         transient=True,
+        disable=not screen.err.is_terminal,
     ) as progress:
         try:
             with progress.open(file, "rb", description=f"Reading {file.name}") as raw:
@@ -54,11 +56,13 @@ def load(
             raise ConfigError(f"can't be read: {exc.strerror}", file=str(file)) from exc
         except ValueError as exc:
             raise ConfigError(f"{exc}; nothing was changed", file=str(file)) from exc
-    screen.done(f"{count:,} addresses in {len(seen)} municipalities, from {file.name}")
+    addresses = screen.counted(count, "address", "addresses")
+    municipalities = screen.counted(len(seen), "municipality", "municipalities")
+    screen.done(f"{addresses} in {municipalities}, from {escape(file.name)}")
     if unknown := sorted(seen - gemeente_names().keys()):
         screen.out.print(
-            f"[yellow]![/] {len(unknown)} codes are no longer municipalities: {', '.join(unknown[:10])}"
-            f"{' …' if len(unknown) > 10 else ''}; take a newer table"
+            f"[yellow]![/] {screen.counted(len(unknown), 'code')} not in the list of CBS: "
+            f"{', '.join(unknown[:10])}{' …' if len(unknown) > 10 else ''}; is there a newer table?"
         )
 
 

@@ -40,6 +40,11 @@ def pairs(*rows: tuple[str, str]) -> Table:
     return made
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number with its noun: `1 partner`, `2 partners`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def done(sentence: str) -> None:
     """Say what was done."""
     out.print(f"[bold green]✓[/] {sentence}", soft_wrap=True)
@@ -48,8 +53,7 @@ def done(sentence: str) -> None:
 def refuse(error: GatewayError) -> None:
     """Say on standard error why something was not done."""
     if isinstance(error, ConfigErrors) and any(problem.key for problem in error.problems):
-        count = len(error.problems)
-        err.print(f"[bold red]✗[/] {count} problem{'s' * (count > 1)} in the configuration")
+        err.print(f"[bold red]✗[/] {counted(len(error.problems), 'problem')} in the configuration")
         shown = table("file", "key", "reason")
         for problem in error.problems:
             shown.add_row(*map(escape, (problem.file, problem.key, problem.reason)))

@@ -1,0 +1,265 @@
+"""What the configuration means, once it can be used."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, replace
+from datetime import UTC, datetime, timedelta
+
+import asyncssh
+import pytest
+
+from gateway.domain.partner import TEMPORARY_NAMES, Role
+from gateway.domain.policy import (
+    DEFAULT_ORDER,
+    Actions,
+    ConsecutiveBy,
+    DeadlineFrom,
+    DistinctBy,
+    Matching,
+    Policy,
+)
+from gateway.domain.retention import Terms
+from gateway.errors import ConfigError
+from gateway.exchange.keys import create_host_key, host_key_fingerprint, parse_public_key
+from gateway.files.csvfile import Limits
+from gateway.settings.gemeenten import gemeente_names
+from gateway.settings.shipped import PRESETS, example, preset
+
+CREDITOR = 'role = "creditor"\nsectors = ["Huur"]\n'
+
+
+def test_everything_has_a_default(configure):
+    """An empty gateway.toml gives the defaults of the spec."""
+    settings = configure()
+    assert (settings.host, settings.port) == ("0.0.0.0", 2222)
+    assert settings.limits == Limits(
+        file_bytes=64 * 1024**2, rows=100_000, columns=200, field_chars=1_000, line_bytes=64 * 1024
+    )
+    assert settings.listed_for == settings.staged_for == timedelta(hours=24)
+    assert settings.terms == Terms(signals_months=6, raw_days=14, dispatches_months=6, excluded_days=1)
+    assert settings.purge_schedule == "30 2 * * *"
+    assert settings.partners == settings.policies == settings.served_by == {}
+
+
+def test_the_example_shows_the_defaults(configure):
+    """The commented example is the defaults, as it stands and with every comment taken away."""
+    taken = example().replace("\n# ", "\n").split("\n", 4)[4]
+    assert "port = 2222" in taken
+    assert configure(own=example()) == configure(own="") == configure(own=taken)
+
+
+def test_settings_are_frozen(configure):
+    """Nothing changes settings after they were read."""
+    with pytest.raises(FrozenInstanceError):
+        configure().port = 1
+
+
+def test_units(configure):
+    """Durations and sizes are read with their unit, singular and plural."""
+    settings = configure(
+        own='[retention]\nsignals = "1 year"\nraw = "1 week"\nexcluded = "2 days"\n'
+        '[limits]\nfile = "1 GiB"\nline = "512 bytes"\n[boxes]\nlisted_for = "2 days"\nstaged_for = "30 minutes"'
+    )
+    assert settings.terms == Terms(signals_months=12, raw_days=7, excluded_days=2)
+    assert (settings.limits.file_bytes, settings.limits.line_bytes) == (1024**3, 512)
+    assert (settings.listed_for, settings.staged_for) == (timedelta(days=2), timedelta(minutes=30))
+
+
+def test_presets_equal_the_spec(configure):
+    """Each preset makes the policy that spec 3 gives it."""
+    codes = {"ris": "GM0034", "vps": "GM0072", "midden-drenthe": "GM1731", "nwf": "GM0088"}
+    settings = configure({f"municipalities/{code}.toml": preset(name) for name, code in codes.items()})
+    policies = {name: replace(settings.policies[code], code="", name="") for name, code in codes.items()}
+    defaults = Policy(code="")
+    vps = Matching(
+        distinct_by=DistinctBy.SECTOR, consecutive_months=3, consecutive_by=ConsecutiveBy.DIFFERENT_SECTOR
+    )
+    both_ends = {"Huur": (30, 100), "Energie": (30, 100), "Water": (30, 100), "Zorg": (30, 100)}
+    assert policies == {
+        "ris": defaults,
+        "vps": replace(defaults, matching=vps),
+        "midden-drenthe": replace(
+            defaults,
+            matching=Matching(consecutive_months=2, consecutive_by=ConsecutiveBy.SAME_CREDITOR),
+            actions=Actions(deadline_from=DeadlineFrom.PUBLICATION),
+        ),
+        "nwf": replace(
+            defaults,
+            matching=Matching(bridging=True),
+            order=("crisis", "creditors", "bridging", "total"),
+            arrears_days=both_ends,
+        ),
+    }
+    assert policies["midden-drenthe"].order == DEFAULT_ORDER
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_cite_what_they_follow(name):
+    """Every setting of a preset bears a comment with its seed, or says that no seed speaks."""
+    for line in preset(name).splitlines():
+        if line and not line.startswith(("#", "[")) and line not in ("order = [", "]"):
+            assert "# [seed " in line or "# no seed: " in line, line
+
+
+def test_presets_of_later_versions():
+    """The preset drechtsteden is refused by name, and others with the names there are."""
+    with pytest.raises(ConfigError, match=r"drechtsteden needs routes.*choose ris, vps, midden-drenthe, nwf"):
+        preset("drechtsteden")
+    with pytest.raises(ConfigError, match=r"no preset 'rsi': choose ris"):
+        preset("rsi")
+
+
+def test_a_municipality_shortens_its_term(configure):
+    """A policy's own term holds; without one the gateway's does."""
+    settings = configure(
+        {
+            "municipalities/GM1731.toml": '[retention]\nsignals = "3 months"',
+            "municipalities/GM0072.toml": "",
+        },
+        own='[retention]\nsignals = "5 months"',
+    )
+    assert settings.policies["GM1731"].signals_months == 3
+    assert settings.policies["GM0072"].signals_months == 5
+
+
+@pytest.mark.parametrize(
+    ("written", "cents"),
+    [("500", 50_000), ("99.50", 9_950), ('"99.50"', 9_950), ("0.29", 29), ("0", 0), ("1e3", 100_000)],
+)
+def test_money_is_exact(configure, written, cents):
+    """Euro in the file are cents inside, without a float between."""
+    settings = configure({"municipalities/GM1731.toml": f"[matching.min_amount]\nHuur = {written}"})
+    assert settings.policies["GM1731"].matching.min_amount_cents == {"Huur": cents}
+
+
+def test_arrears_days(configure):
+    """A sector that is not named keeps its window; an upper end may be left out."""
+    settings = configure({"municipalities/GM1731.toml": "[arrears_days]\nZorg = [60]\nHuur = [30, 100]"})
+    assert settings.policies["GM1731"].arrears_days == {
+        "Huur": (30, 100),
+        "Energie": (30, None),
+        "Water": (30, None),
+        "Zorg": (60, None),
+    }
+
+
+def test_who_serves_whom(configure):
+    """A served municipality has a policy, its own or the default, and a name."""
+    settings = configure(
+        {
+            "partners/sdd.toml": 'role = "municipality"\nserves = ["GM0505", "GM1731"]',
+            "municipalities/GM1731.toml": '[matching]\nkey = "person"',
+            "municipalities/GM0072.toml": "",
+        }
+    )
+    assert settings.served_by == {"GM0505": "sdd", "GM1731": "sdd"}
+    assert list(settings.policies) == ["GM0072", "GM0505", "GM1731"]
+    assert settings.policies["GM0505"] == Policy(code="GM0505", name="Dordrecht")
+    assert settings.policies["GM1731"].matching.key == "person"
+
+
+def test_a_whole_partner(configure, public_keys):
+    """Every setting of a partner arrives."""
+    text = f"""
+        id = "wbh"
+        name = "Woonstichting De Brug"
+        role = "creditor"
+        contact = "beheer@example.nl"
+        language = "en"
+        sectors = ["Huur", "Energie"]
+        temporary_names = ["*.uploading"]
+        columns = {{ "Deb.nr" = "klantnummer" }}
+        defaults = {{ signaal_id = "auto", sector = "Huur" }}
+        [[keys]]
+        public_key = "{public_keys[0]} anna"
+        valid_from = 2026-01-01
+        valid_until = 2026-12-31
+        comment = "server"
+        [[keys]]
+        public_key = "{public_keys[1]}"
+        valid_until = "2026-06-01T12:00:00+02:00"
+    """
+    partner = configure({"partners/wbh.toml": text}).partners["wbh"]
+    assert (partner.id, partner.name, partner.role) == ("wbh", "Woonstichting De Brug", Role.CREDITOR)
+    assert (partner.contact, partner.language) == ("beheer@example.nl", "en")
+    assert (partner.sectors, partner.serves, partner.scope) == (("Huur", "Energie"), (), ())
+    assert partner.temporary_names == ("*.uploading",)
+    assert partner.columns == {"Deb.nr": "klantnummer"}
+    assert partner.defaults == {"signaal_id": "auto", "sector": "Huur"}
+    first, second = partner.keys
+    assert first.public_key == " ".join(public_keys[0].split()[:2])
+    assert first.fingerprint.startswith("SHA256:")
+    assert first.comment == "server"
+    # whole days in the Netherlands: up to and including the last
+    assert not first.is_valid(datetime(2025, 12, 31, 22, 59, tzinfo=UTC))
+    assert first.is_valid(datetime(2025, 12, 31, 23, 0, tzinfo=UTC))
+    assert first.is_valid(datetime(2026, 12, 31, 22, 59, tzinfo=UTC))
+    assert not first.is_valid(datetime(2026, 12, 31, 23, 0, tzinfo=UTC))
+    assert second.valid_until == datetime(2026, 6, 1, 10, 0, tzinfo=UTC)
+
+
+def test_a_small_partner(configure):
+    """What a partner leaves out has its default."""
+    partner = configure({"partners/wbh.toml": CREDITOR}).partners["wbh"]
+    assert (partner.name, partner.language, partner.keys) == ("wbh", "nl", ())
+    assert partner.temporary_names == TEMPORARY_NAMES
+
+
+def test_an_auditor(configure):
+    """An auditor sees all, or the municipalities named."""
+    settings = configure(
+        {
+            "partners/rekenkamer.toml": 'role = "auditor"\nscope = "all"',
+            "partners/fg.toml": 'role = "auditor"\nscope = ["GM0072"]',
+        }
+    )
+    assert settings.partners["rekenkamer"].scope is None
+    assert settings.partners["fg"].scope == ("GM0072",)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "options"),
+    [
+        ("ssh-ed25519", {}),
+        ("ssh-rsa", {"key_size": 3072}),
+        ("ecdsa-sha2-nistp256", {}),
+        ("ecdsa-sha2-nistp384", {}),
+    ],
+)
+def test_accepted_keys(algorithm, options):
+    """The kinds of key of spec 1 are accepted, comments left out, PuTTYgen's form too."""
+    key = asyncssh.generate_private_key(algorithm, **options)
+    line = key.export_public_key("openssh").decode().strip()
+    parsed = parse_public_key(f"  {line} een sleutel van José\n")
+    assert parsed == (line, key.get_fingerprint())
+    assert parse_public_key(key.export_public_key("rfc4716").decode()) == parsed
+
+
+def test_security_keys():
+    """FIDO keys are accepted."""
+    line = (
+        "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIHN2RT4sRYbCbVwVxZ5PdJDFqzqnRFdJl"
+        "Ro7cTFWNsGVAAAABHNzaDo="
+    )
+    assert parse_public_key(line)[0] == line
+
+
+def test_host_key(tmp_path):
+    """The host key is Ed25519, its owner's only, and never overwritten."""
+    path = tmp_path / "host_ed25519"
+    fingerprint = create_host_key(path)
+    assert host_key_fingerprint(path) == fingerprint
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert asyncssh.read_public_key(f"{path}.pub").get_fingerprint() == fingerprint
+    with pytest.raises(FileExistsError):
+        create_host_key(path)
+    assert host_key_fingerprint(path) == fingerprint
+    path.write_text("nothing")
+    with pytest.raises(ValueError, match="not a private key"):
+        host_key_fingerprint(path)
+
+
+def test_municipalities_of_cbs():
+    """The list has all 342 municipalities."""
+    assert len(gemeente_names()) == 342
+    assert gemeente_names()["GM1731"] == "Midden-Drenthe"
