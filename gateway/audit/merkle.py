@@ -47,12 +47,6 @@ class Frontier:
             root = node_hash(left, root)
         return root
 
-    def copy(self) -> Frontier:
-        """An independent tree with the same entries."""
-        other = Frontier()
-        other.size, other._roots = self.size, self._roots.copy()
-        return other
-
 
 def root_of(leaves: Iterable[bytes]) -> bytes:
     """The root over leaf hashes."""

@@ -42,17 +42,17 @@ class Sequencer:
         root = tree.root()
         note = self._signer.sign(tree.size, root)
         rows.insert_checkpoint(conn, size=tree.size, root=root, note=note, at=now)
-        self._tree = tree
         return note
 
     def _current(self, conn: Connection) -> Frontier:
-        """A tree of what is numbered so far, that the caller may add to."""
+        """The tree of what the database says is numbered and signed so far."""
         last = rows.last_checkpoint(conn)
         if last is None:
-            return Frontier()
+            self._tree = Frontier()
+            return self._tree
         signed = open_checkpoint(last.note, self._signer.public_key)
         if self._tree.size == signed.size and self._tree.root() == signed.root:
-            return self._tree.copy()
+            return self._tree
         tree = Frontier()
         for hashed in rows.leaf_hashes(conn, signed.size):
             tree.append(hashed)
@@ -61,4 +61,5 @@ class Sequencer:
                 "the audit log in the database is not the one that was signed last: nothing is added to it; "
                 "run `gateway audit verify`"
             )
+        self._tree = tree
         return tree

@@ -104,14 +104,3 @@ def test_proofs_of_what_is_not_there_are_refused() -> None:
     assert not check_inclusion(LEAVES[0], 1, 1, [], LEAVES[0])
     assert not check_consistency(0, EMPTY_ROOT, 1, LEAVES[0], [])
     assert not check_consistency(3, LEAVES[0], 2, LEAVES[0], [])
-
-
-def test_a_copy_grows_on_its_own() -> None:
-    """A tree that is tried out leaves the one it came from as it was."""
-    tree = Frontier()
-    for leaf in LEAVES[:5]:
-        tree.append(leaf)
-    other = tree.copy()
-    other.append(LEAVES[5])
-    assert (tree.size, tree.root()) == (5, root_of(LEAVES[:5]))
-    assert (other.size, other.root()) == (6, root_of(LEAVES[:6]))

@@ -76,6 +76,23 @@ def test_a_rolled_back_transaction_leaves_no_trace(log) -> None:
     assert log.verify().entries == 3
 
 
+def test_a_tree_of_the_same_size_is_not_taken_for_the_same(log) -> None:
+    """Rolled back here, while another process wrote as many other entries."""
+    log.add("L1")
+    log.sequence()
+    with suppress(RuntimeError), log.store.write() as conn:
+        rows.insert_entries(conn, [(log.now, b"never happened")])
+        log.sequencer.sequence(conn, log.now)
+        raise RuntimeError
+    log.add("L2")
+    with log.store.write() as conn:
+        Sequencer(log.signer).sequence(conn, log.now)
+    log.add("L3")
+    log.sequence()
+    assert log.verify().problems == []
+    assert log.verify().entries == 3
+
+
 def test_nothing_is_signed_on_top_of_an_altered_log(log) -> None:
     """A sequencer that starts reads the tree and compares it with the last signature."""
     log.add("L1", "L2")

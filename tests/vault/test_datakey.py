@@ -7,6 +7,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from gateway.errors import BlobDamaged, KeyMissing, WrongKey
 from gateway.vault.datakey import DataKey, WrappedKey, unwrap, wrap
@@ -102,6 +103,13 @@ def test_a_version_that_is_not_here_is_missing(ring: Keyring, wrapped: WrappedKe
 def test_wrapping_twice_gives_different_bytes(ring: Keyring, data_key: DataKey, wrapped: WrappedKey) -> None:
     """Each wrapping draws its nonce."""
     assert wrap(ring, DAY, data_key, partner="eneco", object_id="L1").wrapped != wrapped.wrapped
+
+
+def test_a_wrapped_key_has_the_documented_form(ring: Keyring, data_key: DataKey, wrapped: WrappedKey) -> None:
+    """nonce12 || AES-256-GCM, AAD lp("gw/v1/dek") || lp(key id) || lp(partner) || lp(object)."""
+    place = b"\x00\x09gw/v1/dek\x00\x10until-2027-05-22\x00\x05eneco\x00\x02L1"
+    secret = AESGCM(ring.get(DAY)).decrypt(wrapped.wrapped[:12], wrapped.wrapped[12:], place)
+    assert DataKey(secret).commitment() == data_key.commitment()
 
 
 def test_derived_keys_are_hkdf_expand() -> None:

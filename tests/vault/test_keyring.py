@@ -106,6 +106,16 @@ def test_a_destroyed_key_is_gone_in_every_open_instance(keyring: Keyring, keys_d
     assert keyring.destroy(DAY) is False
 
 
+def test_a_key_that_was_replaced_is_not_served_from_memory(keyring: Keyring, keys_dir: Path) -> None:
+    """Destroyed and made again elsewhere between two uses: the old key is nowhere."""
+    keyring.ensure([DAY])
+    old = keyring.get(DAY)
+    other = Keyring.open(keys_dir)
+    other.destroy(DAY)
+    other.ensure([DAY])
+    assert keyring.get(DAY) == other.get(DAY) != old
+
+
 def test_what_was_wrapped_under_a_destroyed_key_is_lost_for_good(keyring: Keyring, keys_dir: Path) -> None:
     """Destroying the key is the destruction; a new key of the same name brings nothing back."""
     keyring.ensure([DAY])

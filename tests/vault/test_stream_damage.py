@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -153,9 +156,12 @@ def test_a_file_under_another_key_is_refused() -> None:
 
 
 def test_a_second_empty_segment_is_refused_even_from_someone_with_the_key() -> None:
-    """One contents has one form: only empty contents end in an empty segment."""
-    sealed = seal(bytes(FIRST_TEXT_BYTES))
-    refused_at_once(sealed + bytes(16))
+    """Contents have one form: only empty contents end in an empty segment."""
+    salt, prefix = bytes(32), bytes(7)
+    key = AESGCM(HKDF(algorithm=SHA256(), length=32, salt=salt, info=PLACE).derive(KEY))
+    first = key.encrypt(prefix + bytes(4) + b"\0", bytes(FIRST_TEXT_BYTES), None)
+    last = key.encrypt(prefix + b"\0\0\0\1" + b"\1", b"", None)
+    refused_at_once(b"\x28" + salt + prefix + first + last)
 
 
 @settings(max_examples=80, deadline=None)
