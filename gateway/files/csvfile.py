@@ -135,8 +135,8 @@ def _find_encoding(chunks: Iterable[bytes], most_bytes: int) -> str:
             is_valid = text is not None
             is_ascii = is_ascii and (text or "").isascii()
     if is_valid and _decode(decoder, b"", final=True) is None:
-        # A last character that is cut off; but a lone byte after nothing but ASCII is Windows-1252.
-        if not is_ascii:
+        # The last character is cut off. But a lone byte after nothing but ASCII is Windows-1252.
+        if is_utf16 or not is_ascii:
             raise DeliveryError("F09", "het bestand eindigt binnen een teken")
         is_valid = False
     if not is_valid and is_utf16:

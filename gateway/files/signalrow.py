@@ -288,7 +288,8 @@ def _check_filled(sent: Mapping[str, str], faults: dict[str, str], rules: RowRul
             faults.setdefault(column, "V01")
     if rules.needs_arrears and "ontstaansdatum" not in sent and "dagen_achterstand" not in sent:
         has_only_days = not rules.layout.has("ontstaansdatum") and rules.layout.has("dagen_achterstand")
-        faults.setdefault("dagen_achterstand" if has_only_days else "ontstaansdatum", "V01")
+        if faults.keys().isdisjoint(ARREARS):
+            faults["dagen_achterstand" if has_only_days else "ontstaansdatum"] = "V01"
 
 
 def _check_together(values: dict[str, Any], faults: dict[str, str], rules: RowRules) -> None:
