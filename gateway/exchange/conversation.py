@@ -65,6 +65,11 @@ class Conversation:
     _handles: dict[bytes, Upload | Download | _Listing] = field(default_factory=dict)
     _last_handle: int = 0
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no file is open."""
+        return not any(isinstance(opened, Upload | Download) for opened in self._handles.values())
+
     async def answer(self, number: int, request: sftp.Request) -> bytes:
         """The reply to a request.
 
@@ -186,10 +191,12 @@ class Conversation:
                 raise Refused(
                     Status.FAILURE, "This name can't be used: 1-200 characters, none of them invisible"
                 )
+            case Nowhere(in_root=True) if writes:
+                raise Refused(Status.PERMISSION_DENIED, self._where_to_write())
             case Nowhere() | BadName():
                 raise Refused(Status.NO_SUCH_FILE)
             case _:
-                raise Refused(Status.PERMISSION_DENIED, self._where_to_write())
+                raise Refused(Status.PERMISSION_DENIED)
 
     async def _open_upload(self, name: str, flags: OpenFlag, attributes: Attributes) -> Upload:
         if flags & OpenFlag.READ:

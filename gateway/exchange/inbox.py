@@ -118,7 +118,7 @@ def set_attributes(exchange: Exchange, visit: Visit, name: str, attributes: Attr
 def client_values(attributes: Attributes) -> dict[str, int]:
     """The columns in which attributes that a client sets are recorded."""
     said = {
-        "client_mode": attributes.mode,
+        "client_mode": None if attributes.mode is None else attributes.mode & 0o7777,
         "client_modified": attributes.modified,
         "client_accessed": attributes.accessed,
     }

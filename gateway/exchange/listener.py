@@ -10,7 +10,8 @@ from pathlib import Path
 import asyncssh
 
 from gateway.exchange.context import Exchange
-from gateway.exchange.login import Login, Traffic
+from gateway.exchange.login import Login
+from gateway.exchange.session import Traffic
 
 # reference/security.md 7.1: ssh-audit finds no failure with these and an Ed25519 host key.
 KEX = ("mlkem768x25519-sha256", "curve25519-sha256", "curve25519-sha256@libssh.org")
@@ -37,6 +38,10 @@ LOGIN_TIMEOUT_S = 30
 KEEPALIVE_S, KEEPALIVE_COUNT = 30, 3
 
 
+#: Seconds that open files have to come to their CLOSE when the gateway stops.
+GRACE_S = 10
+
+
 class Listener:
     """An open listener: its port, and how to close it."""
 
@@ -46,16 +51,24 @@ class Listener:
         self.port: int = acceptor.get_port()
 
     async def close(self) -> None:
-        """Accept nobody, end every session, and wait until each has finished what it was doing.
+        """Accept nobody, let files that are open come to their CLOSE for a while, end every session.
 
-        A CLOSE under way is carried through; a file that is not closed is not received.
+        A CLOSE under way is carried through and answered; what is not closed in time is not received.
         """
         self._acceptor.close()
+        await self._end_sessions(at_once=False)
+        await self._end_sessions(at_once=True)
         for connection in list(self._traffic.connections):
             connection.disconnect(asyncssh.DISC_BY_APPLICATION, "The gateway stops")
-        if self._traffic.sessions:
-            await asyncio.wait(self._traffic.sessions)
         await self._acceptor.wait_closed()
+
+    async def _end_sessions(self, *, at_once: bool) -> None:
+        sessions = list(self._traffic.sessions)
+        for session in sessions:
+            session.stop(at_once=at_once)
+        ends = [asyncio.ensure_future(session.wait_ended()) for session in sessions]
+        if ends:
+            await asyncio.wait(ends, timeout=None if at_once else GRACE_S)
 
 
 async def listen(exchange: Exchange, *, host: str, port: int, host_keys: Sequence[Path]) -> Listener:

@@ -5,9 +5,7 @@ A key that was only offered decides nothing. Unknown users take the same path as
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 
 import asyncssh
@@ -15,7 +13,7 @@ import asyncssh
 from gateway import logs
 from gateway.domain.partner import Partner
 from gateway.exchange.context import Exchange, Visit
-from gateway.exchange.session import SFTPSession
+from gateway.exchange.session import SFTPSession, Traffic
 from gateway.vault.ids import new_id
 
 _log = logs.get("exchange")
@@ -26,15 +24,6 @@ MOST_ATTEMPTS = 6
 MOST_SESSIONS = 10
 #: RSA signs with SHA-2: what is signed with SHA-1 proves nothing.
 _RSA_SIGNATURES = {b"rsa-sha2-256", b"rsa-sha2-512"}
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """What is open at a listener."""
-
-    connections: set[asyncssh.SSHServerConnection] = field(default_factory=set)
-    #: the tasks of SFTP sessions
-    sessions: set[asyncio.Task[None]] = field(default_factory=set)
 
 
 def signer(partners: Mapping[str, Partner], user: str, fingerprint: str, now: datetime) -> Partner | None:
@@ -114,7 +103,7 @@ class Login(asyncssh.SSHServer):
         """A channel for the partner that was recognised."""
         if self._visit is None or len(self._channels) >= MOST_SESSIONS:
             return False
-        session = SFTPSession(self._exchange, self._visit, self._traffic.sessions, self._channels.discard)
+        session = SFTPSession(self._exchange, self._visit, self._traffic, self._channels.discard)
         self._channels.add(session)
         return self._connection.create_server_channel(encoding=None), session
 

@@ -9,6 +9,7 @@ import asyncio
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import asyncssh
 
@@ -35,6 +36,14 @@ _MOST_WAITING_BYTES = 2 * MOST_PACKET_BYTES
 _SFTP_ONLY = b"This service speaks SFTP only.\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What is open at a listener."""
+
+    connections: set[asyncssh.SSHServerConnection] = field(default_factory=set)
+    sessions: set[SFTPSession] = field(default_factory=set)
+
+
 class SFTPSession(asyncssh.SSHServerSession[bytes]):
     """The session of one channel; anything but the `sftp` subsystem is answered with a line and exit 1."""
 
@@ -42,13 +51,12 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
         self,
         exchange: Exchange,
         visit: Visit,
-        sessions: set[asyncio.Task[None]],
+        traffic: Traffic,
         on_end: Callable[[SFTPSession], None],
     ) -> None:
         self._visit = visit
         self._conversation = Conversation(exchange, visit)
-        #: the tasks of all open sessions, which a listener that closes waits for
-        self._sessions = sessions
+        self._traffic = traffic
         #: told when the channel is gone
         self._on_end = on_end
         self._channel: asyncssh.SSHServerChannel[bytes]
@@ -57,8 +65,11 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
         self._is_paused = False
         #: no more bytes will come
         self._ended = False
-        #: the connection is gone: what waits is not worked off
-        self._lost = False
+        #: the connection is gone, or the gateway stops: what waits is not worked off
+        self._cut = False
+        #: the gateway stops: the session goes on only while a file is open
+        self._is_stopping = False
+        self._task: asyncio.Task[None] | None = None
         self._arrived = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
@@ -83,9 +94,8 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
     def session_started(self) -> None:
         """Begin to serve, or refuse."""
         if self._is_sftp:
-            task = asyncio.get_running_loop().create_task(self._serve())
-            self._sessions.add(task)
-            task.add_done_callback(self._sessions.discard)
+            self._traffic.sessions.add(self)
+            self._task = asyncio.get_running_loop().create_task(self._serve())
         else:
             self._channel.write_stderr(_SFTP_ONLY)
             self._channel.exit(1)
@@ -106,7 +116,7 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The channel is gone."""
-        self._ended = self._lost = True
+        self._ended = self._cut = True
         self._arrived.set()
         self._writable.set()
         self._on_end(self)
@@ -119,13 +129,24 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
         """The client takes replies again."""
         self._writable.set()
 
+    def stop(self, *, at_once: bool) -> None:
+        """End the session after the reply under way; unless `at_once`, not while a file is open."""
+        self._is_stopping = True
+        self._cut = self._cut or at_once
+        self._arrived.set()
+
+    async def wait_ended(self) -> None:
+        """Wait until everything of this session is either received or given up."""
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
     async def _serve(self) -> None:
         started = time.monotonic()
         reason = ""
         try:
             while (packet := await self._next_packet()) is not None:
                 reply = await self._reply(packet)
-                if not self._lost:
+                if not self._channel.is_closing():
                     self._channel.write(reply)
                 await self._writable.wait()
         except PacketError as exc:
@@ -136,12 +157,12 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
 
     async def _next_packet(self) -> bytes | None:
         """The next whole packet; None when the session is over."""
-        while not self._lost:
+        while not self._cut:
             packet = take_packet(self._waiting)
             if self._is_paused and len(self._waiting) <= _MOST_WAITING_BYTES // 2:
                 self._is_paused = False
                 self._channel.resume_reading()
-            if packet is not None or self._ended:
+            if packet is not None or self._ended or (self._is_stopping and self._conversation.is_idle):
                 return packet
             self._arrived.clear()
             await self._arrived.wait()
@@ -162,6 +183,7 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
         except Exception as exc:  # noqa: BLE001  # the next start gives up what is left
             self._report(exc)
         self._channel.exit(0)
+        self._traffic.sessions.discard(self)
         totals = self._conversation.totals
         _log.info(
             "session.ended",

@@ -55,6 +55,9 @@ class BadName:
 class Nowhere:
     """A path that leads to nothing, or to what is somebody else's: the same answer for both."""
 
+    #: directly under `/`, where nobody can write
+    in_root: bool = False
+
 
 Place = Root | Folder | File | BadName | Nowhere
 
@@ -104,7 +107,7 @@ def resolve(role: Role, path: bytes) -> Place:
     head, _, name = text[1:].partition("/")
     box = next((box for box in BOXES[role] if box == head), None)
     if box is None or "/" in name:
-        return Nowhere()
+        return Nowhere(in_root=text.count("/") == 1)
     if not name:
         return Folder(box)
     return File(box, name) if is_name(name) else BadName(box)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from hashlib import sha256
 
@@ -47,6 +48,7 @@ class Upload:
         self.id = new_id("L", 16)
         self.state = DeliveryState.RECEIVING
         self._opened_at = exchange.clock.now()
+        self._started = time.monotonic()
         _check_keys(exchange)
         self._key = DataKey.generate()
         self._blob = exchange.blobs.create()
@@ -231,7 +233,6 @@ class Upload:
         raise Refused(Status.FAILURE, text)
 
     def _log(self, reason: str) -> None:
-        passed = self._exchange.clock.now() - self._opened_at
         _log.info(
             "upload.ended",
             session_id=self._visit.session_id,
@@ -240,7 +241,7 @@ class Upload:
             state=str(self.state),
             size=self._sealer.plain_bytes,
             bytes=self._sealer.sealed_bytes,
-            duration_ms=round(passed.total_seconds() * 1000),
+            duration_ms=round((time.monotonic() - self._started) * 1000),
             client=self._visit.client,
             reason=reason,
         )

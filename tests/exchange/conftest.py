@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import struct
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -160,6 +161,15 @@ class House:
             conn.execute(insert(Dispatch.__table__).values(**row | values))
         return dispatch_id
 
+    def new_key(self, name: str, algorithm: str = "ssh-ed25519", **options: object) -> tuple[str, str]:
+        """Make a key pair of a partner; the public line and the fingerprint."""
+        key = asyncssh.generate_private_key(algorithm, **options)
+        path = self.path / f"{name}.key"
+        path.write_bytes(key.export_private_key("openssh"))
+        path.chmod(0o600)
+        self.keys[name] = path
+        return parse_public_key(key.export_public_key("openssh").decode())
+
     def ssh_options(self, user: str, key: str | None = None) -> list[str]:
         options = {
             "Port": self.port,
@@ -202,6 +212,21 @@ class House:
         return path
 
     @asynccontextmanager
+    async def raw(self, user: str, key: str | None = None) -> AsyncIterator[Raw]:
+        """A session of raw packets, after INIT."""
+        async with self.connect(user, key) as connection:
+            writer, reader, _ = await connection.open_session(subsystem="sftp", encoding=None)
+            raw = Raw(writer, reader)
+            await raw.init()
+            yield raw
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something is so: what the far end does has no other signal here."""
+        async with asyncio.timeout(20):
+            while not condition():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    @asynccontextmanager
     async def connect(
         self, user: str, key: str | None = None, **options: object
     ) -> AsyncIterator[asyncssh.SSHClientConnection]:
@@ -219,8 +244,126 @@ class House:
             yield connection
 
 
+@dataclass
+class Reply:
+    """A reply: its kind, and what follows the request id."""
+
+    kind: int
+    body: bytes
+
+    @property
+    def status(self) -> int:
+        """The code of a STATUS reply; 0 for a reply that carries something."""
+        return struct.unpack(">I", self.body[:4])[0] if self.kind == STATUS else 0
+
+    @property
+    def text(self) -> str:
+        (length,) = struct.unpack(">I", self.body[4:8])
+        return self.body[8 : 8 + length].decode()
+
+    @property
+    def string(self) -> bytes:
+        """The handle or data that it carries."""
+        (length,) = struct.unpack(">I", self.body[:4])
+        return self.body[4 : 4 + length]
+
+    @property
+    def size(self) -> int:
+        """The size in an ATTRS reply."""
+        return struct.unpack(">Q", self.body[4:12])[0]
+
+    @property
+    def names(self) -> list[bytes]:
+        """The names in a NAME reply."""
+        (count,) = struct.unpack(">I", self.body[:4])
+        at, found = 4, []
+        for _ in range(count):
+            (length,) = struct.unpack(">I", self.body[at : at + 4])
+            found.append(self.body[at + 4 : at + 4 + length])
+            at += 4 + length
+            (length,) = struct.unpack(">I", self.body[at : at + 4])
+            at += 4 + length
+            (flags,) = struct.unpack(">I", self.body[at : at + 4])
+            at += 4 + (8 if flags & 1 else 0) + (4 if flags & 4 else 0) + (8 if flags & 8 else 0)
+        return found
+
+
+STATUS = 101
+NO_ATTRIBUTES = bytes(4)
+
+
+def text(value: str | bytes) -> bytes:
+    """A string of the protocol."""
+    raw = value.encode() if isinstance(value, str) else value
+    return struct.pack(">I", len(raw)) + raw
+
+
+class Raw:
+    """A client that sends the packets it is told to, well-formed or not."""
+
+    def __init__(self, writer: asyncssh.SSHWriter, reader: asyncssh.SSHReader) -> None:
+        self.writer, self.reader = writer, reader
+        self.number = 0
+
+    def send(self, kind: int, *parts: bytes) -> None:
+        self.number += 1
+        body = bytes([kind]) + struct.pack(">I", self.number) + b"".join(parts)
+        self.writer.write(struct.pack(">I", len(body)) + body)
+
+    async def reply(self) -> Reply:
+        (length,) = struct.unpack(">I", await self.reader.readexactly(4))
+        packet = await self.reader.readexactly(length)
+        return Reply(packet[0], packet[5:])
+
+    async def ask(self, kind: int, *parts: bytes) -> Reply:
+        self.send(kind, *parts)
+        return await self.reply()
+
+    async def init(self, version: int = 3) -> bytes:
+        self.writer.write(struct.pack(">IBI", 5, 1, version))
+        (length,) = struct.unpack(">I", await self.reader.readexactly(4))
+        return await self.reader.readexactly(length)
+
+    async def open(self, path: str | bytes, flags: int = 0x1A, attributes: bytes = NO_ATTRIBUTES) -> Reply:
+        """OPEN; for writing, creating and truncating unless `flags` says otherwise."""
+        return await self.ask(3, text(path), struct.pack(">I", flags), attributes)
+
+    async def write(self, handle: bytes, offset: int, data: bytes) -> Reply:
+        return await self.ask(6, text(handle), struct.pack(">Q", offset), text(data))
+
+    async def read(self, handle: bytes, offset: int, length: int) -> Reply:
+        return await self.ask(5, text(handle), struct.pack(">QI", offset, length))
+
+    async def close(self, handle: bytes) -> Reply:
+        return await self.ask(4, text(handle))
+
+    async def stat(self, path: str | bytes) -> Reply:
+        return await self.ask(17, text(path))
+
+    async def put(self, path: str | bytes, data: bytes) -> Reply:
+        """OPEN, WRITE, CLOSE; the reply to CLOSE."""
+        handle = (await self.open(path)).string
+        await self.write(handle, 0, data)
+        return await self.close(handle)
+
+    async def ls(self, path: str) -> list[str]:
+        """OPENDIR, READDIR until it ends, CLOSE; names without the dots."""
+        handle = (await self.ask(11, text(path))).string
+        found: list[bytes] = []
+        while (reply := await self.ask(12, text(handle))).kind != STATUS:
+            found += reply.names
+        await self.close(handle)
+        return [name.decode() for name in found if name not in {b".", b".."}]
+
+    async def rename(self, old: str, new: str) -> Reply:
+        return await self.ask(18, text(old), text(new))
+
+    async def remove(self, path: str) -> Reply:
+        return await self.ask(13, text(path))
+
+
 def _partner(house: House, partner_id: str, role: Role, **values: object) -> Partner:
-    line, fingerprint = new_key(house, partner_id)
+    line, fingerprint = house.new_key(partner_id)
     return Partner(
         id=partner_id,
         name=partner_id.title(),
@@ -228,16 +371,6 @@ def _partner(house: House, partner_id: str, role: Role, **values: object) -> Par
         keys=(PartnerKey(public_key=line, fingerprint=fingerprint),),
         **values,
     )
-
-
-def new_key(house: House, name: str, algorithm: str = "ssh-ed25519", **options: object) -> tuple[str, str]:
-    """Make a key pair of a partner; the public line and the fingerprint."""
-    key = asyncssh.generate_private_key(algorithm, **options)
-    path = house.path / f"{name}.key"
-    path.write_bytes(key.export_private_key("openssh"))
-    path.chmod(0o600)
-    house.keys[name] = path
-    return parse_public_key(key.export_public_key("openssh").decode())
 
 
 def make_house(path: Path) -> House:
