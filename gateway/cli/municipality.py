@@ -38,7 +38,7 @@ def add(
     screen.out.print(f"  config/municipalities/{code}.toml")
     if code not in settings.served_by:
         screen.out.print(
-            f"  No partner serves it yet: [cyan]gateway partner add ID --role municipality --serves {code} --key FILE.pub[/]",
+            f"  No partner serves it yet: [cyan]gateway partner add ID --role municipality --serves {code} …[/]",
             soft_wrap=True,
         )
     say_when(home)
@@ -51,7 +51,7 @@ def show_all(context: typer.Context) -> None:
     if not settings.policies:
         screen.out.print("No municipalities yet: `gateway municipality add --help`")
         return
-    shown = screen.table("code", "name", "served by", "groups by", "a match from", "order", "publishes")
+    shown = screen.table("code", "name", "served by", "groups by", "a match from", "publishes")
     for code, policy in settings.policies.items():
         shown.add_row(
             code,
@@ -59,7 +59,6 @@ def show_all(context: typer.Context) -> None:
             settings.served_by.get(code, "[yellow]nobody[/]"),
             str(policy.matching.key),
             f"{policy.matching.min_distinct} {policy.matching.distinct_by}s",
-            escape(" · ".join(policy.order)),
             "at arrival" if policy.publish.when == "arrival" else escape(policy.publish.when),
         )
     screen.out.print(shown)

@@ -33,7 +33,9 @@ def _amount_of(units: dict[str, Any], example: str, most: int) -> Callable[[Any]
         found = re.fullmatch(r"(\d{1,9}) ?([A-Za-z]+)", value) if isinstance(value, str) else None
         unit = found and (found[2] if found[2] in units else found[2].removesuffix("s"))
         if not found or unit not in units:
-            raise ValueError(f'write a whole number and a unit, such as "{example}" ({", ".join(units)})')
+            raise ValueError(
+                f'write a whole number and a unit, such as "{example}" (units: {", ".join(units)})'
+            )
         amount = int(found[1]) * units[unit]
         if not 0 < amount <= most:
             raise ValueError(

@@ -31,7 +31,7 @@ def one(problems):
         ("[limits]\nrows = 0", "limits.rows", "must be 1 or more, not 0"),
         ("[limits]\nrows = 1.5", "limits.rows", "write a whole number, not 1.5"),
         ("[retention]\nsignals = 6", "retention.signals", 'such as "6 months"'),
-        ('[retention]\nsignals = "180 days"', "retention.signals", "month, year"),
+        ('[retention]\nsignals = "180 days"', "retention.signals", "units: month, year"),
         ('[retention]\nsignals = "2 years"', "retention.signals", "at most 12 months"),
         ('[retention]\nsignals = "0 months"', "retention.signals", "more than nothing"),
         ('[retention]\nraw = "2 months"', "retention.raw", 'such as "14 days"'),
