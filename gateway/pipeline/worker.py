@@ -72,8 +72,7 @@ def step(context: Context) -> bool:
     """Do one thing that is due, crisis first, then deliveries, then publications; whether there was one."""
     with context.store.exclusive():
         _release(context)
-        for municipality in due_municipalities(context, only_urgent=True):
-            publish(context, municipality, only_urgent=True)
+        if _publish_due(context, only_urgent=True):
             return True
         with context.store.write() as conn:
             delivery = queue.claim_next(conn, context.clock.now())
@@ -91,10 +90,24 @@ def step(context: Context) -> bool:
                 )
                 _release(context)
             return True
-        for municipality in due_municipalities(context):
-            publish(context, municipality)
-            return True
-    return False
+        return _publish_due(context)
+
+
+def _publish_due(context: Context, *, only_urgent: bool = False) -> bool:
+    """Publish wherever it is due; whether it went through somewhere. One municipality's error stops no other."""
+    done = False
+    for municipality in due_municipalities(context, only_urgent=only_urgent):
+        try:
+            publish(context, municipality, only_urgent=only_urgent)
+            done = True
+        except Exception as exc:  # noqa: BLE001 - it waits, and is tried again at the next look
+            _log.error(
+                "publication.failed",
+                municipality=municipality,
+                error_type=type(exc).__name__,
+                error=_safe(exc),
+            )
+    return done
 
 
 def publish_now(context: Context, municipalities: tuple[str, ...]) -> list[Published]:

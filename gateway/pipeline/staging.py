@@ -1,0 +1,243 @@
+"""What a file does, stored in short transactions that nobody sees, and made visible in a last one (spec 1)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, NamedTuple
+
+from gateway.clock import add_months, local_day
+from gateway.domain.policy import Grouping
+from gateway.domain.signal import Signal, SignalState
+from gateway.matching import normalise
+from gateway.matching.rules import affected_months
+from gateway.pipeline.context import Context
+from gateway.pipeline.keying import Keyed, Keying
+from gateway.pipeline.locate import Located
+from gateway.pipeline.sealing import SIGNAL, store_key
+from gateway.pipeline.tally import Tally
+from gateway.store import Connection, meldingen, signals
+from gateway.store.data_keys import NO_MUNICIPALITY
+from gateway.store.queue import Claimed
+from gateway.store.signals import PLACE_COLUMNS, Version
+from gateway.vault.datakey import DataKey
+from gateway.vault.ids import new_id
+from gateway.vault.rows import RowSealer
+
+
+@dataclass(slots=True)
+class _RowKey:
+    """The data key of this delivery's rows of one municipality and due day; `id` once it is stored."""
+
+    municipality: str
+    due_on: date
+    data_key: DataKey
+    sealer: RowSealer
+    id: int | None = None
+
+
+class Placed(NamedTuple):
+    """A row with its signaal_id, stated or made, its municipality and its places."""
+
+    row: Signal
+    signal_id: str
+    located: Located
+    keyed: Keyed
+
+
+class Staging:
+    """Collects what a batch of rows brings, and stores it batch by batch.
+
+    Only for the holder of `Store.exclusive()`.
+    """
+
+    def __init__(self, context: Context, delivery: Claimed) -> None:
+        self._context, self._delivery = context, delivery
+        self._received_on = local_day(delivery.received_at)
+        self._row_keys: dict[tuple[str, date], _RowKey] = {}
+        self._levels: dict[tuple[str, str], Grouping] = {}
+        #: municipality, month, place -> melding id; None: looked for, and there is none
+        self._meldingen: dict[tuple[str, str, int], str | None] = {}
+        self._rows: list[tuple[dict[str, Any], _RowKey | None]] = []
+        self._new_meldingen: list[dict[str, Any]] = []
+        self._lengthened: dict[date, set[str]] = defaultdict(set)
+        self._spans: set[tuple[str, int, str, str]] = set()
+        self._contract_spans: set[tuple[int, str, str]] = set()
+
+    # -- meldingen -------------------------------------------------------------------------------
+
+    def load_meldingen(self, conn: Connection, wanted: dict[tuple[str, str], set[Keyed]]) -> None:
+        """Bring the meldingen of these municipalities and months into memory, in one query each."""
+        for (municipality, month), keyed in wanted.items():
+            level = self._level(municipality, month)
+            places = {each.at(level) for each in keyed}
+            missing = {each for each in places if (municipality, month, each) not in self._meldingen}
+            found = meldingen.find(conn, municipality, month, level, missing)
+            self._meldingen.update(((municipality, month, place), found.get(place)) for place in missing)
+
+    def melding_of(self, conn: Connection, municipality: str, month: str, keyed: Keyed) -> str:
+        """The melding that a signal is in: the one there is, or a new one."""
+        self.load_meldingen(conn, {(municipality, month): {keyed}})
+        level = self._level(municipality, month)
+        at = (municipality, month, keyed.at(level))
+        due_on = self._term(municipality)
+        melding_id = self._meldingen[at]
+        if melding_id is not None:
+            self._lengthened[due_on].add(melding_id)
+            return melding_id
+        digits = municipality.removeprefix("GM") + month.replace("-", "")
+        melding_id = self._meldingen[at] = new_id(f"M{digits}-", 8)
+        self._new_meldingen.append(
+            {
+                "id": melding_id,
+                "municipality": municipality,
+                "month": month,
+                "level": level,
+                "place": at[2],
+                "created_at": self._delivery.received_at,
+                "due_on": due_on,
+            }
+        )
+        return melding_id
+
+    def touch(self, version: Version) -> None:
+        """What this signal is in, and what looks back on it, must be looked at again."""
+        if version.melding_id is None:
+            return
+        matching = self._context.policy(version.municipality).matching
+        last = affected_months(version.month, matching)[-1]
+        for level in {matching.key, self._level(version.municipality, version.month)}:
+            place = getattr(version, PLACE_COLUMNS[level])
+            self._spans.add((version.municipality, place, version.month, last))
+        self._contract_spans.add((version.place_k1, version.month, last))
+
+    def _level(self, municipality: str, month: str) -> Grouping:
+        """By which key a municipality's month is grouped, settled when the month's first signal comes."""
+        level = self._levels.get((municipality, month))
+        if level is None:
+            with self._context.store.write() as conn:
+                level = meldingen.grouping_of(
+                    conn, municipality, month, self._context.policy(municipality).matching.key
+                )
+            self._levels[municipality, month] = level
+        return level
+
+    # -- rows ------------------------------------------------------------------------------------
+
+    def add(self, placed: Placed, version: Version) -> None:
+        """A version of a signal; of a municipality that is not connected no contents are kept (D41)."""
+        row, signal_id, located, keyed = placed
+        due_on = contents_due_on = self._term(located.municipality)
+        if located.state is SignalState.NOT_ROUTABLE:
+            days = timedelta(days=self._context.terms.not_routable_days)
+            contents_due_on = min(due_on, self._received_on + days)
+        key = None
+        if located.state is not SignalState.NOT_CONNECTED:
+            key = self._row_key(located.municipality or NO_MUNICIPALITY, contents_due_on)
+        sealed = key and key.sealer.seal(
+            _contents(row, signal_id), table=SIGNAL, object_id=self._delivery.id, row=row.line
+        )
+        values = {name: getattr(version, name) for name in Version.__slots__}
+        values |= {
+            "delivery_id": self._delivery.id,
+            "line": row.line,
+            "creditor": self._delivery.partner_id,
+            "sector": row.sector,
+            "is_crisis": row.is_crisis,
+            "warm_handover": row.warm_handover,
+            "amount_cents": row.amount_cents,
+            "since": since(row, version.signalled_on),
+            "supply_ends_on": row.supply_ends_on,
+            "received_at": self._delivery.received_at,
+            "place_p1": keyed.p1,
+            "place_as": keyed.by_surname,
+            "due_on": due_on,
+            "contents_due_on": contents_due_on,
+            "sealed": sealed,
+        }
+        self._rows.append((values, key))
+
+    def store(self, keying: Keying) -> None:
+        """One short transaction a batch; nothing of it is seen before `show`."""
+        now = self._context.clock.now()
+        with self._context.store.write() as conn:
+            keying.keep(conn)
+            for key in self._row_keys.values():
+                if key.id is None:
+                    key.id = store_key(
+                        self._context,
+                        conn,
+                        key.data_key,
+                        object_id=self._delivery.id,
+                        partner_id=self._delivery.partner_id,
+                        due_on=key.due_on,
+                        municipality=key.municipality,
+                    )
+            meldingen.add(conn, self._new_meldingen)
+            for due_on, ids in self._lengthened.items():
+                meldingen.extend(conn, ids, due_on)
+            signals.stage(conn, [row | {"data_key_id": key and key.id} for row, key in self._rows])
+            meldingen.touch(conn, self._spans, now)
+        self._rows.clear()
+        self._new_meldingen.clear()
+        self._lengthened.clear()
+        self._spans.clear()
+
+    def show(self, conn: Connection, tally: Tally) -> None:
+        """Make all of the delivery visible, with the caller's transaction."""
+        now = self._context.clock.now()
+        signals.show(
+            conn,
+            self._delivery.id,
+            replaced=tally.replaced_ids,
+            superseded=tally.superseded_ids,
+            withdrawn=tally.withdrawn_ids,
+            today=local_day(now),
+        )
+        meldingen.touch_contracts(conn, self._contract_spans, now)
+        meldingen.mark_urgent(
+            conn,
+            [code for code in self._context.served_by if self._context.policy(code).matching.always_crisis],
+        )
+
+    def _term(self, municipality: str) -> date:
+        return add_months(self._received_on, self._context.term_months(municipality))
+
+    def _row_key(self, municipality: str, due_on: date) -> _RowKey:
+        key = self._row_keys.get((municipality, due_on))
+        if key is None:
+            data_key = DataKey.generate()
+            key = self._row_keys[municipality, due_on] = _RowKey(
+                municipality, due_on, data_key, RowSealer(data_key.row_key())
+            )
+        return key
+
+
+def since(row: Signal, signalled_on: date) -> date:
+    """Since when the resident is in arrears."""
+    return row.arrears_since or signalled_on - timedelta(days=row.days_in_arrears or 0)
+
+
+def _contents(row: Signal, signal_id: str) -> dict[str, object]:
+    """What is sealed, under the wire's names; empty values are left out."""
+    contents = {
+        "signaal_id": signal_id,
+        "product": row.product,
+        "klantnummer": row.customer_number,
+        "voorletters": row.initials,
+        "voorvoegsel": row.infix,
+        "achternaam": row.surname,
+        "geboortedatum": row.born_on.isoformat() if row.born_on else "",
+        "straatnaam": row.street,
+        "huisnummer": row.house_number,
+        "huisletter": normalise.letter(row.house_letter),
+        "huisnummertoevoeging": row.house_number_suffix,
+        "postcode": row.postcode,
+        "woonplaats": row.city,
+        "telefoonnummer": row.phone,
+        "emailadres": row.email,
+        "ontstaansdatum": row.arrears_since.isoformat() if row.arrears_since else "",
+        "dagen_achterstand": row.days_in_arrears,
+    }
+    return {name: value for name, value in contents.items() if value not in ("", None)}
