@@ -328,11 +328,12 @@ def _place_house(house: formats.HouseNumber, values: dict[str, Any], faults: dic
             values[field] = written
 
 
-def _content(sent: Mapping[str, str]) -> bytes:
+def _content(sent: dict[str, str]) -> bytes:
     """The row as sent, for `Signal.content`: name and text of every filled column but `mutatie`, by name.
 
     Order, spelling of headers, encoding, ignored columns and defaults make no difference; how a value is written does
     (`850` is not `850,00`). No value holds the separator, as control characters are refused. `mutatie` says what to do
     with the row, not what it is: an N may so be compared with a version that came as a W.
     """
-    return "\x1f".join(chain.from_iterable(item for item in sent.items() if item[0] != "mutatie")).encode()
+    sent.pop("mutatie", None)
+    return "\x1f".join(chain.from_iterable(sent.items())).encode()

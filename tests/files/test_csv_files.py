@@ -294,9 +294,11 @@ def test_a_nul_byte_costs_its_row(read_file):
 
 
 def test_the_last_byte_may_be_a_windows_1252_letter(read_file):
-    """After nothing but ASCII it is no half character."""
+    """After nothing but ASCII it is no half character; after letters of UTF-8 it is one, and the file is cut off."""
     data = b"signaal_id;sector;klantnummer;postcode;huisnummer;bedrag;ontstaansdatum;sociaal_incasso;achternaam\n"
-    assert surnames(read_file, data + b"1;Huur;K;1234AB;1;5;2026-08-01;J;Ren\xe9") == ["René"]
+    row = b"1;Huur;K;1234AB;1;5;2026-08-01;J;"
+    assert surnames(read_file, data + row + b"Ren\xe9") == ["René"]
+    assert refusal(read_file, data + row + "Renée\n".encode() + row + b"Ren\xc3")[0] == "F09"
 
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc", "Cf", "Zl", "Zp", "Co", "Cn")), max_size=20)
