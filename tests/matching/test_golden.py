@@ -38,8 +38,8 @@ Key = tuple[str, str, Hashable]
 @cache
 def addresses() -> dict[tuple[str, int], str]:
     """Postcode and house number to municipality, as `gateway reference load` would hold them."""
-    path = TESTS / "data" / "addresses_six_municipalities.csv.gz"
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
+    packed = files("gateway") / "data" / "addresses_six_municipalities.csv.gz"
+    with packed.open("rb") as raw, gzip.open(raw, "rt", encoding="utf-8") as lines:
         rows = csv.DictReader(lines, delimiter=";")
         return {(row["postcode"], int(row["huisnummer"])): row["gemeentecode"] for row in rows}
 
