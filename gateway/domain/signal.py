@@ -44,7 +44,7 @@ ACTIVE = (SignalState.WAITING, SignalState.PASSED_ON)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signal:
-    """One accepted N or W row of a signal file, normalised.
+    """One accepted N or W row of a signal file, normalised; also an I row without signaal_id.
 
     `signal_id` is None when the partner's files have none (`defaults.signaal_id = "auto"`). Amounts are
     euro cents. `signalled_on` is None when the row left it empty: the day of receipt for N, the replaced

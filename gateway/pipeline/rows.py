@@ -72,8 +72,8 @@ class RowIntake:
                 self.tally.rows += 1
                 if isinstance(row, tuple):
                     self.tally.reject(*row)
-                elif isinstance(row, Withdrawal):
-                    self._withdraw(row, self._versions.get(s1[row.line]))
+                elif isinstance(row, Withdrawal) or row.mutation is Mutation.WITHDRAW:
+                    self._withdraw(row.line, row.signal_id or "", self._versions.get(s1[row.line]))
                 else:
                     self._apply(conn, row, located[row.line], keyed[row.line])
         self._staging.store(self._keying)
@@ -198,15 +198,15 @@ class RowIntake:
                 self.tally.superseded_ids.append(older.id)
                 self._staging.touch(older)
 
-    def _withdraw(self, row: Withdrawal, before: Version | None) -> None:
+    def _withdraw(self, line: int, signal_id: str, before: Version | None) -> None:
         state = SignalState(before.state) if before else None
         outcome = changes.decide(Mutation.WITHDRAW, state, same_content=False)
         if before is None or outcome.is_rejected:
-            self._refuse(row.line, row.signal_id, outcome)
+            self._refuse(line, signal_id, outcome)
             return
         self.tally.withdrawn += 1
         self.tally.accepted += 1
-        self.tally.withdrawn_ids[before.id] = row.signal_id
+        self.tally.withdrawn_ids[before.id] = signal_id
         before.state = SignalState.WITHDRAWN
         self._staging.touch(before)
 

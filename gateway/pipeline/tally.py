@@ -29,7 +29,7 @@ class Tally:
     #: row ids of versions that a W replaced, and of signals that a newer one superseded
     replaced_ids: list[int] = field(default_factory=list)
     superseded_ids: list[int] = field(default_factory=list)
-    #: row id -> the signaal_id that was withdrawn
+    #: row id -> the signaal_id that was withdrawn, empty when the row had none (automatic ids)
     withdrawn_ids: dict[int, str] = field(default_factory=dict)
 
     def reject(self, *errors: RowError) -> None:
