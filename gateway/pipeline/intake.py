@@ -20,13 +20,14 @@ from gateway.domain.codes import StatusCode
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.dispatch import DispatchKind
 from gateway.domain.partner import Box, Partner, Role
+from gateway.domain.retention import dispatch_due
 from gateway.errors import BlobDamaged, BlobMissing, ConfigError, DeliveryError, VaultError
 from gateway.files import names
 from gateway.files.receipt import Receipt, Sums, render_receipt_csv, render_receipt_json
 from gateway.files.signalfile import read_signals
 from gateway.files.status import StatusRow, render_status
 from gateway.pipeline.context import Context
-from gateway.pipeline.outgoing import OutgoingFile, due_day, seal_file, store_files
+from gateway.pipeline.outgoing import OutgoingFile, seal_file, store_files
 from gateway.pipeline.rows import RowIntake
 from gateway.pipeline.sealing import Opener, open_key, store_key
 from gateway.pipeline.tally import Tally
@@ -263,7 +264,7 @@ def _answers(context: Context, received: _Received, digest: bytes, tally: Tally)
 
 def _receipt_files(context: Context, delivery: Claimed, receipt: Receipt) -> list[OutgoingFile]:
     csv_name, json_name = names.receipt_names(delivery.id)
-    due_on = due_day(context, context.clock.now())
+    due_on = dispatch_due(context.clock.now(), context.terms)
     csv = seal_file(
         context,
         render_receipt_csv(receipt),
@@ -300,7 +301,7 @@ def status_file(context: Context, partner_id: str, rows: Sequence[StatusRow]) ->
         box=Box.RETURNS,
         name=names.status_name(local_day(now), number),
         kind=DispatchKind.SIGNAL_STATUS,
-        due_on=due_day(context, now),
+        due_on=dispatch_due(now, context.terms),
     )
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from hashlib import sha256
 
-from gateway.clock import add_months, local_day
 from gateway.domain.dispatch import DispatchKind, DispatchState
 from gateway.domain.partner import Box
 from gateway.pipeline.context import Context
@@ -125,9 +124,3 @@ def store_files(context: Context, conn: Connection, files: Iterable[OutgoingFile
             for file in files
         ],
     )
-
-
-def due_day(context: Context, now: datetime, earliest: date | None = None) -> date:
-    """When a dispatch made now goes: after its term, never later than the earliest signal in it."""
-    term = add_months(local_day(now), context.terms.dispatches_months)
-    return term if earliest is None else min(term, earliest)

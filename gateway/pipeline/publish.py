@@ -21,6 +21,7 @@ from gateway.domain.dispatch import DispatchKind
 from gateway.domain.melding import Klasse, MeldingContent, Rule
 from gateway.domain.partner import Box
 from gateway.domain.policy import Policy
+from gateway.domain.retention import dispatch_due
 from gateway.domain.signal import SignalType
 from gateway.files import names
 from gateway.files.manifest import render_manifest
@@ -32,7 +33,7 @@ from gateway.matching.rank import Place, places
 from gateway.pipeline import match, snapshot
 from gateway.pipeline.context import Context
 from gateway.pipeline.intake import status_file, use_status_number
-from gateway.pipeline.outgoing import OutgoingFile, due_day, seal_file, store_files
+from gateway.pipeline.outgoing import OutgoingFile, seal_file, store_files
 from gateway.pipeline.sealing import Opener
 from gateway.store import Connection, meldingen, outgoing, signals
 from gateway.store.meldingen import Melding
@@ -207,7 +208,7 @@ def _files(
         if (content := draft.due[melding_id][1])
         for ref in content.refs
     ]
-    due_on = due_day(context, draft.now, min(days, default=None))
+    due_on = dispatch_due(draft.now, context.terms, min(days, default=None))
     name = names.meldingen_name(code, month, number)
     file = seal_file(
         context,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 
-from gateway.clock import add_months, local_day
+from gateway.clock import local_day
 from gateway.domain.policy import Grouping
+from gateway.domain.retention import contents_due, signal_due
 from gateway.domain.signal import Signal, SignalState
 from gateway.matching import normalise
 from gateway.matching.rules import affected_months
@@ -54,7 +55,6 @@ class Staging:
 
     def __init__(self, context: Context, delivery: Claimed) -> None:
         self._context, self._delivery = context, delivery
-        self._received_on = local_day(delivery.received_at)
         self._row_keys: dict[tuple[str, date], _RowKey] = {}
         self._levels: dict[tuple[str, str], Grouping] = {}
         #: municipality, month, place -> melding id; None: looked for, and there is none
@@ -81,7 +81,7 @@ class Staging:
         self.load_meldingen(conn, {(municipality, month): {keyed}})
         level = self._level(municipality, month)
         at = (municipality, month, keyed.at(level))
-        due_on = self._term(municipality)
+        due_on = self._due_on(municipality)
         melding_id = self._meldingen[at]
         if melding_id is not None:
             self._lengthened[due_on].add(melding_id)
@@ -128,10 +128,8 @@ class Staging:
     def add(self, placed: Placed, version: Version) -> None:
         """A version of a signal; of a municipality that is not connected no contents are kept (D41)."""
         row, signal_id, located, keyed = placed
-        due_on = contents_due_on = self._term(located.municipality)
-        if located.state is SignalState.NOT_ROUTABLE:
-            days = timedelta(days=self._context.terms.not_routable_days)
-            contents_due_on = min(due_on, self._received_on + days)
+        due_on = self._due_on(located.municipality)
+        contents_due_on = contents_due(located.state, self._delivery.received_at, due_on, self._context.terms)
         key = None
         if located.state is not SignalState.NOT_CONNECTED:
             key = self._row_key(located.municipality or NO_MUNICIPALITY, contents_due_on)
@@ -201,8 +199,8 @@ class Staging:
             [code for code in self._context.served_by if self._context.policy(code).matching.always_crisis],
         )
 
-    def _term(self, municipality: str) -> date:
-        return add_months(self._received_on, self._context.term_months(municipality))
+    def _due_on(self, municipality: str) -> date:
+        return signal_due(self._delivery.received_at, self._context.term_months(municipality))
 
     def _row_key(self, municipality: str, due_on: date) -> _RowKey:
         key = self._row_keys.get((municipality, due_on))
