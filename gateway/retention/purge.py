@@ -84,12 +84,12 @@ def purge(
         What went; errors at single records are in it, reported and in the audit log.
 
     Raises:
-        StoreError: the database can't be written; run again.
+        StoreError: the database can't be used; what is left goes with the next purge.
     """
     today = local_day(clock.now())
     if dry_run:
         return _count(store, keyring, today, terms)
-    with store.exclusive():
+    with retention.own_errors(), store.exclusive():
         run = Run.start(
             store,
             keyring,

@@ -48,25 +48,45 @@ _UNPROCESSED = (DeliveryState.STAGED, DeliveryState.ARRIVED, DeliveryState.PROCE
 _ENDED = (DeliveryState.REJECTED, DeliveryState.ABORTED, DeliveryState.PURGING)
 
 
+#: What a delivery says of its file: sealed under the file's data key, found by tokens, or told by the client.
+_NO_FILE = dict.fromkeys(
+    (
+        "name_sealed",
+        "name_token",
+        "name_key",
+        "sha256_sealed",
+        "client_mode",
+        "client_modified",
+        "client_accessed",
+    )
+)
+
+
 class RecordRefused(StoreError):
     """One record can't be changed as asked; others can."""
 
 
 @contextmanager
-def writing(store: Store) -> Iterator[Connection]:
-    """A writing transaction whose errors are this program's own.
+def own_errors() -> Iterator[None]:
+    """Errors of the database become this program's own.
 
     Raises:
         RecordRefused: a constraint or trigger refused one of the records.
-        StoreError: the database can't be written at all.
+        StoreError: the database can't be used at all.
     """
     try:
-        with store.write() as conn:
-            yield conn
+        yield
     except IntegrityError as exc:
         raise RecordRefused(f"the database refuses the change ({exc.orig})") from exc
     except DatabaseError as exc:
-        raise StoreError(f"the database can't be written ({exc.orig})") from exc
+        raise StoreError(f"the database can't be used ({exc.orig})") from exc
+
+
+@contextmanager
+def writing(store: Store) -> Iterator[Connection]:
+    """A writing transaction that raises as `own_errors` does."""
+    with own_errors(), store.write() as conn:
+        yield conn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +121,10 @@ def _contents_go(today: date) -> ColumnElement[bool]:
 
 
 def _raw_goes(today: date) -> ColumnElement[bool]:
+    """Received files that go; also one that was to go at once (F03) when a crash left its blob."""
+    is_left = or_(_DELIVERY.c.raw_gone_at.is_(None), _DELIVERY.c.blob.is_not(None))
     return and_(
-        _DELIVERY.c.raw_gone_at.is_(None),
+        is_left,
         or_(
             _DELIVERY.c.state.in_(_ENDED),
             and_(_DELIVERY.c.state == DeliveryState.PROCESSED, _DELIVERY.c.raw_due_on < today),
@@ -275,17 +297,7 @@ def forget_raws(conn: Connection, ids: Sequence[str], at: datetime) -> None:
     conn.execute(
         update(_DELIVERY)
         .where(_DELIVERY.c.id.in_(ids))
-        .values(
-            blob=None,
-            name_sealed=None,
-            name_token=None,
-            name_key=None,
-            sha256_sealed=None,
-            client_mode=None,
-            client_modified=None,
-            client_accessed=None,
-            raw_gone_at=at,
-        )
+        .values(blob=None, raw_gone_at=func.coalesce(_DELIVERY.c.raw_gone_at, at), **_NO_FILE)
     )
 
 
@@ -381,7 +393,7 @@ def deliveries_gone(conn: Connection) -> list[Ended]:
     row_left = exists().where(_SIGNAL.c.delivery_id == _DELIVERY.c.id)
     key_left = exists().where(_DATA_KEY.c.object_id == _DELIVERY.c.id)
     query = select(*(_DELIVERY.c[name] for name in Ended.__slots__)).where(
-        _DELIVERY.c.state == DeliveryState.PURGING, _DELIVERY.c.raw_gone_at.is_not(None), ~row_left, ~key_left
+        _DELIVERY.c.state == DeliveryState.PURGING, _DELIVERY.c.blob.is_(None), ~row_left, ~key_left
     )
     return [Ended(**row) for row in conn.execute(query.order_by(_DELIVERY.c.id)).mappings()]
 
@@ -405,6 +417,7 @@ def bury_deliveries(conn: Connection, ids: Sequence[str], at: datetime) -> None:
             content_key=None,
             key_fingerprint="",
             reason=None,
+            **_NO_FILE,
         )
     )
 
