@@ -41,6 +41,7 @@ class Login(asyncssh.SSHServer):
         self._exchange, self._traffic = exchange, traffic
         self._channels: set[SFTPSession] = set()
         self._connection: asyncssh.SSHServerConnection
+        self._address = ""
         self._refused = 0
         self._is_ending = False
         #: user and key of the last attempt: the one that signed, when authentication completes
@@ -50,6 +51,7 @@ class Login(asyncssh.SSHServer):
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         """A client connected."""
         self._connection = conn
+        self._address = str(conn.get_extra_info("peername", ("unknown",))[0])
         self._traffic.connections.add(conn)
         self._count_refusals(conn)
 
@@ -57,7 +59,7 @@ class Login(asyncssh.SSHServer):
         """The connection is gone."""
         self._traffic.connections.discard(self._connection)
         if self._visit is None and self._refused:
-            _log.warning("login.failed", address=self._address(), attempts=self._refused)
+            _log.warning("login.failed", address=self._address, attempts=self._refused)
 
     def begin_auth(self, username: str) -> bool:
         """Everybody must sign, whoever they say they are."""
@@ -92,7 +94,7 @@ class Login(asyncssh.SSHServer):
         self._visit = Visit(
             partner=partner,
             fingerprint=fingerprint,
-            address=self._address(),
+            address=self._address,
             client=self._connection.get_extra_info("client_version", ""),
             session_id=new_id("S", 12),
         )
@@ -123,6 +125,3 @@ class Login(asyncssh.SSHServer):
     def _end(self, reason: str) -> None:
         self._is_ending = True
         self._connection.disconnect(asyncssh.DISC_PROTOCOL_ERROR, reason)
-
-    def _address(self) -> str:
-        return str(self._connection.get_extra_info("peername", ("unknown",))[0])

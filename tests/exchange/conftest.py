@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -373,7 +373,7 @@ def _partner(house: House, partner_id: str, role: Role, **values: object) -> Par
     )
 
 
-def make_house(path: Path) -> House:
+def new_house(path: Path) -> House:
     """A gateway without a listener."""
     clock, wakes, partners = SteppedClock(NOW), [], {}
     store = Store.create(path / "gateway.db")
@@ -417,7 +417,7 @@ async def opened(house: House) -> AsyncIterator[House]:
 @pytest.fixture
 def quiet_house(tmp_path: Path) -> Iterator[House]:
     """A gateway without a listener."""
-    house = make_house(tmp_path)
+    house = new_house(tmp_path)
     yield house
     house.exchange.store.close()
 
@@ -429,6 +429,13 @@ async def house(quiet_house: House) -> AsyncIterator[House]:
         yield house
 
 
-def limited(house: House, **values: object) -> None:
-    """Change the exchange's terms before its listener opens."""
-    house.exchange = replace(house.exchange, **values)
+@pytest.fixture
+def listening() -> Callable[[House], AbstractAsyncContextManager[House]]:
+    """Opens the listener of a house whose terms a test has changed."""
+    return opened
+
+
+@pytest.fixture(scope="session")
+def make_house() -> Callable[[Path], House]:
+    """Makes a gateway without a listener in a folder."""
+    return new_house

@@ -1,0 +1,170 @@
+"""Reading from the boxes: any offset, whole reads, collected when all was read, nothing of a damaged file."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+import pytest
+import structlog
+
+CONTENT = os.urandom(700_000)
+
+
+def blob_path(house, dispatch_id):
+    """Where the sealed bytes of a dispatch lie."""
+    return house.path / "blobs" / house.dispatch(dispatch_id)["blob"]
+
+
+async def test_reads_at_any_offset_are_full(house):
+    """A read gives all that was asked for, fewer bytes only at the end, then EOF."""
+    house.place("assen", "outbox", "a.csv", CONTENT)
+    async with house.raw("assen") as raw:
+        handle = (await raw.open("outbox/a.csv", 1)).string
+        assert (await raw.ask(8, struct.pack(">I", 4) + handle)).size == len(CONTENT)
+        for offset, length in ((0, 1), (65_490, 40), (1, 261_120), (400_000, 262_144), (699_999, 100)):
+            assert (await raw.read(handle, offset, length)).string == CONTENT[offset : offset + length]
+        for offset in (700_000, 700_001, 2**63):
+            assert (await raw.read(handle, offset, 10)).status == 1
+
+
+async def test_collected_when_all_was_read_and_closed(house):
+    """Every byte read, in any order, and a CLOSE: collected; once, by whom and when in the audit log."""
+    one = house.place("assen", "outbox", "a.csv", CONTENT)
+    pieces = [(400_000, 300_000), (0, 200_000), (150_000, 250_000)]
+    async with house.raw("assen") as raw:
+        for count in range(1, 4):
+            handle = (await raw.open("outbox/a.csv", 1)).string
+            for start, length in pieces[:count]:
+                for offset in range(start, start + length, 50_000):
+                    await raw.read(handle, offset, 50_000)
+            assert house.dispatch(one)["state"] == "ready"
+            await raw.close(handle)
+        assert await raw.ls("outbox") == ["a.csv"], "a collected file stays listed"
+        handle = (await raw.open("outbox/a.csv", 1)).string
+        for offset in range(0, 700_000, 50_000):
+            await raw.read(handle, offset, 50_000)
+        await raw.close(handle)
+    row = house.dispatch(one)
+    assert (row["state"], row["collected_at"]) == ("collected", house.clock.now())
+    assert house.actions() == ["dispatch.collected"]
+
+
+async def test_an_empty_file_is_collected(house):
+    """A file without bytes is read whole by opening and closing it."""
+    one = house.place("assen", "returns", "leeg.csv", b"")
+    async with house.raw("assen") as raw:
+        handle = (await raw.open("returns/leeg.csv", 1)).string
+        assert (await raw.read(handle, 0, 100)).status == 1
+        await raw.close(handle)
+    assert house.dispatch(one)["state"] == "collected"
+
+
+async def test_a_lost_connection_collects_nothing(house):
+    """All bytes read but no CLOSE: the partner may not have them."""
+    one = house.place("assen", "outbox", "a.csv", b"short")
+    async with house.connect("assen") as connection:
+        sftp = await connection.start_sftp_client()
+        file = await sftp.open("outbox/a.csv", "rb")
+        assert await file.read() == b"short"
+        connection.abort()
+    await house.until(lambda: not house.listener._traffic.sessions)
+    assert house.dispatch(one)["state"] == "ready"
+
+
+async def test_open_handles_finish_on_a_replaced_file(house):
+    """A file that is replaced and deleted while it is being read is read to its end; the name is gone."""
+    one = house.place("assen", "outbox", "a.csv", CONTENT)
+    async with house.raw("assen") as raw:
+        handle = (await raw.open("outbox/a.csv", 1)).string
+        house.set_dispatch(one, state="replaced")
+        blob_path(house, one).unlink()
+        assert (await raw.stat("outbox/a.csv")).status == 2
+        for offset in range(0, 700_000, 100_000):
+            assert (await raw.read(handle, offset, 100_000)).string == CONTENT[offset : offset + 100_000]
+        await raw.close(handle)
+    row = house.dispatch(one)
+    assert (row["state"], row["collected_at"]) == ("replaced", house.clock.now())
+
+
+@pytest.mark.parametrize("state", ["staged", "replaced", "purging", "purged"])
+async def test_only_ready_files_are_seen(house, state):
+    """What is being rendered, was replaced or is being purged is not there."""
+    house.place("assen", "outbox", "a.csv", CONTENT, state=state)
+    async with house.raw("assen") as raw:
+        assert await raw.ls("outbox") == []
+        assert (await raw.open("outbox/a.csv", 1)).status == 2
+
+
+def flip(path):
+    """One bit altered, in the middle."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def truncate(path):
+    """One byte less."""
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def truncate_a_segment(path):
+    """Whole segments less."""
+    path.write_bytes(path.read_bytes()[: 65_536 * 3])
+
+
+def extend(path):
+    """One byte more."""
+    path.write_bytes(path.read_bytes() + b"\0")
+
+
+def vanish(path):
+    """No file at all."""
+    path.unlink()
+
+
+@pytest.mark.parametrize("damage", [flip, truncate, truncate_a_segment, extend, vanish])
+async def test_a_damaged_file_gives_nothing(house, damage):
+    """A damaged file is refused at OPEN, before its first byte; logged and in the audit log, without a name."""
+    one = house.place("assen", "outbox", "meldingen.csv", CONTENT)
+    damage(blob_path(house, one))
+    with structlog.testing.capture_logs() as lines:
+        async with house.raw("assen") as raw:
+            refused = await raw.open("outbox/meldingen.csv", 1)
+            assert (refused.status, "incident" in refused.text) == (4, True)
+    (line,) = [line for line in lines if line["event"] == "blob.damaged"]
+    assert (line["dispatch_id"], line["log_level"]) == (one, "error")
+    assert line["incident"] in refused.text
+    assert "meldingen.csv" not in str(lines)
+    assert house.actions() == ["blob.damaged"]
+    assert house.dispatch(one)["state"] == "ready"
+
+
+async def test_a_swapped_file_gives_nothing(house):
+    """Another partner's whole, well-sealed file under this one's row is refused."""
+    one = house.place("assen", "outbox", "a.csv", CONTENT)
+    other = house.place("woonbron", "returns", "b.csv", CONTENT)
+    house.set_dispatch(one, blob=house.dispatch(other)["blob"])
+    async with house.raw("assen") as raw:
+        assert (await raw.open("outbox/a.csv", 1)).status == 4
+
+
+async def test_damage_while_a_file_is_open(house):
+    """A segment that is altered after OPEN is not handed out either."""
+    one = house.place("assen", "outbox", "a.csv", CONTENT)
+    async with house.raw("assen") as raw:
+        handle = (await raw.open("outbox/a.csv", 1)).string
+        path = blob_path(house, one)
+        with path.open("r+b") as file:
+            file.seek(350_000)
+            file.write(b"damaged")
+        assert (await raw.read(handle, 0, 1000)).string == CONTENT[:1000]
+        assert (await raw.read(handle, 340_000, 20_000)).status == 4
+
+
+async def test_a_destroyed_key_gives_nothing(house):
+    """When the key of a file's last day is gone, so is the file."""
+    house.place("assen", "outbox", "a.csv", CONTENT)
+    house.exchange.keyring.destroy("until-2027-05-22")
+    async with house.raw("assen") as raw:
+        assert (await raw.open("outbox/a.csv", 1)).status == 4

@@ -1,0 +1,122 @@
+"""SFTP version 3 as bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.exchange import protocol as sftp
+from gateway.exchange.protocol import Attributes, OpenFlag, PacketError, Refused, Status
+
+
+def string(data):
+    """A string of the protocol."""
+    return struct.pack(">I", len(data)) + data
+
+
+REQUESTS = {
+    b"\x01" + struct.pack(">I", 6): sftp.Init(6),
+    b"\x03\0\0\0\x07" + string(b"/a") + struct.pack(">II", 0x1A, 0): sftp.Open(
+        b"/a", OpenFlag.WRITE | OpenFlag.CREATE | OpenFlag.TRUNCATE, Attributes()
+    ),
+    b"\x04\0\0\0\x07" + string(b"h"): sftp.Close(b"h"),
+    b"\x05\0\0\0\x07" + string(b"h") + struct.pack(">QI", 2**40, 9): sftp.Read(b"h", 2**40, 9),
+    b"\x06\0\0\0\x07" + string(b"h") + struct.pack(">Q", 3) + string(b"abc"): sftp.Write(
+        b"h", 3, memoryview(b"abc")
+    ),
+    b"\x07\0\0\0\x07" + string(b"/a"): sftp.Stat(b"/a"),
+    b"\x11\0\0\0\x07" + string(b"/a"): sftp.Stat(b"/a"),
+    b"\x08\0\0\0\x07" + string(b"h"): sftp.HandleStat(b"h"),
+    b"\x09\0\0\0\x07" + string(b"/a") + struct.pack(">IQIIIII", 15, 5, 1, 2, 0o644, 8, 9): sftp.SetStat(
+        b"/a", Attributes(size=5, mode=0o644, accessed=8, modified=9)
+    ),
+    b"\x0a\0\0\0\x07"
+    + string(b"h")
+    + struct.pack(">I", 0x80000000)
+    + struct.pack(">I", 1)
+    + string(b"x")
+    + string(b"y"): sftp.SetHandleStat(b"h", Attributes()),
+    b"\x0b\0\0\0\x07" + string(b"/"): sftp.OpenFolder(b"/"),
+    b"\x0c\0\0\0\x07" + string(b"h"): sftp.ReadFolder(b"h"),
+    b"\x0d\0\0\0\x07" + string(b"/a"): sftp.Remove(b"/a"),
+    b"\x0e\0\0\0\x07" + string(b"/a") + bytes(4): sftp.MakeFolder(b"/a"),
+    b"\x0f\0\0\0\x07" + string(b"/a"): sftp.RemoveFolder(b"/a"),
+    b"\x10\0\0\0\x07" + string(b"."): sftp.RealPath(b"."),
+    b"\x12\0\0\0\x07" + string(b"/a") + string(b"/b"): sftp.Rename(b"/a", b"/b"),
+    b"\x13\0\0\0\x07" + string(b"/a"): sftp.Link(),
+    b"\x14\0\0\0\x07" + string(b"/a") + string(b"/b"): sftp.Link(),
+    b"\xc8\0\0\0\x07" + string(b"posix-rename@openssh.com") + string(b"/a") + string(b"/b"): sftp.Rename(
+        b"/a", b"/b"
+    ),
+    b"\xc8\0\0\0\x07" + string(b"fsync@openssh.com") + string(b"h"): sftp.Sync(b"h"),
+    b"\xc8\0\0\0\x07" + string(b"limits@openssh.com"): sftp.Limits(),
+    b"\xc8\0\0\0\x07" + string(b"hardlink@openssh.com"): sftp.Link(),
+    b"\xc8\0\0\0\x07" + string(b"copy-data"): sftp.Unsupported(),
+    b"\x63\0\0\0\x07": sftp.Unsupported(),
+}
+
+
+@pytest.mark.parametrize(("packet", "request_"), REQUESTS.items(), ids=lambda value: type(value).__name__)
+def test_requests(packet, request_):
+    """Every request is understood, with or without surplus bytes, and none that is cut short is."""
+    assert sftp.parse(packet) == request_
+    assert sftp.parse(packet + b"surplus") == request_
+    if not isinstance(request_, sftp.Link | sftp.Unsupported | sftp.MakeFolder):
+        with pytest.raises(Refused) as refused:
+            sftp.parse(packet[:-1])
+        assert refused.value.status is Status.BAD_MESSAGE
+
+
+@given(st.lists(st.binary(min_size=1, max_size=200), max_size=8), st.integers(1, 50))
+def test_packets_are_taken_whole(packets, step):
+    """However the bytes come in, the same packets come out, and nothing is left."""
+    stream = b"".join(string(packet) for packet in packets)
+    buffer, found = bytearray(), []
+    for at in range(0, len(stream), step):
+        buffer += stream[at : at + step]
+        while (packet := sftp.take_packet(buffer)) is not None:
+            found.append(packet)
+    assert (found, buffer) == (packets, b"")
+
+
+@pytest.mark.parametrize("length", [0, sftp.MOST_PACKET_BYTES + 1, 2**32 - 1])
+def test_packets_of_impossible_length(length):
+    """An empty packet, and one above the cap, are refused as soon as the length is there."""
+    with pytest.raises(PacketError):
+        sftp.take_packet(bytearray(struct.pack(">I", length)))
+
+
+@given(st.binary(min_size=5, max_size=300))
+def test_any_packet_parses_or_is_refused(packet):
+    """No packet raises anything but `Refused`."""
+    with contextlib.suppress(Refused):
+        sftp.parse(packet)
+
+
+@given(st.binary(max_size=4))
+def test_a_packet_without_number(packet):
+    """A packet too short for a request id ends the session."""
+    with pytest.raises(PacketError):
+        sftp.request_id(packet)
+
+
+def test_replies():
+    """Replies byte for byte."""
+    assert sftp.status_reply(7, Status.EOF) == string(
+        b"\x65" + struct.pack(">II", 7, 1) + string(b"End of file") + string(b"en")
+    )
+    assert sftp.data_reply(7, b"abc") == string(b"\x67\0\0\0\x07" + string(b"abc"))
+    assert sftp.handle_reply(7, b"h") == string(b"\x66\0\0\0\x07" + string(b"h"))
+    shown = Attributes(size=5, mode=0o644, accessed=8, modified=9)
+    encoded = struct.pack(">IQIII", 13, 5, 0o644, 8, 9)
+    assert sftp.attributes_reply(7, shown) == string(b"\x69\0\0\0\x07" + encoded)
+    assert sftp.names_reply(7, [("é", "long é", shown)]) == string(
+        b"\x68" + struct.pack(">II", 7, 1) + string("é".encode()) + string("long é".encode()) + encoded
+    )
+    assert sftp.limits_reply(7, 256)[4:] == b"\xc9\0\0\0\x07" + struct.pack(
+        ">QQQQ", 262144, 261120, 261120, 256
+    )
