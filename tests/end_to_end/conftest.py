@@ -338,16 +338,17 @@ class Town(Clients):
                 waiting = queue.waiting_count(conn)
             return not waiting and not due_municipalities(context, only_urgent=True)
 
-        await self._until(is_done)
+        await self.until(is_done)
 
     async def settle(self) -> None:
         """Let the seconds pass in which deliveries gather, and wait until what is due is published."""
         await self.processed()
         self.clock.step(timedelta(seconds=5))
         context = self.context
-        await self._until(lambda: not pending(context))
+        await self.until(lambda: not pending(context))
 
-    async def _until(self, is_done: Callable[[], bool]) -> None:
+    async def until(self, is_done: Callable[[], bool]) -> None:
+        """Wait for what another thread does."""
         assert self.daemon
         async with asyncio.timeout(30):
             while not await asyncio.to_thread(is_done):
