@@ -44,6 +44,9 @@ from gateway.vault.keyring import Keyring
 
 _log = logs.get("daemon")
 
+#: Held as long as a daemon runs.
+_LOCK_FILE = "serve.lock"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
@@ -275,6 +278,8 @@ async def serve(gateway: Gateway, *, host: str | None = None, port: int | None =
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     with _only_one(gateway.home):
+        # left by a crash: who waits for this file waits for us
+        gateway.home.status_file.unlink(missing_ok=True)
         daemon = Daemon(gateway)
         settings = gateway.settings
         await daemon.start(
@@ -284,13 +289,42 @@ async def serve(gateway: Gateway, *, host: str | None = None, port: int | None =
         await daemon.stop()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A daemon that is ready, as `data/run/gateway.json` tells it."""
+
+    port: int
+    pid: int
+    host_key: str
+
+
+def running(home: Home) -> Running | None:
+    """The daemon that runs on a home and is ready; None when there is none, whatever a crash left."""
+    try:
+        status = Running(**json.loads(home.status_file.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+    # a pid may have been given to another process, a lock is not; looked at only beside the file, so that
+    # nobody is in the way of a daemon that starts
+    try:
+        with (home.run / _LOCK_FILE).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return status
+    except OSError:
+        return None
+    return None
+
+
 @contextmanager
 def _only_one(home: Home) -> Iterator[None]:
     """One daemon a home: a second would give the same number twice."""
     home.run.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (home.run / "serve.lock").open("w") as file:
+    with (home.run / _LOCK_FILE).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
-            raise ConfigError(f"a gateway runs on {home.root} already; see: gateway status") from exc
+            raise ConfigError(
+                f"a gateway runs on {home.root.resolve()} already; see: gateway status"
+            ) from exc
         yield

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import check, init, municipality, partner, reference, screen
+from gateway.cli import check, init, municipality, partner, reference, screen, serve
 from gateway.errors import GatewayError
 from gateway.settings import Home
 
@@ -57,6 +57,7 @@ app.add_typer(partner.app, name="partner", help="Who exchanges files: creditors,
 app.add_typer(municipality.app, name="municipality", help="How a municipality's signals are matched.")
 app.add_typer(reference.app, name="reference", help="Which municipality an address lies in.")
 app.command(epilog=EXIT_CODES)(check.check)
+app.command(epilog=EXIT_CODES)(serve.serve)
 
 
 def main() -> None:

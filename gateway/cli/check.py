@@ -25,7 +25,7 @@ def check(context: typer.Context) -> None:
     """Say whether configuration, keys and database can be used; names file, key and reason."""
     home: Home = context.obj
     settings = load_settings(home.root)
-    _check_keys(home)
+    check_keys(home)
     Store(home.db).close()
     for remark in remarks(settings, SystemClock().now()):
         screen.out.print(f"[yellow]![/] {escape(remark)}")
@@ -48,8 +48,12 @@ def remarks(settings: Settings, now: datetime) -> Iterator[str]:
                 yield f"{partner.id}: key {key.fingerprint} ends on {last}: ask for a new one"
 
 
-def _check_keys(home: Home) -> None:
-    """Every key is there, opens, and is its owner's only."""
+def check_keys(home: Home) -> None:
+    """Every key is there, opens, and is its owner's only.
+
+    Raises:
+        KeyringError: one is not.
+    """
     if problems := Keyring.open(home.keys).verify():
         raise KeyringError("; ".join(problems))
     load_signing_key(home.keys)

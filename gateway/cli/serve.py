@@ -1,0 +1,32 @@
+"""`gateway serve`: the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from gateway import daemon
+from gateway.cli.check import check_keys
+from gateway.cli.opened import opened
+
+
+def serve(
+    context: typer.Context,
+    *,
+    host: Annotated[
+        str | None, typer.Option(metavar="H", help="Where to listen, instead of the configured address.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65_535, metavar="N", help="Instead of the configured one; 0: a free one."),
+    ] = None,
+) -> None:
+    """Run the gateway until SIGTERM or Ctrl-C; what is under way is finished first.
+
+    When it is ready, data/run/gateway.json holds `port`, `pid` and `host_key`.
+    """
+    with opened(context.obj, level="INFO") as gateway:
+        check_keys(gateway.home)
+        asyncio.run(daemon.serve(gateway, host=host, port=port))
