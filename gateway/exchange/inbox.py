@@ -19,6 +19,7 @@ from gateway.exchange.context import Exchange, Visit
 from gateway.exchange.protocol import Attributes, Refused, Status
 from gateway.exchange.tree import file_attributes
 from gateway.store import Connection, data_keys, deliveries
+from gateway.store.data_keys import StoredKey
 from gateway.store.deliveries import Name, Received
 from gateway.vault.datakey import DataKey, WrappedKey, unwrap
 from gateway.vault.keyring import index_id
@@ -92,15 +93,17 @@ def listing(exchange: Exchange, visit: Visit) -> list[tuple[str, Attributes]]:
     A file whose contents were destroyed early has no name left to show; STAT still finds it.
     """
     since = exchange.clock.now() - exchange.listed_for
-    partner_id = visit.partner.id
-    names: dict[str, Attributes] = {}
     with exchange.store.read() as conn:
-        for file in deliveries.listed(conn, partner_id, since):
-            key = data_key(exchange, conn, partner_id, file.id) if file.name_sealed else None
+        files = deliveries.listed(conn, visit.partner.id, since)
+        stored = data_keys.of_objects(conn, [file.id for file in files])
+    names: dict[str, Attributes] = {}
+    for file in files:
+        try:
+            key = _unwrap(exchange, visit.partner.id, stored[file.id]) if file.id in stored else None
             if key is not None and file.name_sealed is not None:
-                name = open_name(key.row_key(), file.id, file.name_sealed)
-                names.pop(name, None)
-                names[name] = attributes_of(file)
+                names[open_name(key.row_key(), file.id, file.name_sealed)] = attributes_of(file)
+        except VaultError as exc:  # one damaged row hides no other file
+            _log.error("name.damaged", delivery_id=file.id, partner_id=visit.partner.id, error=str(exc))
     return sorted(names.items())
 
 
@@ -184,8 +187,10 @@ def data_key(exchange: Exchange, conn: Connection, partner_id: str, object_id: s
         VaultError: the wrapped key is damaged or another object's.
     """
     stored = data_keys.of_object(conn, object_id)
-    if stored is None:
-        return None
+    return None if stored is None else _unwrap(exchange, partner_id, stored)
+
+
+def _unwrap(exchange: Exchange, partner_id: str, stored: StoredKey) -> DataKey | None:
     wrapped = WrappedKey(
         key_id=stored.key_id,
         key_version=stored.key_version,
@@ -193,7 +198,7 @@ def data_key(exchange: Exchange, conn: Connection, partner_id: str, object_id: s
         commitment=stored.commitment,
     )
     try:
-        return unwrap(exchange.keyring, wrapped, partner=partner_id, object_id=object_id)
+        return unwrap(exchange.keyring, wrapped, partner=partner_id, object_id=stored.object_id)
     except KeyMissing:
         return None
 

@@ -59,7 +59,14 @@ class Login(asyncssh.SSHServer):
         """The connection is gone."""
         self._traffic.connections.discard(self._connection)
         if self._visit is None and self._refused:
-            _log.warning("login.failed", address=self._address, attempts=self._refused)
+            user, fingerprint = self._asked
+            _log.warning(
+                "login.failed",
+                address=self._address,
+                attempts=self._refused,
+                partner_id=user if user in self._exchange.partners else "",  # any other is not ours to keep
+                fingerprint=fingerprint,
+            )
 
     def begin_auth(self, username: str) -> bool:
         """Everybody must sign, whoever they say they are."""

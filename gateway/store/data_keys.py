@@ -73,6 +73,17 @@ def of_object(conn: Connection, object_id: str) -> StoredKey | None:
     return None if row is None else StoredKey(**dict(zip(StoredKey.__slots__, row, strict=True)))
 
 
+def of_objects(conn: Connection, object_ids: Iterable[str]) -> dict[str, StoredKey]:
+    """The keys of received files or dispatches, by object; those that are gone are left out."""
+    found: dict[str, StoredKey] = {}
+    for chunk in chunks(object_ids, CHUNK):
+        chosen = _DATA_KEY.c.object_id.in_(chunk) & (_DATA_KEY.c.municipality == "")
+        for row in conn.execute(select(*_COLUMNS).where(chosen)):
+            key = StoredKey(**dict(zip(StoredKey.__slots__, row, strict=True)))
+            found[key.object_id] = key
+    return found
+
+
 def by_id(conn: Connection, ids: Iterable[int]) -> dict[int, StoredKey]:
     """Keys by id; those that are gone are left out."""
     found: dict[int, StoredKey] = {}

@@ -6,10 +6,13 @@ import struct
 from datetime import timedelta
 
 import pytest
+import structlog
+from sqlalchemy import update
 
 from gateway.domain.delivery import DeliveryState
 from gateway.errors import IllegalTransition
 from gateway.store import deliveries
+from gateway.store.tables import Delivery
 
 CSV = b"signaal_id;postcode\nA1;9401AB\n"
 TIMES = struct.pack(">III", 8, 1_600_000_000, 1_600_000_001)
@@ -190,6 +193,22 @@ async def test_a_file_whose_key_is_gone_is_still_found(house):
         assert (await raw.stat("inbox/a.csv")).size == len(CSV)
         assert (await raw.rename("inbox/a.csv", "inbox/b.csv")).status == 0
         assert (await raw.remove("inbox/b.csv")).status == 0
+
+
+async def test_a_damaged_name_hides_no_other(house):
+    """A sealed name with a flipped bit is left out and logged; the rest of the inbox is listed."""
+    async with house.raw("woonbron") as raw:
+        await raw.put("inbox/a.csv", CSV)
+        await raw.put("inbox/b.csv", CSV)
+        damaged = house.rows()[0]
+        sealed = bytearray(damaged["name_sealed"])
+        sealed[20] ^= 1
+        table = Delivery.__table__
+        with house.exchange.store.write() as conn:
+            conn.execute(update(table).where(table.c.id == damaged["id"]).values(name_sealed=bytes(sealed)))
+        with structlog.testing.capture_logs() as lines:
+            assert await raw.ls("inbox") == ["b.csv"]
+    assert [(line["event"], line["delivery_id"]) for line in lines][:1] == [("name.damaged", damaged["id"])]
 
 
 async def test_a_listing_longer_than_one_reply(house):

@@ -104,8 +104,18 @@ async def test_attempts_are_counted(house):
             )
         await house.until(lambda: any(line["event"] == "login.failed" for line in lines))
     (line,) = [line for line in lines if line["event"] == "login.failed"]
-    assert line["attempts"] == 7
-    assert "woonbron" not in str(line)
+    assert (line["attempts"], line["partner_id"]) == (7, "woonbron")
+
+
+async def test_what_strangers_type_is_not_logged(house):
+    """A user name that is no partner's may be anything, a password too: the log keeps the address and the key."""
+    with structlog.testing.capture_logs() as lines:
+        await house.sftp("hunter2", "ls", key="vitens")
+        await house.until(lambda: any(line["event"] == "login.failed" for line in lines))
+    (line,) = lines
+    assert (line["address"], line["partner_id"]) == ("127.0.0.1", "")
+    assert line["fingerprint"] == house.partners["vitens"].keys[0].fingerprint
+    assert "hunter2" not in str(lines)
 
 
 async def test_passwords_are_not_taken(house):
