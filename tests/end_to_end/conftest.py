@@ -25,6 +25,8 @@ from gateway import logs
 from gateway.cli import main
 from gateway.clock import AMSTERDAM, SteppedClock
 from gateway.daemon import Daemon, Gateway, open_gateway
+from gateway.exchange.context import Visit
+from gateway.exchange.upload import Upload
 from gateway.pipeline.context import Context
 from gateway.pipeline.worker import due_municipalities, pending
 from gateway.store import blobs as known_blobs
@@ -369,6 +371,17 @@ class Town(Clients):
     def edit(self, name: str, old: str, new: str) -> None:
         """Change a file below `config/`, before a start."""
         edit_file(self.home / "config" / name, old, new)
+
+    def place(self, user: str, name: str, content: bytes) -> None:
+        """Receive a file while no worker runs: what an upload does, without its session."""
+        gateway = open_gateway(self.home, self.clock)
+        visit = Visit(
+            partner=gateway.settings.partners[user], fingerprint="", address="127.0.0.1", client="", session_id=""
+        )
+        upload = Upload(Daemon(gateway)._exchange(), visit, name)
+        upload.write(0, memoryview(content))
+        upload.close()
+        gateway.close()
 
     def add_partner(self, partner: str, *told: str) -> None:
         """A new partner; known to the gateway when it is started again."""
