@@ -376,7 +376,11 @@ class Town(Clients):
         """Receive a file while no worker runs: what an upload does, without its session."""
         gateway = open_gateway(self.home, self.clock)
         visit = Visit(
-            partner=gateway.settings.partners[user], fingerprint="", address="127.0.0.1", client="", session_id=""
+            partner=gateway.settings.partners[user],
+            fingerprint="",
+            address="127.0.0.1",
+            client="",
+            session_id="",
         )
         upload = Upload(Daemon(gateway)._exchange(), visit, name)
         upload.write(0, memoryview(content))

@@ -4,7 +4,7 @@
 
 A step is whatever makes something durable: an fsync or the commit of a transaction. The process is killed
 (SIGKILL) before the first one, then after it, before the second, and so on until the work ends undisturbed. After
-each kill the gateway recovers and finishes as it does at a start, and the outcome is printed: one JSON line each.
+each kill the gateway recovers and finishes as it does at a start, and the outcome is written beside HOME: WORK-<n>.json.
 Each life is a fork of this process, so that Python starts once.
 """
 
@@ -16,9 +16,11 @@ import re
 import shutil
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +34,15 @@ from gateway.exchange.download import Download
 from gateway.exchange.upload import Upload
 from gateway.logs import set_up
 from gateway.pipeline.worker import step
+from gateway.settings.gemeenten import pc4_gemeenten
 from gateway.store import blobs, dispatches
 from gateway.store.engine import Store
 from gateway.store.tables import AuditEntry, DataKeyRow, Delivery, IndexToken, KeyRow, MeldingRow, SignalRow
 
-MOST_STEPS = 400
-RANDOM = re.compile(r"\b(?:M\d{10}-[0-9A-Z]{8}|S[0-9A-HJKMNP-TV-Z]{12}|U[0-9A-Z]{16}|P[0-9A-Z]{12}|[0-9a-f]{64})\b")
+MOST_POINTS = 400
+RANDOM = re.compile(
+    r"\b(?:M\d{10}-[0-9A-Z]{8}|S[0-9A-HJKMNP-TV-Z]{12}|U[0-9A-Z]{16}|P[0-9A-Z]{12}|[0-9a-f]{64})\b"
+)
 ACTION = re.compile(r'"action":"(?!purge)([^"]+)"')
 
 
@@ -122,9 +127,20 @@ def outcome(gateway: Gateway) -> dict[str, Any]:
             ),
             "signals": rows(
                 SignalRow,
-                *("creditor", "delivery_id", "line", "state", "in_force", "month", "amount_cents", "passed_on_at"),
+                *(
+                    "creditor",
+                    "delivery_id",
+                    "line",
+                    "state",
+                    "in_force",
+                    "month",
+                    "amount_cents",
+                    "passed_on_at",
+                ),
             ),
-            "meldingen": rows(MeldingRow, "municipality", "month", "version", "klasse", "touched_at", "due_on"),
+            "meldingen": rows(
+                MeldingRow, "municipality", "month", "version", "klasse", "touched_at", "due_on"
+            ),
             "tokens": len(rows(IndexToken, "token")),
             "data_keys": rows(DataKeyRow, "partner_id", "municipality", "due_on"),
             "keys": rows(KeyRow, "id", "destroyed_at"),
@@ -160,17 +176,29 @@ def files(gateway: Gateway) -> dict[str, list[str]]:
     return found
 
 
-def life(do: Callable[[], None]) -> int:
-    """Do something in a process of its own; how it ended (negative: by that signal)."""
+def fork(do: Callable[[], None]) -> int:
+    """Do something in a process of its own; its id."""
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
             do()
             code = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(code)
+    return pid
+
+
+def ended(pid: int) -> int:
+    """How a process ended; negative: by that signal."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def life(do: Callable[[], None]) -> int:
+    """Do something in a process of its own, and wait; how it ended."""
+    return ended(fork(do))
 
 
 def copied(home: Path, copy: Path, *, with_keys: bool) -> Path:
@@ -184,11 +212,10 @@ def copied(home: Path, copy: Path, *, with_keys: bool) -> Path:
     return copy
 
 
-def main(home: Path, work: str, at: datetime) -> None:
-    """Kill, recover and print, a point later each time."""
-    set_up(json=True, level="CRITICAL")
+def kill_from(first: int, by: int, home: Path, work: str, at: datetime) -> None:
+    """Every `by`-th point from `first` on, until the work ends undisturbed."""
     clock = SteppedClock(at)
-    for last in range(1, MOST_STEPS):
+    for last in range(first, MOST_POINTS, by):
         copy = copied(home, home.with_name(f"{home.name}-{work}-{last}"), with_keys=work == "purge")
 
         def work_armed(copy: Path = copy, last: int = last) -> None:
@@ -196,19 +223,27 @@ def main(home: Path, work: str, at: datetime) -> None:
             arm(last)
             WORKS[work](gateway)
 
-        def recover_and_tell(copy: Path = copy) -> None:
+        def recover_and_tell(copy: Path = copy, last: int = last) -> None:
             gateway = open_gateway(copy, clock)
             recover(gateway, work)
-            print(json.dumps(outcome(gateway)), flush=True)
+            home.with_name(f"{work}-{last}.json").write_text(json.dumps(outcome(gateway)))
 
-        ended = life(work_armed)
-        assert ended in {0, -signal.SIGKILL}, ended
+        end = life(work_armed)
+        assert end in {0, -signal.SIGKILL}, end
         assert life(recover_and_tell) == 0
         shutil.rmtree(copy)
-        if ended == 0:
+        if end == 0:
             return
     raise AssertionError("the work never ended")
 
 
+def main(home: Path, work: str, at: datetime) -> int:
+    """Two at a time, one at the odd points and one at the even."""
+    set_up(json=True, level="CRITICAL")
+    pc4_gemeenten()
+    started = [fork(partial(kill_from, first, 2, home, work, at)) for first in (1, 2)]
+    return sum(ended(pid) != 0 for pid in started)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], datetime.fromisoformat(sys.argv[3]))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2], datetime.fromisoformat(sys.argv[3])))
