@@ -11,6 +11,7 @@ GatewayError
   DeliveryError      sender, in the pipeline: the whole file is refused with an F code
   StoreError         ours: the database; exit 11
   AuditError         ours: the log does not verify; exit 13
+  CommandError       operator: as things stand, a command can't be carried out; exit 1
   IllegalTransition  a bug: a state change that the table of transitions does not list
 """
 
@@ -91,6 +92,10 @@ class AuditError(GatewayError):
     """The audit log does not verify."""
 
     exit_code = 13
+
+
+class CommandError(GatewayError):
+    """As things stand, a command can't be carried out; the text says what can be done instead."""
 
 
 class IllegalTransition(GatewayError):

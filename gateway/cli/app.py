@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gateway import __version__
-from gateway.cli import check, init, municipality, partner, reference, screen, serve
+from gateway.cli import (
+    audit,
+    check,
+    deliveries,
+    init,
+    municipality,
+    partner,
+    publish,
+    reference,
+    retention,
+    screen,
+    serve,
+    wait,
+)
 from gateway.errors import GatewayError
 from gateway.settings import Home
 
@@ -52,12 +66,20 @@ def _choose_home(
     context.obj = Home(root=home)
 
 
-app.command(epilog=EXIT_CODES)(init.init)
+app.command()(init.init)
+app.command()(check.check)
+app.command()(serve.serve)
+app.command()(wait.wait)
+app.command()(publish.publish)
+app.add_typer(deliveries.app, name="deliveries", help="What was received, and what became of it.")
+app.add_typer(retention.app, name="retention", help="What goes when, and what went.")
+app.add_typer(audit.app, name="audit", help="Who did what, and whether the record of it is whole.")
 app.add_typer(partner.app, name="partner", help="Who exchanges files: creditors, municipalities, auditors.")
 app.add_typer(municipality.app, name="municipality", help="How a municipality's signals are matched.")
 app.add_typer(reference.app, name="reference", help="Which municipality an address lies in.")
-app.command(epilog=EXIT_CODES)(check.check)
-app.command(epilog=EXIT_CODES)(serve.serve)
+_groups = [group.typer_instance for group in app.registered_groups if group.typer_instance]
+for _verb in chain.from_iterable(each.registered_commands for each in (app, *_groups)):
+    _verb.epilog = EXIT_CODES
 
 
 def main() -> None:

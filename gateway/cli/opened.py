@@ -24,14 +24,17 @@ def opened(home: Home, *, level: str = "WARNING") -> Iterator[Gateway]:
         KeyringError: the keys can't be used.
         StoreError: the database can't be used.
     """
-    # whatever the daemon or a verb makes is its owner's only
-    os.umask(0o077)
     logs.set_up(level=level)
-    gateway = open_gateway(home.root)
+    # whatever is made is its owner's only
+    before = os.umask(0o077)
     try:
-        yield gateway
+        gateway = open_gateway(home.root)
+        try:
+            yield gateway
+        finally:
+            gateway.close()
     finally:
-        gateway.close()
+        os.umask(before)
 
 
 def actor() -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from datetime import UTC, datetime
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gateway.clock import AMSTERDAM
 from gateway.errors import ConfigErrors, GatewayError
 
 
@@ -43,6 +46,38 @@ def pairs(*rows: tuple[str, str]) -> Table:
 def counted(count: int, one: str, many: str = "") -> str:
     """A number with its noun: `1 partner`, `2 partners`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def number(count: int) -> str:
+    """A number in a table; nothing that catches the eye for 0."""
+    return f"{count:,}" if count else "[dim]·[/]"
+
+
+def size(count: int) -> str:
+    """A number of bytes with the unit that suits it: `212 B`, `4.6 MB`."""
+    scaled = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if scaled < 999.5:
+            return f"{scaled:,.0f} {unit}" if scaled >= 10 or unit == "B" else f"{scaled:.1f} {unit}"
+        scaled /= 1000
+    return f"{scaled:,.1f} TB"
+
+
+def moment(at: datetime | None, *, seconds: bool = False) -> str:
+    """An instant as people in the Netherlands read it; nothing that catches the eye for None."""
+    if at is None:
+        return "[dim]·[/]"
+    return f"{at.astimezone(AMSTERDAM):{'%Y-%m-%d %H:%M:%S' if seconds else '%Y-%m-%d %H:%M'}}"
+
+
+def instant(at: datetime | None) -> str | None:
+    """An instant for programs: RFC 3339, UTC, whole seconds."""
+    return None if at is None else f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def print_json(value: object) -> None:
+    """Print a value for programs, whatever the width of the window."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def done(sentence: str) -> None:

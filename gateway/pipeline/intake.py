@@ -181,7 +181,7 @@ def _refuse(context: Context, received: _Received, digest: bytes, refusal: Deliv
         file_code=refusal.code,
         file_detail=refusal.detail,
     )
-    files = _receipt_files(context, delivery, receipt)
+    files = receipt_files(context, delivery.partner_id, receipt)
     now = context.clock.now()
     with context.store.write() as conn:
         signals.drop_staged(conn, delivery.id)
@@ -255,35 +255,36 @@ def _answers(context: Context, received: _Received, digest: bytes, tally: Tally)
         warnings=tally.warnings,
         duplicates=tally.duplicates,
     )
-    files = _receipt_files(context, delivery, receipt)
+    files = receipt_files(context, delivery.partner_id, receipt)
     statuses = [*tally.statuses, *_ended(context, tally)]
     if statuses:
         files.append(status_file(context, delivery.partner_id, statuses))
     return files
 
 
-def _receipt_files(context: Context, delivery: Claimed, receipt: Receipt) -> list[OutgoingFile]:
-    csv_name, json_name = names.receipt_names(delivery.id)
+def receipt_files(context: Context, partner_id: str, receipt: Receipt) -> list[OutgoingFile]:
+    """A receipt in both its forms, sealed and not yet visible."""
+    csv_name, json_name = names.receipt_names(receipt.delivery_id)
     due_on = dispatch_due(context.clock.now(), context.terms)
     csv = seal_file(
         context,
         render_receipt_csv(receipt),
-        partner_id=delivery.partner_id,
+        partner_id=partner_id,
         box=Box.RETURNS,
         name=csv_name,
         kind=DispatchKind.RECEIPT,
         due_on=due_on,
-        delivery_id=delivery.id,
+        delivery_id=receipt.delivery_id,
     )
     json = seal_file(
         context,
         render_receipt_json(receipt),
-        partner_id=delivery.partner_id,
+        partner_id=partner_id,
         box=Box.RETURNS,
         name=json_name,
         kind=DispatchKind.RECEIPT,
         due_on=due_on,
-        delivery_id=delivery.id,
+        delivery_id=receipt.delivery_id,
         parent_id=csv.id,
     )
     return [csv, json]

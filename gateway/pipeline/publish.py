@@ -62,6 +62,8 @@ class _Draft:
     policy: Policy
     partner_id: str
     now: datetime
+    actor: str
+    origin: str
     #: melding id -> the melding, and what it is now (None: it lapses)
     due: dict[str, tuple[Melding, MeldingContent | None]] = field(default_factory=dict)
     #: row id -> the signal, for every signal of `due`
@@ -76,18 +78,34 @@ class _Draft:
         return local_day(self.now)
 
 
-def publish(context: Context, municipality: str, *, only_urgent: bool = False) -> Published:
+def publish(
+    context: Context,
+    municipality: str,
+    *,
+    only_urgent: bool = False,
+    actor: str = "gateway",
+    origin: str = "pipeline",
+) -> Published:
     """Publish what is new or changed in a municipality; for the holder of `Store.exclusive()`.
 
     Args:
         context: the gateway.
         municipality: its code.
         only_urgent: only meldingen with rule CRISIS: they go out at once and alone.
+        actor: who ordered it, for the audit log.
+        origin: where the order came from.
     """
     policy, partner_id = context.policy(municipality), context.served_by[municipality]
     with context.store.read() as conn:
         touched = meldingen.touched(conn, municipality, only_urgent=only_urgent)
-        draft = _Draft(context=context, policy=policy, partner_id=partner_id, now=context.clock.now())
+        draft = _Draft(
+            context=context,
+            policy=policy,
+            partner_id=partner_id,
+            now=context.clock.now(),
+            actor=actor,
+            origin=origin,
+        )
         settled: list[str] = []
         for group in match.groups(conn, policy, touched):
             melding, content = group.melding, group.content(policy)
@@ -148,8 +166,8 @@ def _commit(draft: _Draft, settled: Sequence[str]) -> Published:
             conn,
             action="meldingen.published",
             object_id=publication_id,
-            origin="pipeline",
-            actor="gateway",
+            origin=draft.origin,
+            actor=draft.actor,
             at=now,
             node=context.node,
             detail={

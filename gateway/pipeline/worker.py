@@ -7,6 +7,7 @@ seconds (spec 1, Trigger).
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from gateway import logs
@@ -110,10 +111,12 @@ def _publish_due(context: Context, *, only_urgent: bool = False) -> bool:
     return done
 
 
-def publish_now(context: Context, municipalities: tuple[str, ...]) -> list[Published]:
+def publish_now(
+    context: Context, municipalities: Sequence[str], *, actor: str, origin: str
+) -> list[Published]:
     """Publish whatever waits in these municipalities, whatever `when` and `settle_s` say."""
     with context.store.exclusive():
-        return [publish(context, municipality) for municipality in municipalities]
+        return [publish(context, each, actor=actor, origin=origin) for each in municipalities]
 
 
 def due_municipalities(context: Context, *, only_urgent: bool = False) -> list[str]:

@@ -130,6 +130,34 @@ def waiting_count(conn: Connection) -> int:
     return int(conn.execute(query).scalar_one())
 
 
+def held_count(conn: Connection) -> int:
+    """Deliveries that wait for a person: FAILED, or behind a FAILED one of the same partner."""
+    waits = (DeliveryState.ARRIVED, DeliveryState.PROCESSING, DeliveryState.FAILED)
+    query = select(func.count()).where(_DELIVERY.c.state.in_(waits))
+    return int(conn.execute(query).scalar_one()) - waiting_count(conn)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A FAILED delivery, as far as its receipt needs it; what is sealed is None when it is gone."""
+
+    id: str
+    partner_id: str
+    received_at: datetime
+    size_bytes: int
+    name_sealed: bytes | None
+    sha256_sealed: bytes | None
+
+
+def get_failed(conn: Connection, delivery_id: str) -> Failed | None:
+    """A delivery if it is FAILED."""
+    columns = (_DELIVERY.c[name] for name in Failed.__slots__)
+    row = conn.execute(
+        select(*columns).where(_DELIVERY.c.id == delivery_id, _DELIVERY.c.state == DeliveryState.FAILED)
+    ).one_or_none()
+    return None if row is None else Failed(**row._mapping)
+
+
 def accepted_before(conn: Connection, partner_id: str, digests: dict[bytes, str], *, month_key: str) -> bool:
     """Whether the same bytes were processed earlier with an accepted row (spec 1, Uploads 6).
 

@@ -1,0 +1,124 @@
+"""`gateway audit`: who did what, and whether the record of it is whole."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from gateway.audit.checkpoint import load_public_key
+from gateway.audit.verify import Report
+from gateway.audit.verify import verify as verify_log
+from gateway.cli import screen
+from gateway.errors import AuditError
+from gateway.settings import Home
+from gateway.store.engine import Store
+from gateway.store.status import last_entries
+
+_FIELDS = ("action", "actor", "node", "object", "origin", "result", "time")
+
+JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command("verify")
+def verify(context: typer.Context, *, as_json: JsonOption = False) -> None:
+    """Recompute the whole log from its entries and compare it with every signed checkpoint; ends with 13 if it differs.
+
+    With --json: {ok, entries, checkpoints, unsequenced, problems: [sentence]}.
+    """
+    home: Home = context.obj
+    public_key = load_public_key(home.keys)
+    store = Store(home.db)
+    try:
+        with store.read() as conn, screen.err.status("Reading the log …"):
+            report = verify_log(conn, public_key, home.log)
+    finally:
+        store.close()
+    if as_json:
+        screen.print_json(_json(report))
+    else:
+        _show(report)
+    if report.problems:
+        raise typer.Exit(AuditError.exit_code)
+
+
+@app.command("show")
+def show(
+    context: typer.Context,
+    *,
+    last: Annotated[int, typer.Option(min=1, metavar="N", help="How many of the newest entries.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the newest entries of the log, oldest first.
+
+    With --json: a list of {action, actor, node, object, origin, result, time, detail}; detail only where there is one.
+    """
+    store = Store(context.obj.db)
+    try:
+        with store.read() as conn:
+            entries = [_read(entry) for entry in last_entries(conn, last)]
+    finally:
+        store.close()
+    if as_json:
+        screen.print_json(entries)
+    elif entries:
+        _show_entries(entries)
+    else:
+        screen.out.print("No entries yet.")
+
+
+def _show(report: Report) -> None:
+    seen = (
+        f"{screen.counted(report.entries, 'entry', 'entries')}, "
+        f"{screen.counted(report.checkpoints, 'signed checkpoint')}"
+    )
+    waiting = f"; {report.unsequenced:,} wait for the next checkpoint" if report.unsequenced else ""
+    if not report.problems:
+        screen.done(f"The audit log is whole: {seen}{waiting}")
+        return
+    problems = screen.counted(len(report.problems), "problem")
+    screen.err.print(f"[bold red]✗[/] The audit log is not whole: {problems} in {seen}{waiting}")
+    for problem in report.problems:
+        screen.err.print(f"  {escape(problem)}")
+
+
+def _read(entry: bytes) -> dict[str, Any]:
+    """An entry's fields; one that was altered shows what it still is."""
+    try:
+        fields = json.loads(entry)
+        datetime.fromisoformat(fields["time"])
+        return {**dict.fromkeys(_FIELDS, ""), **fields}
+    except (ValueError, TypeError, KeyError):
+        return dict.fromkeys(_FIELDS, "") | {"action": "unreadable", "result": "altered", "time": None}
+
+
+def _show_entries(entries: list[dict[str, Any]]) -> None:
+    shown = screen.table("time", "who", "did what", "to", "result", "detail")
+    for entry in entries:
+        text = {name: escape(str(entry[name])) for name in _FIELDS}
+        detail = entry.get("detail")
+        pairs = detail.items() if isinstance(detail, dict) else ()
+        shown.add_row(
+            screen.moment(entry["time"] and datetime.fromisoformat(entry["time"]), seconds=True),
+            f"{text['actor']} [dim]{text['origin']}[/]",
+            text["action"],
+            text["object"],
+            "[dim]ok[/]" if text["result"] == "ok" else f"[yellow]{text['result']}[/]",
+            f"[dim]{escape(' '.join(f'{name} {value}' for name, value in pairs))}[/]",
+        )
+    screen.out.print(shown)
+
+
+def _json(report: Report) -> dict[str, object]:
+    return {
+        "ok": not report.problems,
+        "entries": report.entries,
+        "checkpoints": report.checkpoints,
+        "unsequenced": report.unsequenced,
+        "problems": report.problems,
+    }

@@ -1,0 +1,132 @@
+"""`gateway deliveries`: what was received, what became of it, and what an administrator decides."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gateway.cli import screen
+from gateway.cli.opened import actor, opened
+from gateway.domain.delivery import DeliveryState
+from gateway.errors import ConfigError
+from gateway.pipeline.deliveries import reject as reject_failed
+from gateway.pipeline.deliveries import retry as retry_failed
+from gateway.settings import Home
+from gateway.store.status import DeliveryLine
+from gateway.store.status import deliveries as read_deliveries
+
+_COLOURS = {
+    DeliveryState.PROCESSED: "green",
+    DeliveryState.REJECTED: "yellow",
+    DeliveryState.FAILED: "bold red",
+}
+
+DeliveryId = Annotated[str, typer.Argument(metavar="ID", help="As `gateway deliveries list` shows it.")]
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command("list")
+def show_all(
+    context: typer.Context,
+    *,
+    partner: Annotated[str | None, typer.Option(metavar="ID", help="Only of this partner.")] = None,
+    state: Annotated[DeliveryState | None, typer.Option(help="Only in this state.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """List what was received, oldest first, with the rows that were counted; what is purged only with --state purged.
+
+    With --json: a list of {id, partner, state, opened_at, received_at, bytes, attempts, refusal, rows: {total, new,
+    changed, withdrawn, rejected, duplicate}}. Times are UTC; received_at and refusal may be null.
+    """
+    with opened(context.obj) as gateway:
+        if partner is not None and partner not in gateway.settings.partners:
+            raise ConfigError(f"{partner} is no partner; see: gateway partner list")
+        with gateway.store.read() as conn:
+            found = read_deliveries(conn, partner_id=partner, state=state)
+    if as_json:
+        screen.print_json([_json(each) for each in found])
+    elif found:
+        _show(found)
+    else:
+        screen.out.print("No deliveries.")
+
+
+@app.command("retry")
+def retry(context: typer.Context, delivery_id: DeliveryId) -> None:
+    """Try a FAILED delivery again: it takes its old place in line."""
+    home: Home = context.obj
+    with opened(home) as gateway:
+        retry_failed(gateway.pipeline(), delivery_id, actor=actor())
+        gateway.wake()
+    screen.done(f"{delivery_id} is in line again")
+
+
+@app.command("reject")
+def reject(
+    context: typer.Context,
+    delivery_id: DeliveryId,
+    *,
+    reason: Annotated[
+        str,
+        typer.Option(metavar="TEXT", help="Its sender reads it in the receipt. It is kept nowhere else."),
+    ],
+) -> None:
+    """Refuse a FAILED delivery: nothing of it counts, and its sender gets a receipt with the reason."""
+    with opened(context.obj) as gateway:
+        reject_failed(gateway.pipeline(), delivery_id, reason, actor=actor())
+        gateway.wake()
+    screen.done(f"{delivery_id} is rejected; its sender has a receipt")
+
+
+def _show(found: list[DeliveryLine]) -> None:
+    shown = screen.table("delivery", "partner", "received", "state")
+    for name in ("size", "rows", "new", "changed", "withdrawn", "rejected", "same"):
+        shown.add_column(name, justify="right")
+    for each in found:
+        counts = (each.new_count, each.changed_count, each.withdrawn_count)
+        rejected, duplicate = each.rejected_count, each.duplicate_count
+        shown.add_row(
+            each.id,
+            each.partner_id,
+            screen.moment(each.received_at or each.opened_at),
+            _state(each),
+            screen.size(each.size_bytes),
+            *map(screen.number, (each.row_count, *counts)),
+            f"[yellow]{rejected:,}[/]" if rejected else screen.number(0),
+            screen.number(duplicate),
+        )
+    screen.out.print(shown)
+    if any(each.state is DeliveryState.FAILED for each in found):
+        screen.out.print(
+            "\nA FAILED delivery holds back its partner's later ones: [cyan]gateway deliveries retry ID[/] or "
+            "[cyan]gateway deliveries reject ID --reason TEXT[/]",
+            soft_wrap=True,
+        )
+
+
+def _state(line: DeliveryLine) -> str:
+    colour = _COLOURS.get(line.state, "cyan")
+    return f"[{colour}]{line.state}[/]{f' {line.refusal}' if line.refusal else ''}"
+
+
+def _json(line: DeliveryLine) -> dict[str, object]:
+    return {
+        "id": line.id,
+        "partner": line.partner_id,
+        "state": line.state,
+        "opened_at": screen.instant(line.opened_at),
+        "received_at": screen.instant(line.received_at),
+        "bytes": line.size_bytes,
+        "attempts": line.attempts,
+        "refusal": line.refusal,
+        "rows": {
+            "total": line.row_count,
+            "new": line.new_count,
+            "changed": line.changed_count,
+            "withdrawn": line.withdrawn_count,
+            "rejected": line.rejected_count,
+            "duplicate": line.duplicate_count,
+        },
+    }

@@ -1,0 +1,130 @@
+"""What an administrator decides about a delivery that FAILED: try again, or refuse it (spec 1, States)."""
+
+from __future__ import annotations
+
+from gateway.audit.log import record
+from gateway.domain.delivery import DeliveryState
+from gateway.errors import CommandError, GatewayError
+from gateway.files.receipt import Receipt
+from gateway.pipeline.context import Context
+from gateway.pipeline.intake import receipt_files
+from gateway.pipeline.outgoing import store_files
+from gateway.pipeline.sealing import open_key
+from gateway.store import Connection, data_keys, queue, signals
+from gateway.store.queue import Failed
+from gateway.vault import objects
+
+#: What its sender reads of a file that could not be processed: the code, and who decided.
+REFUSAL_CODE = "F01"
+_REFUSED_BY = "door de beheerder geweigerd"
+#: Of the administrator's own text, in characters.
+MOST_REASON = 500
+
+
+def retry(context: Context, delivery_id: str, *, actor: str) -> None:
+    """FAILED -> ARRIVED: back in line at its old place, with all its attempts before it.
+
+    Raises:
+        CommandError: it is not FAILED; the text says what it is.
+    """
+    with context.store.write() as conn:
+        _failed(conn, delivery_id)
+        queue.advance(
+            conn, delivery_id, DeliveryState.FAILED, DeliveryState.ARRIVED, attempts=0, claimed_at=None
+        )
+        _record(context, conn, "delivery.retried", delivery_id, actor)
+
+
+def reject(context: Context, delivery_id: str, reason: str, *, actor: str) -> None:
+    """FAILED -> REJECTED: its sender gets a receipt with sums 0 that gives the reason; nothing of it counts.
+
+    The reason is a person's text, which may name one: it is kept in the sealed receipt, and nowhere else.
+
+    Raises:
+        CommandError: it is not FAILED, or the reason can't be told.
+    """
+    told = " ".join(reason.split())
+    if not told or len(told) > MOST_REASON or not told.isprintable():
+        raise CommandError(f"the reason is a sentence of 1 to {MOST_REASON} characters: its sender reads it")
+    with context.store.exclusive():
+        with context.store.read() as conn:
+            delivery = _failed(conn, delivery_id)
+            name, sha256 = _open(context, conn, delivery)
+        receipt = Receipt(
+            delivery_id=delivery.id,
+            name=name,
+            size=delivery.size_bytes,
+            sha256=sha256,
+            received_at=delivery.received_at,
+            file_code=REFUSAL_CODE,
+            file_detail=f"{_REFUSED_BY}: {told}",
+        )
+        files = receipt_files(context, delivery.partner_id, receipt)
+        now = context.clock.now()
+        with context.store.write() as conn:
+            signals.drop_staged(conn, delivery.id)
+            data_keys.drop_of_rows(conn, delivery.id)
+            queue.advance(
+                conn,
+                delivery.id,
+                DeliveryState.FAILED,
+                DeliveryState.REJECTED,
+                refusal=REFUSAL_CODE,
+                processed_at=now,
+            )
+            store_files(context, conn, files, now)
+            _record(context, conn, "delivery.rejected", delivery.id, actor, result=REFUSAL_CODE)
+
+
+def _failed(conn: Connection, delivery_id: str) -> Failed:
+    delivery = queue.get_failed(conn, delivery_id)
+    if delivery is None:
+        state = queue.state_of(conn, delivery_id)
+        if state is None:
+            raise CommandError(f"there is no delivery {delivery_id}; see: gateway deliveries list")
+        raise CommandError(
+            f"{delivery_id} is {state.upper()}, and only a FAILED one can be retried or rejected: {_INSTEAD[state]}"
+        )
+    return delivery
+
+
+#: What there is to say of a delivery in another state.
+_INSTEAD = {
+    DeliveryState.RECEIVING: "its partner is still sending it",
+    DeliveryState.STAGED: "its partner has yet to give it its final name",
+    DeliveryState.ARRIVED: "it waits for its turn, by itself",
+    DeliveryState.PROCESSING: "it is at work",
+    DeliveryState.PROCESSED: "its partner has the receipt",
+    DeliveryState.REJECTED: "its partner has the receipt, and may send the file again",
+    DeliveryState.ABORTED: "it was never received; its partner may send the file again",
+    DeliveryState.PURGING: "it is being purged",
+    DeliveryState.PURGED: "it is purged",
+}
+
+
+def _open(context: Context, conn: Connection, delivery: Failed) -> tuple[str, str]:
+    """Name and SHA-256 of the file; empty when they can't be opened: that may be why it failed."""
+    stored = data_keys.of_object(conn, delivery.id)
+    if stored is None or delivery.name_sealed is None or delivery.sha256_sealed is None:
+        return "", ""
+    try:
+        row_key = open_key(context, stored).row_key()
+        name = objects.open_name(row_key, delivery.id, delivery.name_sealed)
+        return name, objects.open_digest(row_key, delivery.id, delivery.sha256_sealed).hex()
+    except GatewayError:
+        return "", ""
+
+
+def _record(
+    context: Context, conn: Connection, action: str, delivery_id: str, actor: str, *, result: str = "ok"
+) -> None:
+    record(
+        conn,
+        action=action,
+        object_id=delivery_id,
+        result=result,
+        origin="cli",
+        actor=actor,
+        at=context.clock.now(),
+        node=context.node,
+    )
