@@ -352,10 +352,13 @@ class Town(Clients):
     async def until(self, is_done: Callable[[], bool]) -> None:
         """Wait for what another thread does."""
         assert self.daemon
-        async with asyncio.timeout(30):
-            while not await asyncio.to_thread(is_done):
-                self.daemon.worker.wake()
-                await asyncio.sleep(0.01)
+        try:
+            async with asyncio.timeout(30):
+                while not await asyncio.to_thread(is_done):
+                    self.daemon.worker.wake()
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            pytest.fail(f"it never came; the log:\n{self.log.getvalue()}")
 
     async def put(self, user: str, name: str, content: bytes) -> None:
         """Upload a file, a second after whatever came before."""
