@@ -20,8 +20,8 @@ from gateway.store.retention import RecordRefused, writing
 from gateway.vault.blobs import BlobFolder
 from gateway.vault.keyring import Keyring
 
-#: Records in one transaction: it lasts about 10 ms, so that a CLOSE never waits long (spec 1, States: 50 ms).
-BATCH = 200
+#: Records in one transaction: it lasts 5 to 20 ms, so that a CLOSE never waits long (spec 1, States: 50 ms).
+BATCH = 100
 
 _log = logs.get("retention")
 T = TypeVar("T")

@@ -396,7 +396,8 @@ def test_killed_after_any_step_and_run_again_it_ends_the_same(due_home: World, t
     whole = due_home.copy(tmp_path / "whole")
     expected = outcome(whole, whole.purge(progress=lambda step, *_: calls.append(step)))
     assert set(calls) == {name for name, _ in STEPS}
-    for nth in range(len(calls)):
+    # (step, 0, 0) is told when a step is done
+    for nth in [n for n, step in enumerate(calls) if calls[n + 1 : n + 2] != [step]]:
         world = due_home.copy(tmp_path / f"killed-{nth}")
         seen: list[str] = []
 
