@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from sqlalchemy import insert, select, update
 
 from gateway.clock import AMSTERDAM, SteppedClock, local_day, month_of
@@ -350,3 +351,9 @@ def make_world(tmp_path: Path) -> Iterator[Callable[[str, datetime], World]]:
 def world(make_world: Callable[[str, datetime], World]) -> World:
     """A home at noon of 22 November 2026."""
     return make_world("home", datetime(2026, 11, 22, 12, tzinfo=AMSTERDAM))
+
+
+@pytest.fixture(autouse=True)
+def _plain_logs() -> None:
+    """A verb of the command line chooses a level for its process: here for its test only."""
+    structlog.reset_defaults()
