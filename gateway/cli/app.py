@@ -22,6 +22,7 @@ from gateway.cli import (
     retention,
     screen,
     serve,
+    status,
     wait,
 )
 from gateway.errors import GatewayError
@@ -69,6 +70,7 @@ def _choose_home(
 app.command()(init.init)
 app.command()(check.check)
 app.command()(serve.serve)
+app.command()(status.status)
 app.command()(wait.wait)
 app.command()(publish.publish)
 app.add_typer(deliveries.app, name="deliveries", help="What was received, and what became of it.")

@@ -112,7 +112,7 @@ def _publish_due(context: Context, *, only_urgent: bool = False) -> bool:
 
 
 def publish_now(
-    context: Context, municipalities: Sequence[str], *, actor: str, origin: str
+    context: Context, municipalities: Sequence[str], *, actor: str = "gateway", origin: str = "pipeline"
 ) -> list[Published]:
     """Publish whatever waits in these municipalities, whatever `when` and `settle_s` say."""
     with context.store.exclusive():

@@ -1,0 +1,295 @@
+"""`gateway status`: how the gateway stands, on one screen or as JSON."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+import typer
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from gateway.cli import screen
+from gateway.cli.opened import opened
+from gateway.clock import local_day
+from gateway.domain.delivery import DeliveryState
+from gateway.overview import Overview, overview
+from gateway.retention.due import DueDay
+
+#: Of the JSON's shape; rises when a reader of the old one could stumble.
+VERSION = 1
+
+#: Fewer days of keys than this ahead, and somebody should look (spec 4, Keys).
+FEW_KEY_DAYS = 3
+#: Less room than this on the disk, and somebody should look.
+FEW_BYTES = 2 * 1000**3
+#: The signed checkpoint comes every hour (spec 4, Audit log).
+CHECKPOINT_LATE = timedelta(hours=2)
+
+_WORK = (DeliveryState.ARRIVED, DeliveryState.PROCESSING, DeliveryState.FAILED)
+
+
+def status(
+    context: typer.Context,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: the fields above.")] = False,
+) -> None:
+    """Show how the gateway stands: what runs, waits, failed, falls due, and who collects; no names, no file names.
+
+    [bold]--json[/] gives one object; a version that a reader could stumble over gets another number.
+
+    [dim]version[/] 1 · [dim]at[/] the moment of the look; every time is UTC, every day Europe/Amsterdam
+    [dim]daemon[/] null, or {port, pid, host_key}
+    [dim]deliveries[/] {state: count} · [dim]oldest_waiting_at[/] null, or when the oldest unprocessed file was received
+    [dim]failed[/] [{id, partner, received_at, attempts, behind}]; behind: files of its partner that it holds back
+    [dim]meldingen[/] [{municipality, waiting, urgent, since, due_at}]; due_at is null where nobody serves it
+    [dim]retention[/] {next_purge_at, last_purge: null or {started_at, finished_at, errors}, due: [{day, raws, signals,
+    contents, dispatches, keys}]}; due: the coming 7 days, a day before today is overdue
+    [dim]keys[/] {until, days_ahead, wanted_days_ahead}; below 0 no file can be received
+    [dim]audit[/] {entries, unsequenced, checkpoint_at}
+    [dim]disk[/] {vault_bytes, vault_files, database_bytes, free_bytes}
+    [dim]partners[/] [{id, role, last_received_at, uncollected, oldest_uncollected_at}]
+    """
+    with opened(context.obj) as gateway:
+        seen = overview(gateway)
+    if as_json:
+        screen.print_json(to_json(seen))
+    else:
+        _show(seen)
+
+
+# -- for programs ----------------------------------------------------------------------------------
+
+
+def to_json(seen: Overview) -> dict[str, Any]:
+    """The overview for programs; a stable contract, told in the help of `status`."""
+    daemon, purge = seen.daemon, seen.last_purge
+    return {
+        "version": VERSION,
+        "at": screen.instant(seen.at),
+        "daemon": daemon and {"port": daemon.port, "pid": daemon.pid, "host_key": daemon.host_key},
+        "deliveries": {str(state): seen.deliveries.get(state, 0) for state in DeliveryState},
+        "oldest_waiting_at": screen.instant(seen.oldest_waiting_at),
+        "failed": [
+            {
+                "id": each.delivery.id,
+                "partner": each.delivery.partner_id,
+                "received_at": screen.instant(each.delivery.received_at),
+                "attempts": each.delivery.attempts,
+                "behind": each.behind,
+            }
+            for each in seen.failed
+        ],
+        "meldingen": [
+            {
+                "municipality": each.municipality,
+                "waiting": each.count,
+                "urgent": each.urgent,
+                "since": screen.instant(each.since),
+                "due_at": screen.instant(each.due_at),
+            }
+            for each in seen.waiting
+        ],
+        "retention": {
+            "next_purge_at": screen.instant(seen.next_purge_at),
+            "last_purge": purge
+            and {
+                "started_at": screen.instant(purge.started_at),
+                "finished_at": screen.instant(purge.finished_at),
+                "errors": purge.counts["errors"],
+            },
+            "due": [
+                {
+                    "day": each.day.isoformat(),
+                    "raws": each.raws,
+                    "signals": each.signals,
+                    "contents": each.contents,
+                    "dispatches": each.dispatches,
+                    "keys": list(each.keys),
+                }
+                for each in seen.due
+            ],
+        },
+        "keys": {
+            "until": seen.keys.until and seen.keys.until.isoformat(),
+            "days_ahead": seen.keys.days_ahead,
+            "wanted_days_ahead": seen.keys.wanted_days_ahead,
+        },
+        "audit": {
+            "entries": seen.audit.entries,
+            "unsequenced": seen.audit.unsequenced,
+            "checkpoint_at": screen.instant(seen.audit.checkpoint_at),
+        },
+        "disk": {
+            "vault_bytes": seen.disk.vault_bytes,
+            "vault_files": seen.disk.vault_files,
+            "database_bytes": seen.disk.database_bytes,
+            "free_bytes": seen.disk.free_bytes,
+        },
+        "partners": [
+            {
+                "id": each.id,
+                "role": each.role,
+                "last_received_at": screen.instant(each.last_received_at),
+                "uncollected": each.uncollected.count if each.uncollected else 0,
+                "oldest_uncollected_at": screen.instant(
+                    each.uncollected.oldest_at if each.uncollected else None
+                ),
+            }
+            for each in seen.partners
+        ],
+    }
+
+
+# -- for people ------------------------------------------------------------------------------------
+
+
+def _show(seen: Overview) -> None:
+    lines: list[tuple[str, RenderableType]] = [
+        ("Gateway", _daemon(seen)),
+        ("Files", _files(seen)),
+        *[("", _failed(seen))] * bool(seen.failed),
+        ("Meldingen", _waiting(seen)),
+        ("Purge", _purge(seen)),
+        ("Keys", _keys(seen)),
+        ("Audit log", _audit(seen)),
+        ("Disk", _disk(seen)),
+    ]
+    made = Table.grid(padding=(0, 3, 1, 0))
+    made.add_column(style="bold", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, what in lines:
+        made.add_row(name, what)
+    screen.out.print(made)
+    if seen.partners:
+        screen.out.print(_partners(seen))
+
+
+def _daemon(seen: Overview) -> str:
+    if seen.daemon is None:
+        return "[bold yellow]does not run[/]: gateway serve"
+    return (
+        f"[bold green]runs[/] on port {seen.daemon.port}, process {seen.daemon.pid}\n"
+        f"[dim]host key {seen.daemon.host_key}[/]"
+    )
+
+
+def _files(seen: Overview) -> str:
+    counts = [f"{seen.deliveries[state]:,} {state}" for state in _WORK if seen.deliveries.get(state)]
+    since = f", the oldest since {screen.moment(seen.oldest_waiting_at)}" if seen.oldest_waiting_at else ""
+    done = seen.deliveries.get(DeliveryState.PROCESSED, 0)
+    refused = seen.deliveries.get(DeliveryState.REJECTED, 0)
+    under_way = ", ".join(counts) + since if counts else "none waits"
+    return f"{under_way}\n[dim]{done:,} processed and {refused:,} rejected are still held[/]"
+
+
+def _failed(seen: Overview) -> Table:
+    made = screen.table("failed", "partner", "received")
+    made.add_column("held back", justify="right")
+    made.add_column("what to do")
+    for each in seen.failed:
+        delivery = each.delivery
+        made.add_row(
+            f"[bold red]{delivery.id}[/]",
+            delivery.partner_id,
+            screen.moment(delivery.received_at),
+            screen.number(each.behind),
+            f"gateway deliveries retry {delivery.id}\n[dim]or: reject {delivery.id} --reason TEXT[/]",
+        )
+    return made
+
+
+def _waiting(seen: Overview) -> RenderableType:
+    if not seen.waiting:
+        return "nothing waits to be published"
+    made = screen.table("municipality", "")
+    made.add_column("to publish", justify="right")
+    made.add_column("changed since")
+    made.add_column("will be out")
+    for each in seen.waiting:
+        when = "[yellow]nobody serves it[/]" if each.due_at is None else screen.moment(each.due_at)
+        made.add_row(
+            each.municipality,
+            escape(each.name),
+            f"{each.count:,}" + (f" [red]({each.urgent:,} crisis)[/]" if each.urgent else ""),
+            screen.moment(each.since),
+            "[cyan]now[/]" if each.due_at and each.due_at <= seen.at else when,
+        )
+    return made
+
+
+def _purge(seen: Overview) -> RenderableType:
+    last = seen.last_purge
+    text = f"next {screen.moment(seen.next_purge_at)}"
+    if last is not None:
+        text += f", last {screen.moment(last.started_at)}"
+        if last.finished_at is None:
+            text += " [yellow]not finished[/]"
+        if last.counts["errors"]:
+            text += f" [bold red]{screen.counted(last.counts['errors'], 'error')}[/]: gateway retention log"
+    today = local_day(seen.at)
+    made = Table.grid()
+    made.add_row(text)
+    for day in seen.due:
+        name = f"[bold red]{day.day} overdue[/]" if day.day < today else f"{day.day:%a} {day.day}"
+        made.add_row(f"[dim]{name}[/]  {_due(day)}")
+    if not seen.due:
+        made.add_row("[dim]nothing falls due in the coming 7 days[/]")
+    return made
+
+
+def _due(day: DueDay) -> str:
+    parts = (
+        (day.raws, "received file", ""),
+        (day.signals, "signal", ""),
+        (day.contents, "contents of a signal", "contents of signals"),
+        (day.dispatches, "outgoing file", ""),
+        (len(day.keys), "key", ""),
+    )
+    return ", ".join(screen.counted(count, one, many) for count, one, many in parts if count)
+
+
+def _keys(seen: Overview) -> str:
+    keys = seen.keys
+    if keys.days_ahead < 0:
+        return f"[bold red]missing from {keys.until or 'today'} on[/]: no file can be received; gateway serve makes them"
+    text = f"until {keys.until}, {screen.counted(keys.days_ahead, 'day')} further than is needed today"
+    return f"[yellow]{text}[/]: gateway serve makes more" if keys.days_ahead < FEW_KEY_DAYS else text
+
+
+def _audit(seen: Overview) -> str:
+    audit = seen.audit
+    entries = screen.counted(audit.entries, "entry", "entries")
+    if audit.checkpoint_at is None:
+        return f"{entries}, not signed yet"
+    late = audit.unsequenced and seen.at - audit.checkpoint_at > CHECKPOINT_LATE
+    signed = f"signed {screen.moment(audit.checkpoint_at)}"
+    since = f", {audit.unsequenced:,} since" if audit.unsequenced else ""
+    return f"{entries}, {f'[yellow]{signed}[/]' if late else signed}{since}"
+
+
+def _disk(seen: Overview) -> str:
+    disk = seen.disk
+    free = f"{screen.size(disk.free_bytes)} free"
+    return (
+        f"{screen.size(disk.vault_bytes)} in {screen.counted(disk.vault_files, 'sealed file')}, "
+        f"{screen.size(disk.database_bytes)} database, "
+        f"{f'[bold red]{free}[/]' if disk.free_bytes < FEW_BYTES else free}"
+    )
+
+
+def _partners(seen: Overview) -> Table:
+    made = screen.table("partner", "role", "last file received")
+    made.add_column("not collected", justify="right")
+    made.add_column("oldest of it")
+    for each in seen.partners:
+        left = each.uncollected
+        made.add_row(
+            each.id,
+            str(each.role),
+            screen.moment(each.last_received_at),
+            screen.number(left.count if left else 0),
+            screen.moment(left.oldest_at if left else None),
+        )
+    return made

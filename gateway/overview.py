@@ -1,0 +1,175 @@
+"""How a gateway stands, in one value: for `gateway status`, people and programs; ids and figures only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from gateway import cron
+from gateway.clock import local_day
+from gateway.daemon import Gateway, Running, running
+from gateway.domain.delivery import DeliveryState
+from gateway.domain.partner import Role
+from gateway.domain.retention import KEYS_AHEAD_DAYS, key_days
+from gateway.pipeline.worker import due_at
+from gateway.retention.due import DueDay, due
+from gateway.store import meldingen, registers, status
+from gateway.store.status import AuditFigures, DeliveryLine, Uncollected
+from gateway.vault.keyring import day_of
+
+#: How far ahead is told what falls due.
+AHEAD = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedDelivery:
+    """A delivery that waits for a person, and how many of its partner wait behind it."""
+
+    delivery: DeliveryLine
+    behind: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Meldingen that are new or changed and not published; `due_at` is None where nobody serves them."""
+
+    municipality: str
+    name: str
+    count: int
+    urgent: int
+    since: datetime
+    due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """Keys of due days: up to `until` no day lacks one; `days_ahead` is how far that is beyond what is needed
+    today, `wanted_days_ahead` what it should be. Below 0, files can't be received.
+    """
+
+    until: date | None
+    days_ahead: int
+    wanted_days_ahead: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """Bytes used by sealed files and by the database with its journal, and free beside them."""
+
+    vault_bytes: int
+    vault_files: int
+    database_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartnerLine:
+    """A partner: when its last file was received, and what it has not collected."""
+
+    id: str
+    role: Role
+    last_received_at: datetime | None
+    uncollected: Uncollected | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """How a gateway stands at an instant."""
+
+    at: datetime
+    daemon: Running | None
+    deliveries: Mapping[DeliveryState, int]
+    oldest_waiting_at: datetime | None
+    failed: tuple[FailedDelivery, ...]
+    waiting: tuple[Waiting, ...]
+    next_purge_at: datetime
+    last_purge: registers.Run | None
+    due: tuple[DueDay, ...]
+    keys: Keys
+    audit: AuditFigures
+    disk: Disk
+    partners: tuple[PartnerLine, ...]
+
+
+def overview(gateway: Gateway) -> Overview:
+    """Look at everything once; changes nothing and waits for nobody."""
+    settings, now = gateway.settings, gateway.clock.now()
+    context = gateway.pipeline()
+    with gateway.store.read() as conn:
+        failed = tuple(
+            FailedDelivery(delivery=each, behind=status.behind(conn, each))
+            for each in status.deliveries(conn, state=DeliveryState.FAILED)
+        )
+        waiting = tuple(
+            Waiting(
+                municipality=each.municipality,
+                name=context.policy(each.municipality).name,
+                count=each.count,
+                urgent=each.urgent,
+                since=each.since,
+                due_at=due_at(context, each) if each.municipality in settings.served_by else None,
+            )
+            for each in meldingen.waiting(conn)
+        )
+        received, uncollected = status.last_deliveries(conn), status.uncollected(conn)
+        runs = registers.runs(conn)
+        counts, oldest = status.count_by_state(conn), status.oldest_waiting(conn)
+        audit = status.audit_figures(conn)
+    return Overview(
+        at=now,
+        daemon=running(gateway.home),
+        deliveries=counts,
+        oldest_waiting_at=oldest,
+        failed=failed,
+        waiting=waiting,
+        next_purge_at=cron.next_time(settings.purge_schedule, now),
+        last_purge=runs[0] if runs else None,
+        due=tuple(due(gateway.store, now, local_day(now) + AHEAD, settings.terms)),
+        keys=_keys(gateway, now),
+        audit=audit,
+        disk=_disk(gateway),
+        partners=tuple(
+            PartnerLine(
+                id=partner.id,
+                role=partner.role,
+                last_received_at=received.get(partner.id),
+                uncollected=uncollected.get(partner.id),
+            )
+            for partner in settings.partners.values()
+        ),
+    )
+
+
+def _keys(gateway: Gateway, now: datetime) -> Keys:
+    days = key_days(local_day(now), gateway.settings.terms)
+    there = {day_of(key_id) for key_id in gateway.keyring.ids()}
+    until = None
+    for day in days:
+        if day not in there:
+            break
+        until = day
+    needed = days[-1] - timedelta(days=KEYS_AHEAD_DAYS)
+    return Keys(
+        until=until,
+        days_ahead=((until or days[0] - timedelta(days=1)) - needed).days,
+        wanted_days_ahead=KEYS_AHEAD_DAYS,
+    )
+
+
+def _disk(gateway: Gateway) -> Disk:
+    home = gateway.home
+    sizes = []
+    for entry in os.scandir(home.vault):
+        try:
+            sizes.append(entry.stat(follow_symlinks=False).st_size)
+        except FileNotFoundError:
+            continue  # purged while we looked
+    return Disk(
+        vault_bytes=sum(sizes),
+        vault_files=len(sizes),
+        database_bytes=sum(path.stat().st_size for path in home.data.glob(f"{home.db.name}*")),
+        free_bytes=shutil.disk_usage(home.vault).free,
+    )
