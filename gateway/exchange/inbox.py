@@ -131,12 +131,13 @@ def client_values(attributes: Attributes) -> dict[str, int]:
 def rename(exchange: Exchange, visit: Visit, old: str, new: str) -> bool:
     """RENAME: True when it made a staged file ARRIVED.
 
-    A received file is only listed under its new name: what was received stays received. Older staged
-    files of the old name, which the one renamed had replaced, are given up.
+    A received file is only listed under its new name: what was received stays received. A staged file
+    that had the new name is replaced, so it is given up.
     """
     partner = visit.partner
     with exchange.store.write() as conn:
-        *older, file = find(exchange, conn, partner.id, old) or [_missing()]
+        file = _newest(exchange, conn, visit, old)
+        replaced = [one for one in find(exchange, conn, partner.id, new) if one.id != file.id]
         now = exchange.clock.now()
         key = data_key(exchange, conn, partner.id, file.id)
         row_key = None if key is None else key.row_key()
@@ -147,7 +148,7 @@ def rename(exchange: Exchange, visit: Visit, old: str, new: str) -> bool:
             record_change(exchange, visit, conn, "delivery.arrived", file.id)
         else:
             deliveries.relabel(conn, file.id, name)
-        dropped = drop_staged(exchange, visit, conn, older) if file.is_staged else []
+        dropped = drop_staged(exchange, visit, conn, replaced)
     remove_blobs(exchange, dropped)
     return arrives
 

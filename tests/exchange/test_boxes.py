@@ -40,9 +40,30 @@ async def test_the_boxes_of_a_role(house, user, boxes):
             assert (await raw.stat(box)).status == 0
 
 
+async def test_nobody_sees_what_is_anothers(house):
+    """The boxes of two partners have the same names and nothing in common."""
+    theirs = house.place("vitens", "returns", "theirs.csv", CSV)
+    house.place("woonbron", "returns", "ours.csv", CSV)
+    async with house.raw("vitens") as raw:
+        await raw.put("inbox/theirs.csv", CSV)
+        await raw.put("inbox/theirs.csv.tmp", CSV)
+    with structlog.testing.capture_logs() as lines:
+        async with house.raw("woonbron") as raw:
+            assert (await raw.ls("inbox"), await raw.ls("returns")) == ([], ["ours.csv"])
+            for path in ("returns/theirs.csv", "inbox/theirs.csv", "inbox/theirs.csv.tmp"):
+                assert (await raw.stat(path)).status == 2
+                assert (await raw.open(path, 1)).status == 2
+                assert (await raw.remove(path)).status == 2
+            assert (await raw.rename("inbox/theirs.csv.tmp", "inbox/theirs.csv")).status == 2
+    assert [line["event"] for line in lines if line["event"] != "session.ended"] == []
+    assert house.states() == ["arrived", "staged"]
+    assert house.dispatch(theirs)["removed_at"] is None
+
+
 async def test_foreign_names_are_like_no_names(house):
     """For every operation, another partner's box or file and a thing that is not there get one answer."""
     house.place("assen", "outbox", "meldingen.csv", CSV)
+    house.place("assen", "returns", "meldingen.csv", CSV)
     async with house.raw("vitens") as raw:
         await raw.put("inbox/hers.csv", CSV)
 
@@ -167,6 +188,18 @@ async def test_a_temporary_file_sent_twice_is_one(house):
     assert house.states() == ["aborted", "arrived"]
     assert house.received(house.rows()[1]) == CSV * 2
     assert len(house.blob_files()) == 1
+
+
+async def test_a_temporary_file_renamed_onto_another_replaces_it(house):
+    """RENAME of a staged file onto a staged name leaves one staged file: the one that was renamed."""
+    async with house.raw("woonbron") as raw:
+        await raw.put("inbox/b.tmp", CSV)
+        await raw.put("inbox/a.tmp", CSV * 2)
+        assert (await raw.rename("inbox/a.tmp", "inbox/b.tmp")).status == 0
+        assert (await raw.rename("inbox/b.tmp", "inbox/b.csv")).status == 0
+        assert (await raw.stat("inbox/b.tmp")).status == 2
+    assert house.states() == ["aborted", "arrived"]
+    assert house.received(house.rows()[1]) == CSV * 2
 
 
 async def test_names_are_found_across_the_end_of_a_month(house):

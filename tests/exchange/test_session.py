@@ -119,6 +119,8 @@ async def test_many_requests_under_way(house):
     async with house.raw("woonbron") as raw:
         handle = (await raw.open("inbox/a.csv")).string
         piece = os.urandom(32_768)
+        for _ in range(50):  # slow ones first, so that what follows is held back for a while
+            raw.send(17, struct.pack(">I", 12) + b"inbox/absent")
         for number in range(200):
             raw.send(
                 6,
@@ -126,7 +128,7 @@ async def test_many_requests_under_way(house):
                 struct.pack(">Q", number * 32_768),
                 struct.pack(">I", 32_768) + piece,
             )
-        assert [(await raw.reply()).status for _ in range(200)] == [0] * 200
+        assert [(await raw.reply()).status for _ in range(250)] == [2] * 50 + [0] * 200
         await raw.close(handle)
     assert house.received(house.rows()[0]) == piece * 200
 
@@ -145,7 +147,21 @@ async def test_a_client_that_does_not_read(house):
         for _ in range(2000):
             writer.write(struct.pack(">I", len(read)) + read)
         (session,) = await _settled(house)
+        write = (
+            b"\x06"
+            + struct.pack(">II", 3, 4)
+            + b"none"
+            + bytes(8)
+            + struct.pack(">I", 32_768)
+            + bytes(32_768)
+        )
+        for _ in range(400):
+            writer.write(struct.pack(">I", len(write)) + write)
+        async with house.raw("assen") as other:  # meanwhile the loop turns, and others are served
+            for _ in range(30):
+                assert (await other.stat("outbox/a.csv")).status == 0
         assert session._channel.get_write_buffer_size() < 2 * 262_144
+        assert len(session._waiting) < 1024 * 1024
         reader.channel.abort()
 
 
