@@ -8,26 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from typing import Protocol
 
 from gateway.errors import KeyMissing
 from gateway.vault.derive import expand, length_prefixed
 from gateway.vault.keyring import Keyring, index_id, month_of
 
 TOKEN_BYTES = 16
-DIGEST_BYTES = 32
-
-
-class Hasher(Protocol):
-    """A running digest."""
-
-    def update(self, data: bytes | bytearray | memoryview, /) -> None:
-        """Take in more."""
-        ...
-
-    def digest(self) -> bytes:
-        """The digest of what was taken in so far."""
-        ...
 
 
 class Indexer:
@@ -64,11 +50,6 @@ class Indexer:
         hasher = self._hasher(month, "content", creditor).copy()
         hasher.update(content)
         return hasher.digest()
-
-    def file_digest(self, month: str, partner: str) -> Hasher:
-        """A running 32-byte digest of a whole file, bound to its partner: the same file twice is seen."""
-        key = expand(self._keyring.get(index_id(month)), f"gw/v1/index/file/{partner}")
-        return blake2b(key=key, digest_size=DIGEST_BYTES)
 
     def _hasher(self, month: str, level: str, scope: str) -> blake2b:
         place = (month, level, scope)

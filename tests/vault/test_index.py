@@ -78,26 +78,7 @@ def test_no_token_is_made_under_a_destroyed_key(indexer: Indexer, keys_dir: Path
     Keyring.open(keys_dir).destroy("index-2026-09")
     with pytest.raises(KeyMissing):
         indexer.token("2026-09", "A2", "GM1731", PARTS)
-    with pytest.raises(KeyMissing):
-        indexer.file_digest("2026-09", "eneco")
     assert indexer.live_months() == ["2026-11", "2026-10"]
-
-
-def test_a_file_digest_is_of_the_whole_file_and_its_partner(indexer: Indexer) -> None:
-    """The same bytes in other pieces are the same file; of another partner they are not."""
-
-    def digest(partner: str, *pieces: bytes, month: str = "2026-11") -> bytes:
-        hasher = indexer.file_digest(month, partner)
-        for piece in pieces:
-            hasher.update(piece)
-        return hasher.digest()
-
-    whole = digest("eneco", b"naam;adres\n")
-    assert len(whole) == 32
-    assert digest("eneco", b"naam;", b"adres\n") == whole
-    assert digest("vitens", b"naam;adres\n") != whole
-    assert digest("eneco", b"naam;adres\n", month="2026-10") != whole
-    assert digest("eneco", b"naam;adres") != whole
 
 
 def test_a_content_token_is_bound_to_its_creditor(indexer: Indexer) -> None:
