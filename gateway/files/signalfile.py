@@ -25,10 +25,14 @@ BATCH_ROWS = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Rows of the file, in line order: one entry for each data row. `warnings` are W01."""
+    """Rows of the file, in line order: one entry for each data row. `warnings` are W01.
+
+    `every_row_dated`: whether every row, rejected ones too, bears its own signaaldatum (spec 1, Uploads 6).
+    """
 
     rows: list[ParsedRow] = field(default_factory=list)
     warnings: list[RowWarning] = field(default_factory=list)
+    every_row_dated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +77,17 @@ def read_signals(
 
 
 def _batches(rows: Iterator[Row], rules: RowRules) -> Iterator[Batch]:
+    dated = dict(rules.layout.places).get("signaaldatum")
     while some := list(islice(rows, BATCH_ROWS)):
-        batch = Batch()
+        batch = Batch(every_row_dated=dated is not None and all(_is_filled(row, dated) for row in some))
         for line, fields in some:
             parsed = parse_row(line, fields, rules)
             batch.rows.append(parsed)
             if isinstance(parsed, Signal) and (warning := warning_of(parsed)):
                 batch.warnings.append(warning)
         yield batch
+
+
+def _is_filled(row: Row, place: int) -> bool:
+    """Whether a row could be read and has something in a column."""
+    return row.fields is not None and place < len(row.fields) and bool(row.fields[place].strip())

@@ -10,7 +10,8 @@ from gateway.pipeline.context import Context
 from gateway.pipeline.intake import receipt_files
 from gateway.pipeline.outgoing import store_files
 from gateway.pipeline.sealing import open_key
-from gateway.store import Connection, data_keys, queue, signals
+from gateway.pipeline.staging import drop_staged
+from gateway.store import Connection, data_keys, queue
 from gateway.store.queue import Failed
 from gateway.vault import objects
 
@@ -61,9 +62,8 @@ def reject(context: Context, delivery_id: str, reason: str, *, actor: str) -> No
         )
         files = receipt_files(context, delivery.partner_id, receipt)
         now = context.clock.now()
+        drop_staged(context, delivery.id)
         with context.store.write() as conn:
-            signals.drop_staged(conn, delivery.id)
-            data_keys.drop_of_rows(conn, delivery.id)
             queue.advance(
                 conn,
                 delivery.id,

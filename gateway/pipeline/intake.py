@@ -8,8 +8,9 @@ transaction makes signals, meldingen, dispatches and audit entries visible, or r
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from hashlib import sha256
 from typing import Any
 
@@ -30,6 +31,7 @@ from gateway.pipeline.context import Context
 from gateway.pipeline.outgoing import OutgoingFile, seal_file, store_files
 from gateway.pipeline.rows import RowIntake
 from gateway.pipeline.sealing import Opener, open_key, store_key
+from gateway.pipeline.staging import drop_staged
 from gateway.pipeline.tally import Tally
 from gateway.store import Connection, data_keys, outgoing, queue, signals
 from gateway.store.queue import Claimed
@@ -69,9 +71,7 @@ def process(context: Context, delivery: Claimed) -> None:
             "a delivery of this partner waits, but the partner is not configured; put its file back",
             file=f"config/partners/{delivery.partner_id}.toml",
         )
-    with context.store.write() as conn:
-        signals.drop_staged(conn, delivery.id)
-        data_keys.drop_of_rows(conn, delivery.id)
+    drop_staged(context, delivery.id)
     with context.store.read() as conn:
         stored = data_keys.of_object(conn, delivery.id)
     if stored is None:
@@ -92,6 +92,8 @@ def process(context: Context, delivery: Claimed) -> None:
     except DeliveryError as refusal:
         _refuse(context, received, digest, refusal)
     except (BlobDamaged, BlobMissing) as damage:
+        if digest:  # every byte of the file was authenticated: it is something else that is damaged
+            raise
         _log.error(
             "blob.damaged", delivery_id=delivery.id, partner_id=partner.id, error=type(damage).__name__
         )
@@ -115,6 +117,7 @@ def _take(context: Context, received: _Received, digest: bytes, reader: SealedRe
     intake.tally.warnings.extend(file.warnings)
     for batch in file.batches:
         intake.tally.warnings.extend(batch.warnings)
+        intake.tally.every_row_dated &= batch.every_row_dated
         for start in range(0, len(batch.rows), BATCH_ROWS):
             intake.take(batch.rows[start : start + BATCH_ROWS])
     tally = intake.tally
@@ -182,10 +185,9 @@ def _refuse(context: Context, received: _Received, digest: bytes, refusal: Deliv
         file_detail=refusal.detail,
     )
     files = receipt_files(context, delivery.partner_id, receipt)
+    drop_staged(context, delivery.id)
     now = context.clock.now()
     with context.store.write() as conn:
-        signals.drop_staged(conn, delivery.id)
-        data_keys.drop_of_rows(conn, delivery.id)
         values: dict[str, Any] = {"refusal": refusal.code, "processed_at": now}
         if digest:
             values["sha256_sealed"] = objects.seal_digest(received.data_key.row_key(), delivery.id, digest)
@@ -255,17 +257,24 @@ def _answers(context: Context, received: _Received, digest: bytes, tally: Tally)
         warnings=tally.warnings,
         duplicates=tally.duplicates,
     )
-    files = receipt_files(context, delivery.partner_id, receipt)
-    statuses = [*tally.statuses, *_ended(context, tally)]
+    files = receipt_files(context, delivery.partner_id, receipt, tally.due_on)
+    ended = _ended(context, tally)
+    statuses = [*tally.statuses, *(row for row, _ in ended)]
     if statuses:
-        files.append(status_file(context, delivery.partner_id, statuses))
+        due_on = min((due_on for _, due_on in ended), default=tally.due_on)
+        files.append(status_file(context, delivery.partner_id, statuses, min(due_on, tally.due_on)))
     return files
 
 
-def receipt_files(context: Context, partner_id: str, receipt: Receipt) -> list[OutgoingFile]:
-    """A receipt in both its forms, sealed and not yet visible."""
+def receipt_files(
+    context: Context, partner_id: str, receipt: Receipt, signals_due_on: date | None = None
+) -> list[OutgoingFile]:
+    """A receipt in both its forms, sealed and not yet visible.
+
+    `signals_due_on` is the earliest due day of the signals that it is about.
+    """
     csv_name, json_name = names.receipt_names(receipt.delivery_id)
-    due_on = dispatch_due(context.clock.now(), context.terms)
+    due_on = dispatch_due(context.clock.now(), context.terms, signals_due_on)
     csv = seal_file(
         context,
         render_receipt_csv(receipt),
@@ -290,8 +299,13 @@ def receipt_files(context: Context, partner_id: str, receipt: Receipt) -> list[O
     return [csv, json]
 
 
-def status_file(context: Context, partner_id: str, rows: Sequence[StatusRow]) -> OutgoingFile:
-    """A signaalstatus file under the creditor's next number; `store_statuses` uses the number up."""
+def status_file(
+    context: Context, partner_id: str, rows: Sequence[StatusRow], signals_due_on: date
+) -> OutgoingFile:
+    """A signaalstatus file under the creditor's next number; `use_status_number` uses the number up.
+
+    `signals_due_on` is the earliest due day of the signals that it names.
+    """
     now = context.clock.now()
     with context.store.read() as conn:
         number = outgoing.last_number(conn, _numbers(partner_id)) + 1
@@ -302,7 +316,7 @@ def status_file(context: Context, partner_id: str, rows: Sequence[StatusRow]) ->
         box=Box.RETURNS,
         name=names.status_name(local_day(now), number),
         kind=DispatchKind.SIGNAL_STATUS,
-        due_on=dispatch_due(now, context.terms),
+        due_on=dispatch_due(now, context.terms, signals_due_on),
     )
 
 
@@ -319,8 +333,9 @@ def _store_answers(
     store_files(context, conn, files, context.clock.now())
 
 
-def _ended(context: Context, tally: Tally) -> Iterator[StatusRow]:
-    """D51 and D52: signals that this file ended, named from their sealed contents."""
+def _ended(context: Context, tally: Tally) -> list[tuple[StatusRow, date]]:
+    """D51 and D52: signals that this file ended, named from their sealed contents, with their due days."""
+    told: list[tuple[StatusRow, date]] = []
     today = local_day(context.clock.now())
     with context.store.read() as conn:
         opener = Opener(context, conn)
@@ -330,13 +345,15 @@ def _ended(context: Context, tally: Tally) -> Iterator[StatusRow]:
         ):
             for signal in signals.sealed(conn, ids):
                 contents = opener.open(signal)
-                yield StatusRow(
+                row = StatusRow(
                     signal_id=ids[signal.id] or str(contents.get("signaal_id", "")),
                     customer_number=str(contents.get("klantnummer", "")),
                     code=code,
                     municipality=signal.municipality,
                     on=today,
                 )
+                told.append((row, signal.due_on))
+    return told
 
 
 def _numbers(partner_id: str) -> str:

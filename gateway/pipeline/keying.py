@@ -45,10 +45,10 @@ class Keyed(NamedTuple):
 class Keying:
     """Finds the places of one creditor's rows, a batch at a time; `keep` stores the tokens."""
 
-    def __init__(self, indexer: Indexer, creditor: str, received_on: date) -> None:
+    def __init__(self, indexer: Indexer, creditor: str, received_on: date, today: date) -> None:
         self._indexer, self._creditor, self._received_on = indexer, creditor, received_on
         self._month = month_of(received_on)
-        self._places = Places(indexer, self._month)
+        self._places = Places(indexer, self._month, month_of(today))
 
     def signal_places(self, conn: Connection, batch: Sequence[ParsedRow]) -> dict[int, int]:
         """The place of each row's signaal_id, by line; rejected rows have none."""

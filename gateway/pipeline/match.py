@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
 from typing import Any, NamedTuple
 
 from gateway.domain.melding import ActiveSignal, MeldingContent
@@ -30,24 +32,29 @@ class Group(NamedTuple):
         """What the rules make of it; None when no active signal is left in it."""
         if not self.signals:
             return None
-        return evaluate(self.melding.month, self.signals, self.earlier, self.repeats, policy.matching)
+        # a month keeps the key that it began with
+        matching = replace(policy.matching, key=Grouping(self.melding.level))
+        return evaluate(self.melding.month, self.signals, self.earlier, self.repeats, matching)
 
 
-def groups(conn: Connection, policy: Policy, meldingen: Sequence[Melding]) -> Iterator[Group]:
+def groups(conn: Connection, policy: Policy, meldingen: Sequence[Melding], today: date) -> Iterator[Group]:
     """The groups of one municipality's meldingen, in their order."""
     by_place: dict[Hashable, dict[str, list[ActiveSignal]]] = defaultdict(lambda: defaultdict(list))
     for level in Grouping:
         places = {melding.place for melding in meldingen if melding.level == level}
-        for signal in _active(conn, policy.code, PLACE_COLUMNS[level], places):
-            by_place[signal.group][signal.month].append(signal)
+        for signal in _active(conn, policy.code, PLACE_COLUMNS[level], places, today):
+            # one place may serve two levels: a person without a name is known by A2
+            by_place[level, signal.group][signal.month].append(signal)
     contracts = {
-        signal.contract for melding in meldingen for signal in by_place[melding.place][melding.month]
+        signal.contract
+        for melding in meldingen
+        for signal in by_place[melding.level, melding.place][melding.month]
     }
     by_contract: dict[Hashable, list[ActiveSignal]] = defaultdict(list)
-    for signal in _active(conn, policy.code, "place_k1", contracts):
+    for signal in _active(conn, policy.code, "place_k1", contracts, today):
         by_contract[signal.contract].append(signal)
     for melding in meldingen:
-        months = by_place[melding.place]
+        months = by_place[melding.level, melding.place]
         group = months[melding.month]
         past = frozenset(lookback(melding.month, policy.matching))
         repeats = highest_amounts(
@@ -60,9 +67,9 @@ def groups(conn: Connection, policy: Policy, meldingen: Sequence[Melding]) -> It
 
 
 def _active(
-    conn: Connection, municipality: str, column: str, places: Iterable[Any]
+    conn: Connection, municipality: str, column: str, places: Iterable[Any], today: date
 ) -> Iterator[ActiveSignal]:
-    for row in signals.active(conn, municipality, column, places):
+    for row in signals.active(conn, municipality, column, places, today):
         yield ActiveSignal(**dict(zip(_FIELDS, row, strict=True)))
 
 

@@ -26,11 +26,14 @@ class Places:
     Args:
         indexer: makes the tokens.
         month: of receipt, `YYYY-MM`: every key found or made gets a token under its key.
+        this_month: the present one. What waited since an earlier month looks under later keys too: whoever came
+            after it may have been processed before it.
     """
 
-    def __init__(self, indexer: Indexer, month: str) -> None:
+    def __init__(self, indexer: Indexer, month: str, this_month: str) -> None:
         self._indexer = indexer
-        self._months = [month, *(live for live in indexer.live_months() if live < month)]
+        others = (live for live in indexer.live_months() if live <= this_month and live != month)
+        self._months = [month, *others]
         self._fresh: dict[Scope, dict[bytes, int]] = {}
 
     def find(self, conn: Connection, scope: Scope, keys: Iterable[Parts]) -> dict[Parts, int]:

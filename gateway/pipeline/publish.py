@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Any
 
@@ -107,7 +108,7 @@ def publish(
             origin=origin,
         )
         settled: list[str] = []
-        for group in match.groups(conn, policy, touched):
+        for group in match.groups(conn, policy, touched, draft.today):
             melding, content = group.melding, group.content(policy)
             if is_due(content, melding.fingerprint):
                 draft.due[melding.id] = melding, content
@@ -143,7 +144,10 @@ def _commit(draft: _Draft, settled: Sequence[str]) -> Published:
         number += 1
         files += _files(draft, month, number, by_month[month], ranked[month])
     statuses = _statuses(draft)
-    told = {creditor: status_file(context, creditor, rows) for creditor, rows in statuses.items()}
+    told = {
+        creditor: status_file(context, creditor, [row for row, _ in rows], min(due_on for _, due_on in rows))
+        for creditor, rows in statuses.items()
+    }
     with context.store.write() as conn:
         meldingen.settle(conn, settled)
         meldingen.mark_published(conn, [_stored(draft, melding_id) for melding_id in draft.due])
@@ -358,23 +362,22 @@ def _signal(draft: _Draft, content: MeldingContent, ref: int) -> OutboxSignal:
     )
 
 
-def _statuses(draft: _Draft) -> dict[str, list[StatusRow]]:
-    """D10 or D11 for each signal that a publication contains for the first time, by creditor."""
-    told: dict[str, list[StatusRow]] = defaultdict(list)
+def _statuses(draft: _Draft) -> dict[str, list[tuple[StatusRow, date]]]:
+    """D10 or D11 for each signal that a publication contains for the first time, by creditor; with its due day."""
+    told: dict[str, list[tuple[StatusRow, date]]] = defaultdict(list)
     for melding_id, (_, content) in draft.due.items():
         for ref in content.refs if content else ():
             signal = draft.signals[ref]
             if signal.passed_on_at is None:
                 again = signal.place_k1 in draft.reported[melding_id]
-                told[signal.creditor].append(
-                    StatusRow(
-                        signal_id=draft.fields[ref]["signaal_id"],
-                        customer_number=draft.fields[ref]["klantnummer"],
-                        code=StatusCode.PASSED_ON_AGAIN if again else StatusCode.PASSED_ON,
-                        municipality=draft.policy.code,
-                        on=draft.today,
-                    )
+                row = StatusRow(
+                    signal_id=draft.fields[ref]["signaal_id"],
+                    customer_number=draft.fields[ref]["klantnummer"],
+                    code=StatusCode.PASSED_ON_AGAIN if again else StatusCode.PASSED_ON,
+                    municipality=draft.policy.code,
+                    on=draft.today,
                 )
+                told[signal.creditor].append((row, signal.due_on))
     return told
 
 
@@ -391,13 +394,15 @@ def _stored(draft: _Draft, melding_id: str) -> dict[str, Any]:
         "published": snapshot.dump(content) if content else None,
         "first_published_at": melding.first_published_at or draft.now,
         "published_at": draft.now,
-        "crisis_at": melding.crisis_at or (draft.now if is_crisis else None),
+        # a crisis that is over counts no more for the deadline of the next one
+        "crisis_at": (melding.crisis_at or draft.now) if is_crisis else None,
     }
 
 
 def policy_hash(policy: Policy) -> str:
     """Names the policy that was in force; two that say the same have the same hash."""
-    return hashlib.sha256(repr(policy).encode()).hexdigest()[:16]
+    said = json.dumps(asdict(policy), sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 def _day(text: str | None) -> date | None:

@@ -45,19 +45,21 @@ class RowIntake:
 
     def __init__(self, context: Context, delivery: Claimed) -> None:
         self._context, self._delivery = context, delivery
-        self._received_on = local_day(delivery.received_at)
+        self._received_on, self._today = local_day(delivery.received_at), local_day(context.clock.now())
         self._month = month_of(self._received_on)
-        self._keying = Keying(context.indexer, delivery.partner_id, self._received_on)
+        self._keying = Keying(context.indexer, delivery.partner_id, self._received_on, self._today)
         self._staging = Staging(context, delivery)
         #: place of S1 -> the version in force, after the rows above
         self._versions: dict[int, Version] = {}
         #: place of K1 -> row id -> the versions in force
         self._by_contract: dict[int, dict[int, Version]] = {}
         self._loaded: dict[int, Version] = {}
+        #: place of S1 -> the signaal_id that was made for it
+        self._auto_ids: dict[int, str] = {}
         self._already_new: set[int] = set()
         with context.store.read() as conn:
             self._next_id = signals.next_id(conn)
-        self.tally = Tally()
+        self.tally = Tally(due_on=self._staging.due_on(""))
 
     def take(self, batch: Sequence[ParsedRow]) -> None:
         """Decide on some rows and stage what they do."""
@@ -67,6 +69,7 @@ class RowIntake:
             s1 = self._keying.signal_places(conn, batch)
             keyed = self._keying.places(conn, rows, located, s1)
             self._load_versions(conn, s1.values(), (each.k1 for each in keyed.values()))
+            self._load_auto_ids(conn, rows, s1)
             self._load_meldingen(conn, rows, located, keyed)
             for row in batch:
                 self.tally.rows += 1
@@ -86,13 +89,27 @@ class RowIntake:
 
     def _load_versions(self, conn: Connection, s1: Iterable[int], k1: Iterable[int]) -> None:
         """Bring what is in force of these signaal_ids and contracts into memory, each version once."""
+        contracts = set(k1)
         ids = {each for each in s1 if each not in self._versions}
-        contracts = {each for each in k1 if each not in self._by_contract}
-        for version in signals.in_force(conn, "place_s1", ids):
+        for version in signals.in_force(conn, "place_s1", ids, self._today):
             self._versions[version.place_s1] = self._loaded.setdefault(version.id, version)
+            contracts.add(version.place_k1)
+        contracts -= self._by_contract.keys()
         self._by_contract.update((each, {}) for each in contracts)
-        for version in signals.in_force(conn, "place_k1", contracts):
+        for version in signals.in_force(conn, "place_k1", contracts, self._today):
             self._by_contract[version.place_k1][version.id] = self._loaded.setdefault(version.id, version)
+
+    def _load_auto_ids(self, conn: Connection, rows: Sequence[Signal], s1: dict[int, int]) -> None:
+        """The signaal_ids made for rows without one: what is stored of them, else made of their tokens."""
+        fresh = {s1[row.line]: row for row in rows if row.signal_id is None}
+        fresh = {place: row for place, row in fresh.items() if place not in self._auto_ids}
+        stored = {version.id: place for place in fresh if (version := self._versions.get(place)) is not None}
+        opener = Opener(self._context, conn)
+        for signal in signals.sealed(conn, stored):
+            if signal_id := opener.open(signal).get("signaal_id"):
+                self._auto_ids[stored[signal.id]] = str(signal_id)
+        for place, row in fresh.items():
+            self._auto_ids.setdefault(place, "A" + crockford(self._keying.auto_token(row)))
 
     def _load_meldingen(
         self, conn: Connection, rows: Sequence[Signal], located: dict[int, Located], keyed: dict[int, Keyed]
@@ -104,9 +121,15 @@ class RowIntake:
                 wanted[located[row.line].municipality, month].add(keyed[row.line])
         self._staging.load_meldingen(conn, wanted)
 
-    def _signalled_on(self, row: Signal, before: Version | None) -> date:
-        replaced = before.signalled_on if before and row.mutation is Mutation.CHANGE else None
-        return changes.signalled_on(row.signalled_on, replaced=replaced, received_on=self._received_on)
+    def _signalled_on(self, row: Signal, replaced: Version | None) -> date:
+        return changes.signalled_on(
+            row.signalled_on,
+            replaced=replaced.signalled_on if replaced else None,
+            received_on=self._received_on,
+        )
+
+    def _touch(self, version: Version) -> None:
+        self._staging.touch(version, self._by_contract.get(version.place_k1, {}).values())
 
     # -- what a row does -------------------------------------------------------------------------
 
@@ -124,9 +147,9 @@ class RowIntake:
             return
         if row.mutation is Mutation.NEW:
             self._already_new.add(keyed.s1)
-        self.tally.every_row_dated &= row.signalled_on is not None
-        signal_id = row.signal_id or self._auto_id(conn, row, before)
+        signal_id = row.signal_id or self._auto_ids[keyed.s1]
         if before is not None and outcome is Outcome.UNCHANGED:
+            self.tally.note_due(before.due_on)
             self.tally.duplicate += 1
             self.tally.duplicates.append(Duplicate(line=row.line, signal_id=signal_id))
             self._tell(signal_id, row, StatusCode.UNCHANGED, before.municipality)
@@ -143,10 +166,11 @@ class RowIntake:
         else:
             self.tally.changed += 1
             self.tally.replaced_ids.append(replaced.id)
-            self._by_contract.get(replaced.place_k1, {}).pop(replaced.id, None)
-            self._staging.touch(replaced)
+            self._by_contract[replaced.place_k1].pop(replaced.id, None)
+            self._touch(replaced)
         self._versions[keyed.s1] = self._by_contract[keyed.k1][version.id] = version
-        self._staging.touch(version)
+        self._touch(version)
+        self.tally.note_due(version.due_on)
         self._staging.add(placed, version)
         if located.is_contradicted:
             self._warn(row, "W03", "gemeentecode")
@@ -186,6 +210,7 @@ class RowIntake:
             content_key=index_id(self._month),
             melding_id=melding_id,
             passed_on_at=replaced.passed_on_at if replaced and stays else None,
+            due_on=self._staging.due_on(located.municipality),
         )
         self._next_id += 1
         return version
@@ -196,7 +221,7 @@ class RowIntake:
             if older.state not in changes.ENDED and changes.superseded(_claim(newer), (_claim(older),)):
                 older.state = SignalState.SUPERSEDED
                 self.tally.superseded_ids.append(older.id)
-                self._staging.touch(older)
+                self._touch(older)
 
     def _withdraw(self, line: int, signal_id: str, before: Version | None) -> None:
         state = SignalState(before.state) if before else None
@@ -208,7 +233,7 @@ class RowIntake:
         self.tally.accepted += 1
         self.tally.withdrawn_ids[before.id] = signal_id
         before.state = SignalState.WITHDRAWN
-        self._staging.touch(before)
+        self._touch(before)
 
     def _is_same(self, row: Signal, before: Version) -> bool:
         month = month_of_key(before.content_key) or self._month
@@ -216,13 +241,6 @@ class RowIntake:
 
     def _content_token(self, row: Signal, month: str) -> bytes:
         return self._context.indexer.content_token(month, self._delivery.partner_id, row.content)
-
-    def _auto_id(self, conn: Connection, row: Signal, before: Version | None) -> str:
-        """The signaal_id made for a row without one: the stored one, else made of its token, at first use."""
-        for signal in signals.sealed(conn, (before.id,) if before else ()):
-            if signal_id := Opener(self._context, conn).open(signal).get("signaal_id"):
-                return str(signal_id)
-        return "A" + crockford(self._keying.auto_token(row))
 
     # -- telling ---------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, NamedTuple
@@ -18,13 +19,19 @@ from gateway.pipeline.keying import Keyed, Keying
 from gateway.pipeline.locate import Located
 from gateway.pipeline.sealing import SIGNAL, store_key
 from gateway.pipeline.tally import Tally
-from gateway.store import Connection, meldingen, signals
+from gateway.store import Connection, data_keys, meldingen, signals
 from gateway.store.data_keys import NO_MUNICIPALITY
+from gateway.store.meldingen import Span
 from gateway.store.queue import Claimed
 from gateway.store.signals import PLACE_COLUMNS, Version
 from gateway.vault.datakey import DataKey
 from gateway.vault.ids import new_id
 from gateway.vault.rows import RowSealer
+
+#: Rows that are dropped at a time.
+_DROP_ROWS = 1_000
+#: What is kept of a signal for a municipality that is not connected (D41): nothing of what it says.
+_NOTHING = {"amount_cents": 0, "is_crisis": False, "warm_handover": False, "supply_ends_on": None}
 
 
 @dataclass(slots=True)
@@ -62,8 +69,9 @@ class Staging:
         self._rows: list[tuple[dict[str, Any], _RowKey | None]] = []
         self._new_meldingen: list[dict[str, Any]] = []
         self._lengthened: dict[date, set[str]] = defaultdict(set)
-        self._spans: set[tuple[str, int, str, str]] = set()
-        self._contract_spans: set[tuple[int, str, str]] = set()
+        self._spans: dict[Span, set[int]] = defaultdict(set)
+        self._touched: set[str] = set()
+        self._today = local_day(context.clock.now())
 
     # -- meldingen -------------------------------------------------------------------------------
 
@@ -81,7 +89,7 @@ class Staging:
         self.load_meldingen(conn, {(municipality, month): {keyed}})
         level = self._level(municipality, month)
         at = (municipality, month, keyed.at(level))
-        due_on = self._due_on(municipality)
+        due_on = self.due_on(municipality)
         melding_id = self._meldingen[at]
         if melding_id is not None:
             self._lengthened[due_on].add(melding_id)
@@ -96,21 +104,28 @@ class Staging:
                 "level": level,
                 "place": at[2],
                 "created_at": self._delivery.received_at,
+                "touched_at": self._context.clock.now(),
                 "due_on": due_on,
             }
         )
         return melding_id
 
-    def touch(self, version: Version) -> None:
-        """What this signal is in, and what looks back on it, must be looked at again."""
+    def touch(self, version: Version, contract: Iterable[Version]) -> None:
+        """What this signal is in, and what looks back on it, must be looked at again.
+
+        Args:
+            version: came, went or changed.
+            contract: the signals in force of its contract: their `herhaald` may have changed.
+        """
         if version.melding_id is None:
             return
-        matching = self._context.policy(version.municipality).matching
-        last = affected_months(version.month, matching)[-1]
-        for level in {matching.key, self._level(version.municipality, version.month)}:
-            place = getattr(version, PLACE_COLUMNS[level])
-            self._spans.add((version.municipality, place, version.month, last))
-        self._contract_spans.add((version.place_k1, version.month, last))
+        last = affected_months(version.month, self._context.policy(version.municipality).matching)[-1]
+        # whatever key each of these months is grouped by
+        places = (getattr(version, column) for column in PLACE_COLUMNS.values())
+        self._spans[Span(version.municipality, version.month, last)].update(places)
+        self._touched.update(
+            other.melding_id for other in contract if other.melding_id and version.month < other.month <= last
+        )
 
     def _level(self, municipality: str, month: str) -> Grouping:
         """By which key a municipality's month is grouped, settled when the month's first signal comes."""
@@ -128,8 +143,10 @@ class Staging:
     def add(self, placed: Placed, version: Version) -> None:
         """A version of a signal; of a municipality that is not connected no contents are kept (D41)."""
         row, signal_id, located, keyed = placed
-        due_on = self._due_on(located.municipality)
-        contents_due_on = contents_due(located.state, self._delivery.received_at, due_on, self._context.terms)
+        contents_due_on = max(
+            contents_due(located.state, self._delivery.received_at, version.due_on, self._context.terms),
+            self._today,
+        )
         key = None
         if located.state is not SignalState.NOT_CONNECTED:
             key = self._row_key(located.municipality or NO_MUNICIPALITY, contents_due_on)
@@ -150,10 +167,11 @@ class Staging:
             "received_at": self._delivery.received_at,
             "place_p1": keyed.p1,
             "place_as": keyed.by_surname,
-            "due_on": due_on,
             "contents_due_on": contents_due_on,
             "sealed": sealed,
         }
+        if key is None:
+            values |= _NOTHING | {"since": version.signalled_on}
         self._rows.append((values, key))
 
     def store(self, keying: Keying) -> None:
@@ -176,31 +194,35 @@ class Staging:
             for due_on, ids in self._lengthened.items():
                 meldingen.extend(conn, ids, due_on)
             signals.stage(conn, [row | {"data_key_id": key and key.id} for row, key in self._rows])
-            meldingen.touch(conn, self._spans, now)
+            for span, places in self._spans.items():
+                meldingen.touch(conn, span, places, now)
+            meldingen.touch_ids(conn, self._touched, now)
         self._rows.clear()
         self._new_meldingen.clear()
         self._lengthened.clear()
         self._spans.clear()
+        self._touched.clear()
 
     def show(self, conn: Connection, tally: Tally) -> None:
         """Make all of the delivery visible, with the caller's transaction."""
-        now = self._context.clock.now()
         signals.show(
             conn,
             self._delivery.id,
             replaced=tally.replaced_ids,
             superseded=tally.superseded_ids,
             withdrawn=tally.withdrawn_ids,
-            today=local_day(now),
+            today=self._today,
         )
-        meldingen.touch_contracts(conn, self._contract_spans, now)
         meldingen.mark_urgent(
             conn,
             [code for code in self._context.served_by if self._context.policy(code).matching.always_crisis],
+            self._today,
         )
 
-    def _due_on(self, municipality: str) -> date:
-        return signal_due(self._delivery.received_at, self._context.term_months(municipality))
+    def due_on(self, municipality: str) -> date:
+        """The due day of a signal of this delivery; tonight when it waited so long that its term is over."""
+        due_on = signal_due(self._delivery.received_at, self._context.term_months(municipality))
+        return max(due_on, self._today)
 
     def _row_key(self, municipality: str, due_on: date) -> _RowKey:
         key = self._row_keys.get((municipality, due_on))
@@ -210,6 +232,16 @@ class Staging:
                 municipality, due_on, data_key, RowSealer(data_key.row_key())
             )
         return key
+
+
+def drop_staged(context: Context, delivery_id: str) -> None:
+    """Take away what a delivery staged and never showed, in short transactions."""
+    dropped = _DROP_ROWS
+    while dropped:
+        with context.store.write() as conn:
+            dropped = signals.drop_staged(conn, delivery_id, _DROP_ROWS)
+    with context.store.write() as conn:
+        data_keys.drop_of_rows(conn, delivery_id)
 
 
 def since(row: Signal, signalled_on: date) -> date:

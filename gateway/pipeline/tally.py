@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 
 from gateway.domain.signal import RowError, RowWarning
 from gateway.files.receipt import Duplicate
@@ -11,8 +12,12 @@ from gateway.files.status import StatusRow
 
 @dataclass(slots=True)
 class Tally:
-    """Counts and lines of one file; `rows` = new + changed + withdrawn + rejected + duplicate."""
+    """Counts and lines of one file; `rows` = new + changed + withdrawn + rejected + duplicate.
 
+    `due_on` is the earliest due day of the signals that its receipt is about.
+    """
+
+    due_on: date
     rows: int = 0
     new: int = 0
     changed: int = 0
@@ -31,6 +36,10 @@ class Tally:
     superseded_ids: list[int] = field(default_factory=list)
     #: row id -> the signaal_id that was withdrawn, empty when the row had none (automatic ids)
     withdrawn_ids: dict[int, str] = field(default_factory=dict)
+
+    def note_due(self, due_on: date) -> None:
+        """The receipt is about a signal that is due on a day."""
+        self.due_on = min(self.due_on, due_on)
 
     def reject(self, *errors: RowError) -> None:
         """One row is rejected, for one reason or several."""

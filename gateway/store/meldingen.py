@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, bindparam, exists, func, insert, select, update
 
@@ -78,83 +78,61 @@ def add(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def extend(conn: Connection, melding_ids: Collection[str], due_on: date) -> None:
     """A melding is held as long as any signal it ever held."""
-    if melding_ids:
+    for chunk in chunks(melding_ids, CHUNK):
         conn.execute(
-            update(_MELDING)
-            .where(_MELDING.c.id == bindparam("melding"), _MELDING.c.due_on < due_on)
-            .values(due_on=due_on),
-            [{"melding": melding_id} for melding_id in melding_ids],
+            update(_MELDING).where(_MELDING.c.id.in_(chunk), _MELDING.c.due_on < due_on).values(due_on=due_on)
         )
 
 
-def touch(conn: Connection, spans: Collection[tuple[str, int, str, str]], now: datetime) -> None:
-    """Meldingen at a place must be looked at again.
+class Span(NamedTuple):
+    """A municipality's months from `first` to `last` (`YYYY-MM`), both included."""
 
-    Args:
-        conn: a transaction.
-        spans: municipality, place, first and last month.
-        now: when they were touched, unless they were already.
-    """
-    if spans:
+    municipality: str
+    first: str
+    last: str
+
+
+def touch(conn: Connection, span: Span, places: Iterable[int], now: datetime) -> None:
+    """The meldingen at these places must be looked at again; `now` unless they were touched before."""
+    for chunk in chunks(places, CHUNK):
         conn.execute(
             update(_MELDING)
             .where(
-                _MELDING.c.place == bindparam("at_place"),
-                _MELDING.c.municipality == bindparam("gm"),
-                _MELDING.c.month >= bindparam("first"),
-                _MELDING.c.month <= bindparam("last"),
+                _MELDING.c.place.in_(chunk),
+                _MELDING.c.municipality == span.municipality,
+                _MELDING.c.month.between(span.first, span.last),
+                _MELDING.c.touched_at.is_(None),
             )
-            .values(
-                touched_at=func.coalesce(
-                    _MELDING.c.touched_at, bindparam("at", type_=_MELDING.c.touched_at.type)
-                )
-            ),
-            [
-                {"gm": gm, "at_place": place, "first": first, "last": last, "at": now}
-                for gm, place, first, last in spans
-            ],
+            .values(touched_at=now)
         )
 
 
-def touch_contracts(conn: Connection, spans: Collection[tuple[int, str, str]], now: datetime) -> None:
-    """Meldingen of later signals of a contract must be looked at again: `herhaald` may have changed.
-
-    Args:
-        conn: a transaction.
-        spans: place of K1, first and last month.
-        now: when they were touched, unless they were already.
-    """
-    if spans:
-        of_contract = select(_SIGNAL.c.melding_id).where(
-            _SIGNAL.c.place_k1 == bindparam("contract"),
-            _SIGNAL.c.month >= bindparam("first"),
-            _SIGNAL.c.month <= bindparam("last"),
-            _SIGNAL.c.in_force,
-            _SIGNAL.c.melding_id.is_not(None),
-        )
+def touch_ids(conn: Connection, melding_ids: Iterable[str], now: datetime) -> None:
+    """These meldingen must be looked at again; `now` unless they were touched before."""
+    for chunk in chunks(melding_ids, CHUNK):
         conn.execute(
             update(_MELDING)
-            .where(_MELDING.c.id.in_(of_contract))
-            .values(
-                touched_at=func.coalesce(
-                    _MELDING.c.touched_at, bindparam("at", type_=_MELDING.c.touched_at.type)
-                )
-            ),
-            [{"contract": place, "first": first, "last": last, "at": now} for place, first, last in spans],
+            .where(_MELDING.c.id.in_(chunk), _MELDING.c.touched_at.is_(None))
+            .values(touched_at=now)
         )
 
 
-def mark_urgent(conn: Connection, municipalities: Collection[str]) -> None:
+def mark_urgent(conn: Connection, municipalities: Collection[str], today: date) -> None:
     """Touched meldingen that hold a crisis signal go out at once and alone (spec 3, Publication)."""
     is_crisis = exists().where(
         _SIGNAL.c.melding_id == _MELDING.c.id,
         _SIGNAL.c.in_force,
         _SIGNAL.c.is_crisis,
         _SIGNAL.c.state.in_(ACTIVE),
+        _SIGNAL.c.due_on >= today,
     )
     conn.execute(
         update(_MELDING)
-        .where(_MELDING.c.touched_at.is_not(None), _MELDING.c.municipality.in_(municipalities))
+        .where(
+            _MELDING.c.touched_at.is_not(None),
+            _MELDING.c.municipality.in_(municipalities),
+            _MELDING.c.is_urgent != is_crisis,
+        )
         .values(is_urgent=is_crisis)
     )
 
@@ -213,12 +191,9 @@ def get(conn: Connection, melding_id: str) -> Melding | None:
 
 def settle(conn: Connection, melding_ids: Collection[str]) -> None:
     """Looked at: nothing about them changed."""
-    if melding_ids:
+    for chunk in chunks(melding_ids, CHUNK):
         conn.execute(
-            update(_MELDING)
-            .where(_MELDING.c.id == bindparam("melding"))
-            .values(touched_at=None, is_urgent=False),
-            [{"melding": melding_id} for melding_id in melding_ids],
+            update(_MELDING).where(_MELDING.c.id.in_(chunk)).values(touched_at=None, is_urgent=False)
         )
 
 

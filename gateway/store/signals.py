@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, select, update
 
 from gateway.domain.policy import Grouping
 from gateway.domain.signal import ACTIVE, SignalState
@@ -47,18 +47,22 @@ class Version:
     content_key: str
     melding_id: str | None
     passed_on_at: datetime | None
+    due_on: date
 
 
 _VERSION = [_SIGNAL.c[name] for name in Version.__slots__]
 
 
-def in_force(conn: Connection, column: str, places: Iterable[int]) -> Iterator[Version]:
+def in_force(conn: Connection, column: str, places: Iterable[int], today: date) -> Iterator[Version]:
     """Versions in force whose `column` (`place_s1`, `place_k1`) is one of the places, oldest first.
 
-    An automatic id that was withdrawn and came again has two: the newest counts.
+    An automatic id that was withdrawn and came again has two: the newest counts. What is overdue `today` takes
+    part in nothing, whether it was purged or not (spec 4, Retention).
     """
     for chunk in chunks(places, CHUNK):
-        query = select(*_VERSION).where(_SIGNAL.c[column].in_(chunk), _SIGNAL.c.in_force)
+        query = select(*_VERSION).where(
+            _SIGNAL.c[column].in_(chunk), _SIGNAL.c.in_force, _SIGNAL.c.due_on >= today
+        )
         for row in conn.execute(query.order_by(_SIGNAL.c.id)):
             yield Version(**dict(zip(Version.__slots__, row, strict=True)))
 
@@ -74,9 +78,10 @@ def stage(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         conn.execute(insert(_SIGNAL), list(rows))
 
 
-def drop_staged(conn: Connection, delivery_id: str) -> None:
-    """Take away what an interrupted processing of this delivery staged."""
-    conn.execute(delete(_SIGNAL).where(_SIGNAL.c.delivery_id == delivery_id, ~_SIGNAL.c.in_force))
+def drop_staged(conn: Connection, delivery_id: str, at_most: int) -> int:
+    """Take away some of what this delivery staged and never showed; how many, 0 when nothing is left."""
+    some = select(_SIGNAL.c.id).where(_SIGNAL.c.delivery_id == delivery_id, ~_SIGNAL.c.in_force)
+    return conn.execute(delete(_SIGNAL).where(_SIGNAL.c.id.in_(some.limit(at_most)))).rowcount
 
 
 def show(
@@ -93,14 +98,14 @@ def show(
     A replaced version goes in the night of `today`.
     """
     conn.execute(update(_SIGNAL).where(_SIGNAL.c.delivery_id == delivery_id).values(in_force=True))
-    by_id = update(_SIGNAL).where(_SIGNAL.c.id == bindparam("row_id"))
-    for ids, values in (
+    ends: tuple[tuple[Collection[int], dict[str, Any]], ...] = (
         (replaced, {"in_force": False, "due_on": today, "contents_due_on": today}),
         (superseded, {"state": SignalState.SUPERSEDED}),
         (withdrawn, {"state": SignalState.WITHDRAWN}),
-    ):
-        if ids:
-            conn.execute(by_id.values(**values), [{"row_id": row_id} for row_id in ids])
+    )
+    for ids, values in ends:
+        for chunk in chunks(ids, CHUNK):
+            conn.execute(update(_SIGNAL).where(_SIGNAL.c.id.in_(chunk)).values(**values))
 
 
 _ACTIVE = [
@@ -124,12 +129,15 @@ _ACTIVE = [
 
 
 def active(
-    conn: Connection, municipality: str, column: str, places: Iterable[int]
+    conn: Connection, municipality: str, column: str, places: Iterable[int], today: date
 ) -> Iterator[tuple[Any, ...]]:
-    """Active signals of a municipality by place: the columns of `_ACTIVE`, then the place."""
+    """Active signals of a municipality by place, none that is overdue: the columns of `_ACTIVE`, then the place."""
     for chunk in chunks(places, CHUNK):
         query = select(*_ACTIVE, _SIGNAL.c[column]).where(
-            _SIGNAL.c[column].in_(chunk), _is_active(), _SIGNAL.c.municipality == municipality
+            _SIGNAL.c[column].in_(chunk),
+            _is_active(),
+            _SIGNAL.c.municipality == municipality,
+            _SIGNAL.c.due_on >= today,
         )
         yield from (tuple(row) for row in conn.execute(query))
 
@@ -173,17 +181,11 @@ def sealed(conn: Connection, ids: Iterable[int]) -> Iterator[Sealed]:
 
 def mark_passed_on(conn: Connection, ids: Collection[int], now: datetime) -> None:
     """The signals are in a publication; `passed_on_at` keeps the first time."""
-    if ids:
+    for chunk in chunks(ids, CHUNK):
         conn.execute(
             update(_SIGNAL)
-            .where(_SIGNAL.c.id == bindparam("row_id"))
-            .values(
-                state=SignalState.PASSED_ON,
-                passed_on_at=func.coalesce(
-                    _SIGNAL.c.passed_on_at, bindparam("at", type_=_SIGNAL.c.passed_on_at.type)
-                ),
-            ),
-            [{"row_id": row_id, "at": now} for row_id in ids],
+            .where(_SIGNAL.c.id.in_(chunk))
+            .values(state=SignalState.PASSED_ON, passed_on_at=func.coalesce(_SIGNAL.c.passed_on_at, now))
         )
 
 
