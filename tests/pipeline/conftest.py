@@ -278,7 +278,9 @@ class World:
 def _order(table: Any) -> tuple[Any, ...]:
     columns = table.__table__.c
     return (
-        (columns.created_at, columns.name) if "created_at" in columns else tuple(table.__table__.primary_key)
+        (columns.created_at, columns.name)
+        if "name" in columns and "created_at" in columns
+        else tuple(table.__table__.primary_key)
     )
 
 
