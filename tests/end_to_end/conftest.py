@@ -365,15 +365,15 @@ class Town(Clients):
         self.clock.step(timedelta(seconds=1))
         await Clients.put(self, user, name, content)
 
-    async def send(self, user: str, *rows: Mapping[str, str], name: str = "signalen.csv") -> Collected:
-        """Upload rows as a file, let it be processed, and collect what came back."""
+    async def deliver(self, user: str, *rows: Mapping[str, str], name: str = "signalen.csv") -> None:
+        """Upload rows as a file and let it be processed."""
         await self.put(user, name, make_file(*rows))
         await self.processed()
-        return await self.collect(user)
 
-    def edit(self, name: str, old: str, new: str) -> None:
-        """Change a file below `config/`, before a start."""
-        edit_file(self.home / "config" / name, old, new)
+    async def send(self, user: str, *rows: Mapping[str, str], name: str = "signalen.csv") -> Collected:
+        """Upload rows as a file, let it be processed, and collect what came back."""
+        await self.deliver(user, *rows, name=name)
+        return await self.collect(user)
 
     def place(self, user: str, name: str, content: bytes) -> None:
         """Receive a file while no worker runs: what an upload does, without its session."""

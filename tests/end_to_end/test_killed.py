@@ -42,7 +42,7 @@ async def test_killed_during_intake(closed_town, signal, csv_file):
     town = closed_town
     town.edit("municipalities/GM1731.toml", 'when = "arrival" ', 'when = "0 7 * * *" ')
     await town.start()
-    await town.send("woonservice", signal("w1", klantnummer="k"), signal("w2", huisnummer=26))
+    await town.deliver("woonservice", signal("w1", klantnummer="k"), signal("w2", huisnummer=26))
     town.clock.set(datetime(2026, 11, 4, 7, 0, tzinfo=AMSTERDAM))
     await town.settle()
     changes = [
@@ -65,10 +65,10 @@ async def test_killed_during_intake(closed_town, signal, csv_file):
 
 async def test_killed_during_publication(town, signal, csv_file):
     """Killed before and after every durable step of publication: one file, one version, one status each."""
-    await town.send("woonservice", signal("w1"), signal("w2", huisnummer=26))
+    await town.deliver("woonservice", signal("w1"), signal("w2", huisnummer=26))
     await town.settle()
-    await town.send("woonservice", signal("w2", mutatie="W", bedrag="1,00", huisnummer=26), name="w.csv")
-    await town.send("dezorgkas", signal("z1", sector="Zorg"))
+    await town.deliver("woonservice", signal("w2", mutatie="W", bedrag="1,00", huisnummer=26), name="w.csv")
+    await town.deliver("dezorgkas", signal("z1", sector="Zorg"))
     await town.stop()
     at = town.clock.now() + timedelta(seconds=6)
     end = check(await killed_at_every_step(town.home, "pipeline", at), 12)

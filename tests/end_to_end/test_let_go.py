@@ -125,10 +125,10 @@ async def test_an_old_copy_stays_shut(town, signal, csv_file, tmp_path):
 
 async def test_signals_that_were_changed_run_anew(town, signal, csv_file):
     """A change restarts its signal's term: the old version goes on its own day, the new one six months after it came."""
-    await town.send("woonservice", signal("w1"))
+    await town.deliver("woonservice", signal("w1"))
     await town.settle()
     await night(town, "2026-12-10T09:00")
-    await town.send("woonservice", signal("w1", mutatie="W", bedrag="700,00"), name="w.csv")
+    await town.deliver("woonservice", signal("w1", mutatie="W", bedrag="700,00"), name="w.csv")
     await town.settle()
     await night(town, "2027-05-04T02:30")
     (row,) = town.rows(SignalRow)

@@ -48,7 +48,7 @@ async def test_a_temporary_name_waits_for_its_rename(town, signal, csv_file):
 
 async def test_a_change_is_the_second_version(town, signal):
     """W in a later file gives the melding `versie` 2 with the new amount under the same ids, and no new status."""
-    await town.send("woonservice", signal("w1"))
+    await town.deliver("woonservice", signal("w1"))
     await town.settle()
     change = signal("w1", mutatie="W", bedrag="700,00")
     boxes = await town.send("woonservice", change, name="wijziging.csv")
@@ -63,7 +63,7 @@ async def test_a_change_is_the_second_version(town, signal):
 
 async def test_a_withdrawal_lapses_the_melding(town, signal):
     """I in a later file: D52 to the creditor, VERVALLEN to the municipality, one line without a signal."""
-    await town.send("woonservice", signal("w1"))
+    await town.deliver("woonservice", signal("w1"))
     await town.settle()
     boxes = await town.send("woonservice", {"signaal_id": "w1", "mutatie": "I"} | _needed(), name="weg.csv")
     assert boxes.receipts[-1]["sommen"]["intrekkingen"] == 1
@@ -80,9 +80,9 @@ async def test_a_withdrawal_lapses_the_melding(town, signal):
 
 async def test_a_change_and_a_withdrawal_before_publication(town, signal):
     """Several files before a publication: the municipality sees only what holds at the end."""
-    await town.send("woonservice", signal("w1"), signal("w2", huisnummer=26))
-    await town.send("woonservice", signal("w1", mutatie="W", bedrag="50,00"), name="w.csv")
-    await town.send("woonservice", {"signaal_id": "w2", "mutatie": "I"} | _needed(), name="i.csv")
+    await town.deliver("woonservice", signal("w1"), signal("w2", huisnummer=26))
+    await town.deliver("woonservice", signal("w1", mutatie="W", bedrag="50,00"), name="w.csv")
+    await town.deliver("woonservice", {"signaal_id": "w2", "mutatie": "I"} | _needed(), name="i.csv")
     await town.settle()
     (line,) = (await town.collect("middendrenthe")).lines
     assert (line["versie"], line["bedrag"], line["aantal_signalen"]) == ("1", "50,00", "1")
@@ -92,7 +92,7 @@ async def test_a_change_and_a_withdrawal_before_publication(town, signal):
 async def test_the_same_row_again_changes_nothing(town, signal):
     """D50: the same row in another file is a duplicate on the receipt, and nothing is published."""
     row = signal("w1", signaaldatum="2026-11-03")
-    await town.send("woonservice", row)
+    await town.deliver("woonservice", row)
     await town.settle()
     boxes = await town.send("woonservice", row, signal("w2", huisnummer=26), name="nog eens.csv")
     assert boxes.receipts[-1]["sommen"] | {"signalen": 1, "dubbel": 1} == boxes.receipts[-1]["sommen"]
@@ -103,9 +103,9 @@ async def test_the_same_row_again_changes_nothing(town, signal):
 
 async def test_a_newer_signal_supersedes(town, signal):
     """D51: the same debt under another id replaces the older signal in the same melding."""
-    await town.send("woonservice", signal("w1", klantnummer="k"))
+    await town.deliver("woonservice", signal("w1", klantnummer="k"))
     await town.settle()
-    await town.send("woonservice", signal("w2", klantnummer="k", bedrag="650,00"), name="nieuwer.csv")
+    await town.deliver("woonservice", signal("w2", klantnummer="k", bedrag="650,00"), name="nieuwer.csv")
     await town.settle()
     assert (await town.collect("woonservice")).statuses == [("w1", "D10"), ("w1", "D51"), ("w2", "D10")]
     ((before,), (after,)) = (await town.collect("middendrenthe")).published
@@ -119,11 +119,11 @@ async def test_a_newer_signal_supersedes(town, signal):
 
 async def test_a_repeat_in_the_next_month_is_told(town, signal):
     """D11 and `herhaald`: the same debt in the next month, at an address that was reported before."""
-    await town.send("woonservice", signal("w1", klantnummer="k"))
+    await town.deliver("woonservice", signal("w1", klantnummer="k"))
     await town.settle()
     town.clock.step(timedelta(days=30))
     await town.daemon.schedule.run_due()
-    await town.send("woonservice", signal("w2", klantnummer="k"), name="december.csv")
+    await town.deliver("woonservice", signal("w2", klantnummer="k"), name="december.csv")
     await town.settle()
     assert (await town.collect("woonservice")).statuses == [("w1", "D10"), ("w2", "D11")]
     line = (await town.collect("middendrenthe")).lines[-1]
@@ -152,7 +152,7 @@ async def test_a_municipality_served_later(closed_town, signal):
     assert (await town.send("woonservice", row)).statuses == [("w1", "D41")]
     town.add_partner("terschelling", "--role", "municipality", "--serves", "GM0093")
     await town.restart()
-    await town.send("woonservice", row, name="nog eens.csv")
+    await town.deliver("woonservice", row, name="nog eens.csv")
     await town.settle()
     boxes = await town.collect("woonservice")
     assert boxes.statuses == [("w1", "D41"), ("w1", "D10")]
@@ -187,9 +187,9 @@ async def test_a_crisis_goes_out_alone_and_at_once(closed_town, signal):
     town = closed_town
     town.edit("municipalities/GM1731.toml", 'when = "arrival" ', 'when = "0 7 * * 1-5" ')
     await town.start()
-    await town.send("woonservice", signal("w1"), signal("w2", huisnummer=26))
+    await town.deliver("woonservice", signal("w1"), signal("w2", huisnummer=26))
     assert (await town.collect("middendrenthe")).files == {}
-    await town.send("dezorgkas", signal("z1", sector="Zorg", crisissignaal="J"))
+    await town.deliver("dezorgkas", signal("z1", sector="Zorg", crisissignaal="J"))
     (rows,) = (await town.collect("middendrenthe")).published
     assert sorted(row["partner"] for row in rows) == ["dezorgkas", "woonservice"]
     assert {(row["matchregels"], row["rang"], row["uiterlijk_aanbod"]) for row in rows} == {
@@ -212,9 +212,9 @@ async def test_publication_follows_its_cron_line(closed_town, signal):
     town.edit("municipalities/GM1731.toml", 'when = "arrival" ', 'when = "0 7 * * 1-5" ')
     await town.start()
     town.clock.set(datetime(2026, 11, 6, 9, 0, tzinfo=AMSTERDAM))
-    await town.send("woonservice", signal("w1"))
+    await town.deliver("woonservice", signal("w1"))
     town.clock.set(datetime(2026, 11, 8, 12, 0, tzinfo=AMSTERDAM))
-    await town.send("dezorgkas", signal("z1", sector="Zorg"))
+    await town.deliver("dezorgkas", signal("z1", sector="Zorg"))
     await town.settle()
     assert (await town.collect("middendrenthe")).files == {}
     town.clock.set(datetime(2026, 11, 9, 7, 0, tzinfo=AMSTERDAM))
@@ -225,7 +225,7 @@ async def test_publication_follows_its_cron_line(closed_town, signal):
 
 async def test_each_municipality_gets_its_own(town, signal):
     """One file for two municipalities: each finds its own signals in its own outbox and no other's."""
-    await town.send("woonservice", signal("w1"), signal("w2", postcode="8251AA", huisnummer=1))
+    await town.deliver("woonservice", signal("w1"), signal("w2", postcode="8251AA", huisnummer=1))
     await town.settle()
     for partner, code, number in (("middendrenthe", "GM1731", "18"), ("dronten", "GM0303", "1")):
         (line,) = (await town.collect(partner)).lines
