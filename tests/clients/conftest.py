@@ -1,0 +1,187 @@
+"""A running daemon in a process of its own, and the programs of its partners."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import asyncssh
+import paramiko
+import pytest
+
+from gateway.cli import main
+
+CREDITOR, MUNICIPALITY = "woonservice", "middendrenthe"
+#: How long the daemon may take to start, to process a file, to publish.
+PATIENCE_S = 60
+
+Found = TypeVar("Found")
+
+
+def until(look: Callable[[], Found]) -> Found:
+    """Wait for what another process does; what `look` found."""
+    end = time.monotonic() + PATIENCE_S
+    while not (found := look()):
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.1)
+    return found
+
+
+@dataclass
+class Site:
+    """The gateway as its partners know it: an address, a host key, and each partner's private key."""
+
+    folder: Path
+    keys: dict[str, Path]
+    port: int
+    host_key: str
+    _read: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.folder / "known_hosts"
+
+    def run(self, argv: list[str], stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """A partner's program, without any settings of whoever runs the tests."""
+        kept = {name: value for name, value in os.environ.items() if name in {"PATH", "LANG", "TMPDIR"}}
+        node_modules = Path(sys.prefix) / "npm" / "node_modules"
+        env = kept | {"HOME": str(self.folder), "NODE_PATH": str(node_modules)}
+        return subprocess.run(
+            argv,
+            check=False,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env=env,
+            cwd=self.folder,
+            timeout=100,
+        )
+
+    @contextmanager
+    def session(self, user: str) -> Iterator[paramiko.SFTPClient]:
+        """A look through another connection than the client's."""
+        transport = paramiko.Transport(("127.0.0.1", self.port))
+        try:
+            key = paramiko.Ed25519Key.from_private_key_file(str(self.keys[user]))
+            transport.connect(username=user, pkey=key)
+            client = paramiko.SFTPClient.from_transport(transport)
+            assert client
+            yield client
+        finally:
+            transport.close()
+
+    def listing(self, user: str, box: str) -> dict[str, paramiko.SFTPAttributes]:
+        """What a box shows: name -> attributes."""
+        with self.session(user) as sftp:
+            return {entry.filename: entry for entry in sftp.listdir_attr(box)}
+
+    def receipts(self, name: str) -> list[dict[str, Any]]:
+        """What the receipts say of the files of a name; waits for the first."""
+        return until(lambda: [told for told in self._receipts() if told["naam"] == name])
+
+    def _receipts(self) -> list[dict[str, Any]]:
+        with self.session(CREDITOR) as sftp:
+            for name in sftp.listdir("returns"):
+                if name.endswith(".json") and name not in self._read:
+                    with sftp.open(f"returns/{name}") as file:
+                        self._read[name] = json.load(file)["bestand"]
+        return list(self._read.values())
+
+    def manifest(self) -> dict[str, Any]:
+        """Of the file that is published for the municipality; waits for it."""
+        (name,) = until(
+            lambda: [each for each in self.listing(MUNICIPALITY, "outbox") if each.endswith(".manifest.json")]
+        )
+        with self.session(MUNICIPALITY) as sftp, sftp.open(f"outbox/{name}") as file:
+            return json.load(file)
+
+    def logged(self, event: str, **values: object) -> int:
+        """How many lines of the daemon's log say so."""
+        with (self.folder / "log").open() as log:
+            lines = [json.loads(line) for line in log if line.endswith("\n")]
+        return sum(values.items() <= line.items() for line in lines if line["event"] == event)
+
+
+def gateway(home: Path, *args: str | Path) -> None:
+    """A command of the administrator; it must succeed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["gateway", "--home", *map(str, (home, *args))])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+
+
+def new_key(folder: Path, user: str) -> Path:
+    """A partner's key pair; the private key's file."""
+    pair, path = asyncssh.generate_private_key("ssh-ed25519"), folder / user
+    path.write_bytes(pair.export_private_key("openssh"))
+    path.chmod(0o600)
+    pair.write_public_key(path.with_suffix(".pub"))
+    return path
+
+
+def send_signals(site: Site) -> None:
+    """What makes an outbox file of some MiB; it is published while uploads are tried."""
+    path = site.folder / "signalen.csv"
+    row = {"achternaam": "van-den-heuvel-" * 13, "postcode": "7938PL", "sector": "Huur", "bedrag": "600,00"}
+    row |= {"dagen_achterstand": "60", "sociaal_incasso": "J"}
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["signaal_id", "klantnummer", "huisnummer", *row], delimiter=";")
+        writer.writeheader()
+        for number in range(4000):
+            own = {"signaal_id": f"S{number}", "klantnummer": f"k{number}", "huisnummer": 1 + number % 400}
+            writer.writerow(own | row)
+    with site.session(CREDITOR) as sftp:
+        sftp.put(str(path), "inbox/signalen.csv")
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A creditor and a municipality before `gateway serve`."""
+    folder = tmp_path_factory.mktemp("site")
+    home = folder / "home"
+    keys = {user: new_key(folder, user) for user in (CREDITOR, MUNICIPALITY)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["gateway", "init", str(home)])
+        with pytest.raises(SystemExit):
+            main()
+    gateway(home, "municipality", "add", "GM1731", "--preset", "ris")
+    for user, *told in (
+        (CREDITOR, "--role", "creditor", "--sector", "Huur"),
+        (MUNICIPALITY, "--role", "municipality", "--serves", "GM1731"),
+    ):
+        gateway(home, "partner", "add", user, *told, "--key", keys[user].with_suffix(".pub"))
+    command = [Path(sys.executable).with_name("gateway"), "--home", home, "serve", "--port", "0"]
+    with (folder / "log").open("wb") as log:
+        daemon = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        ready = home / "data" / "run" / "gateway.json"
+        until(lambda: ready.exists() or daemon.poll() is not None)
+        assert daemon.poll() is None, (folder / "log").read_text()
+        told = json.loads(ready.read_text())
+        site = Site(folder=folder, keys=keys, port=told["port"], host_key=told["host_key"])
+        public = (home / "keys" / "host_ed25519.pub").read_text()
+        site.known_hosts.write_text(f"[127.0.0.1]:{site.port} {public}")
+        send_signals(site)
+        yield site
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(PATIENCE_S) == 0, (folder / "log").read_text()
+    finally:
+        daemon.kill()
+        daemon.wait()
+        shutil.rmtree(folder)  # pytest keeps the folders of three runs, and this one holds many 64 MiB
