@@ -375,6 +375,10 @@ class Town(Clients):
         await self.deliver(user, *rows, name=name)
         return await self.collect(user)
 
+    def edit(self, name: str, old: str, new: str) -> None:
+        """Change a file below `config/`, before a start."""
+        edit_file(self.home / "config" / name, old, new)
+
     def place(self, user: str, name: str, content: bytes) -> None:
         """Receive a file while no worker runs: what an upload does, without its session."""
         gateway = open_gateway(self.home, self.clock)
