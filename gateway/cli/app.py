@@ -14,6 +14,9 @@ from gateway.cli import (
     audit,
     check,
     deliveries,
+    demo,
+    doctor,
+    health,
     init,
     municipality,
     partner,
@@ -67,10 +70,13 @@ def _choose_home(
     context.obj = Home(root=home)
 
 
+app.command()(demo.demo)
 app.command()(init.init)
 app.command()(check.check)
 app.command()(serve.serve)
 app.command()(status.status)
+app.command()(doctor.doctor)
+app.command()(health.health)
 app.command()(wait.wait)
 app.command()(publish.publish)
 app.add_typer(deliveries.app, name="deliveries", help="What was received, and what became of it.")

@@ -26,6 +26,15 @@ def init(
 ) -> None:
     """Make a home: a commented configuration, host key, keyring, audit key, database."""
     home = Home(root=folder)
+    _show(home, make_home(home))
+
+
+def make_home(home: Home) -> str:
+    """Make everything that a home has; the fingerprint of its host key.
+
+    Raises:
+        ConfigError: the folder is in use.
+    """
     _check_free(home)
     for part in (home.root, home.config, home.config / "partners", home.config / "municipalities"):
         part.mkdir(parents=True, exist_ok=True)
@@ -38,7 +47,7 @@ def init(
     Store.create(home.db).close()
     # last: this file makes the folder a home
     create_file(home.gateway_file, example().encode(), mode=0o644)
-    _show(home, fingerprint)
+    return fingerprint
 
 
 def _check_free(home: Home) -> None:

@@ -27,14 +27,10 @@ def add(
 ) -> None:
     """Give a municipality a policy of its own: writes config/municipalities/GM1731.toml."""
     home: Home = context.obj
-    name = gemeente_names().get(code)
-    if name is None:
-        raise ConfigError(
-            f"{code} is no municipality in the list of CBS: write GM and four digits, such as GM1731"
-        )
-    text = f"# {name} ({code}), from the preset {preset_name}.\n#\n{preset(preset_name)}"
-    settings = add_file(home, f"config/municipalities/{code}.toml", text)
-    screen.done(f"[bold]{code} {escape(name)}[/] has a policy: the preset {preset_name}, yours to edit")
+    settings = add_file(home, f"config/municipalities/{code}.toml", render(code, preset_name))
+    screen.done(
+        f"[bold]{code} {escape(gemeente_names()[code])}[/] has a policy: the preset {preset_name}, yours to edit"
+    )
     screen.out.print(f"  config/municipalities/{code}.toml")
     if code not in settings.served_by:
         screen.out.print(
@@ -42,6 +38,20 @@ def add(
             soft_wrap=True,
         )
     say_when(home)
+
+
+def render(code: str, preset_name: str) -> str:
+    """A municipality's file: a preset, and whose it is.
+
+    Raises:
+        ConfigError: there is no such municipality, or no such preset.
+    """
+    name = gemeente_names().get(code)
+    if name is None:
+        raise ConfigError(
+            f"{code} is no municipality in the list of CBS: write GM and four digits, such as GM1731"
+        )
+    return f"# {name} ({code}), from the preset {preset_name}.\n#\n{preset(preset_name)}"
 
 
 @app.command("list")

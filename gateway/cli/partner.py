@@ -48,8 +48,8 @@ def add(
 ) -> None:
     """Add a partner: writes config/partners/ID.toml."""
     home: Home = context.obj
-    keys = [_read_key(path) for path in key]
-    text = _render(
+    keys = [read_key(path) for path in key]
+    text = render(
         partner_id,
         role,
         name=name,
@@ -111,8 +111,12 @@ def show(
     screen.out.print(keys)
 
 
-def _read_key(path: Path) -> PartnerKey:
-    """The public key in a file, with its comment."""
+def read_key(path: Path) -> PartnerKey:
+    """The public key in a file, with its comment.
+
+    Raises:
+        ConfigError: it can't be read, or is no key that is accepted.
+    """
     try:
         text = path.read_text("utf-8").strip()
         line, fingerprint = parse_public_key(text)
@@ -123,7 +127,7 @@ def _read_key(path: Path) -> PartnerKey:
     return PartnerKey(public_key=line, fingerprint=fingerprint, comment=words[2] if len(words) > 2 else "")
 
 
-def _render(
+def render(
     partner_id: str,
     role: Role,
     *,

@@ -64,7 +64,16 @@ def create_host_key(path: Path) -> str:
     Raises:
         FileExistsError: there is a file at `path` already.
     """
-    key = asyncssh.generate_private_key("ssh-ed25519", comment="gateway")
+    return create_key(path, comment="gateway")
+
+
+def create_key(path: Path, *, comment: str) -> str:
+    """Make an Ed25519 key at `path` (0600) with `path`.pub beside it, as `ssh-keygen` does; its fingerprint.
+
+    Raises:
+        FileExistsError: there is a file at `path` already.
+    """
+    key = asyncssh.generate_private_key("ssh-ed25519", comment=comment)
     create_file(path, key.export_private_key("openssh"))
     create_file(path.with_name(f"{path.name}.pub"), key.export_public_key("openssh"), mode=0o644)
     return key.get_fingerprint()

@@ -1,0 +1,210 @@
+"""What the demo proves of itself: each claim is looked at, none is taken on trust."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from gateway.audit.checkpoint import load_public_key
+from gateway.audit.verify import verify
+from gateway.clock import AMSTERDAM, SteppedClock
+from gateway.daemon import Gateway
+from gateway.demo import collected
+from gateway.demo.client import Client
+from gateway.demo.uploads import Upload
+from gateway.retention.due import past_runs
+from gateway.retention.purge import purge
+
+#: How many names and customer numbers are looked for.
+_PLANTED = 12
+
+#: What a purge counts, as far as the demo tells it.
+KINDS = (
+    "raws",
+    "dispatches",
+    "signals",
+    "meldingen",
+    "tokens",
+    "data_keys",
+    "keys",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Something that must be so, whether it is, and the figures."""
+
+    text: str
+    figures: str
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """A search for planted words in every byte below a folder."""
+
+    words: int
+    files: int
+    size: int
+    hits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destruction:
+    """What went in which month, by kind, and what is left."""
+
+    #: `YYYY-MM` -> kind -> number
+    by_month: dict[str, dict[str, int]]
+    left: dict[str, int]
+
+
+def planted(uploads: Sequence[Upload]) -> list[str]:
+    """Words that stand in the uploads and can't stand anywhere by chance: mail addresses and surnames."""
+    mails = sorted(
+        word
+        for upload in uploads
+        for word in upload.data.decode("latin-1").split(";")
+        if word.endswith("@example.org")
+    )
+    return [*mails[:: max(1, len(mails) // _PLANTED)][:_PLANTED], *_LONG_SURNAMES]
+
+
+_LONG_SURNAMES = ("Tesfamariam", "Bouazzaoui", "Kloosterman", "Schoenmaker", "Weggemans", "Wijngaarden")
+
+
+def search(folder: Path, words: Sequence[str]) -> Search:
+    """Look for words in every byte below a folder, in the writings in which they could hide."""
+    wanted = {form for word in words for form in _forms(word)}
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    hits = size = 0
+    for path in files:
+        data = path.read_bytes()
+        size += len(data)
+        hits += sum(form in data for form in wanted)
+    return Search(words=len(words), files=len(files), size=size, hits=hits)
+
+
+def _forms(word: str) -> Iterator[bytes]:
+    for text in (word, word.upper()):
+        plain = text.encode()
+        yield plain
+        yield text.encode("utf-16-le")
+        yield text.encode("utf-16-be")
+        yield plain.hex().encode()
+        yield plain.hex().upper().encode()
+        # base64 depends on where the word begins: of each way, the part that is always the same
+        for before in range(3):
+            coded = base64.b64encode(b"\0" * before + plain)
+            yield coded[(0, 2, 3)[before] : (len(before * b"\0" + plain) // 3) * 4]
+
+
+def destruction(gateway: Gateway) -> Destruction:
+    """What the purges let go, and what they left."""
+    by_month: dict[str, dict[str, int]] = {}
+    for run in reversed(past_runs(gateway.store)):
+        counts = by_month.setdefault(f"{run.due_before:%Y-%m}", dict.fromkeys(KINDS, 0))
+        for kind in KINDS:
+            counts[kind] += run.counts[kind]
+    # whatever is held must go at some time: what a purge in ten years would still find is what is left
+    at = gateway.clock.now()
+    end_of_time = SteppedClock(datetime(at.year + 10, 1, 1, tzinfo=AMSTERDAM))
+    left = _would_go(gateway, end_of_time) | {"keys": _would_go(gateway, SteppedClock(at))["keys"]}
+    return Destruction(by_month=by_month, left=left)
+
+
+def _would_go(gateway: Gateway, clock: SteppedClock) -> dict[str, int]:
+    report = purge(
+        gateway.store,
+        gateway.keyring,
+        gateway.blobs,
+        clock,
+        terms=gateway.settings.terms,
+        node=gateway.node,
+        dry_run=True,
+    )
+    return {kind: report.counts[kind] for kind in KINDS}
+
+
+def claims(
+    gateway: Gateway,
+    uploads: Sequence[Upload],
+    creditors: Sequence[Client],
+    collectors: Sequence[Client],
+    *,
+    held: Search,
+    gone: Search,
+    control: Search,
+    left: dict[str, int],
+) -> list[Claim]:
+    """Every claim, looked at; after everything else."""
+    back = [collected.returned(client) for client in creditors]
+    told = sum(each.sums["regels"] for each in back)
+    parts = sum(
+        each.sums[part]
+        for each in back
+        for part in ("signalen", "wijzigingen", "intrekkingen", "afgekeurd", "dubbel")
+    )
+    refused = sum(len(each.refused) for each in back)
+    sent = sum(upload.rows for upload in uploads)
+    unread = sent - told
+    passed_on = sum(each.statuses.get(code, 0) for each in back for code in ("D10", "D11"))
+    numbers = len(collected.signal_numbers(collectors))
+    manifests, wrong = collected.wrong_manifests(collectors)
+    with gateway.store.read() as conn:
+        log = verify(conn, load_public_key(gateway.home.keys), gateway.home.log)
+    return [
+        Claim(
+            text="Every row is accounted for",
+            figures=f"{sent:,} sent = {told:,} on receipts + {unread} in {refused} refused files",
+            holds=told == parts
+            and len(uploads) == sum(each.files for each in back)
+            and (unread > 0) == (refused > 0),
+        ),
+        Claim(
+            text="Every signal that was passed on is with its municipality",
+            figures=f"{passed_on:,} statuses D10 and D11, {numbers:,} signaalnummers in outbox files",
+            holds=passed_on == numbers,
+        ),
+        Claim(
+            text="Every outbox file is what its manifest says",
+            figures=f"{manifests} files: size, SHA-256, rows",
+            holds=manifests > 0 and not wrong,
+        ),
+        Claim(
+            text="No name could be read while it was held",
+            figures=_searched(held),
+            holds=not held.hits,
+        ),
+        Claim(text="No name can be read now", figures=_searched(gone), holds=not gone.hits),
+        Claim(
+            text="The same search finds them at the partners",
+            figures=f"{control.hits:,} hits in {control.files:,} files",
+            holds=control.hits > control.words,
+        ),
+        Claim(
+            text="Nothing is left of what was received",
+            figures=", ".join(f"{count} {_NOUNS[kind]}" for kind, count in left.items() if kind in _NOUNS),
+            holds=not any(left.values()),
+        ),
+        Claim(
+            text="The audit log is whole",
+            figures=f"{log.entries:,} entries, {log.checkpoints} signed checkpoints",
+            holds=not log.problems and log.unsequenced == 0,
+        ),
+    ]
+
+
+_NOUNS = {
+    "raws": "files",
+    "signals": "signals",
+    "meldingen": "meldingen",
+    "tokens": "tokens",
+    "data_keys": "wrapped keys",
+}
+
+
+def _searched(found: Search) -> str:
+    return f"{found.words} words, {found.files:,} files, {found.size / 1e6:.1f} MB: {found.hits} hits"
