@@ -1,0 +1,266 @@
+"""What goes (spec 4, Retention): the conditions by which the purge counts, finds and is checked, and its figures.
+
+The due day in the row decides: everything whose day is before `before` goes, and what was refused or
+replaced goes whatever its day.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    and_,
+    case,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+)
+
+from gateway.domain.delivery import DeliveryState
+from gateway.domain.dispatch import DispatchState
+from gateway.domain.signal import SignalState
+from gateway.store.tables import DataKeyRow, Delivery, Dispatch, SignalRow
+
+_DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
+_DISPATCH: Table = Dispatch.__table__  # type: ignore[attr-defined]
+_SIGNAL: Table = SignalRow.__table__  # type: ignore[attr-defined]
+_DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
+
+#: Still to be processed: the received file is kept, day by day.
+UNPROCESSED = (DeliveryState.STAGED, DeliveryState.ARRIVED, DeliveryState.PROCESSING, DeliveryState.FAILED)
+#: Nothing of these is to stay but the tombstone.
+_ENDED = (DeliveryState.REJECTED, DeliveryState.ABORTED, DeliveryState.PURGING)
+
+
+def ended() -> Select[Any]:
+    """The deliveries that came to nothing or are going: nothing of them is held."""
+    return select(_DELIVERY.c.id).where(_DELIVERY.c.state.in_(_ENDED)).correlate(None)
+
+
+def row_goes(before: date) -> ColumnElement[bool]:
+    """Rows of signals whose own day is over, or whose delivery goes whole."""
+    return or_(_SIGNAL.c.due_on < before, _SIGNAL.c.delivery_id.in_(ended()))
+
+
+def contents_go(before: date) -> ColumnElement[bool]:
+    """Sealed contents of rows that stay a while themselves (D30, D40)."""
+    return and_(
+        _SIGNAL.c.contents_due_on < _SIGNAL.c.due_on,
+        _SIGNAL.c.contents_due_on < before,
+        _SIGNAL.c.sealed.is_not(None),
+        _SIGNAL.c.due_on >= before,
+    )
+
+
+def raw_goes(before: date) -> ColumnElement[bool]:
+    """Received files that go; also one that was to go at once (F03) when a crash left its blob."""
+    is_left = or_(_DELIVERY.c.raw_gone_at.is_(None), _DELIVERY.c.blob.is_not(None))
+    return and_(
+        is_left,
+        or_(
+            _DELIVERY.c.state.in_(_ENDED),
+            and_(_DELIVERY.c.state == DeliveryState.PROCESSED, _DELIVERY.c.raw_due_on < before),
+        ),
+    )
+
+
+def ends(before: date) -> ColumnElement[bool]:
+    """Deliveries of which nothing stays: the file is gone or goes, and so is every row."""
+    row_stays = exists().where(_SIGNAL.c.delivery_id == _DELIVERY.c.id, _SIGNAL.c.due_on >= before)
+    return or_(
+        _DELIVERY.c.state.in_(_ENDED),
+        and_(
+            _DELIVERY.c.state == DeliveryState.PROCESSED,
+            or_(_DELIVERY.c.raw_gone_at.is_not(None), _DELIVERY.c.raw_due_on < before),
+            ~row_stays,
+        ),
+    )
+
+
+def dispatch_goes(before: date) -> ColumnElement[bool]:
+    """A dispatch that is due or replaced; a manifest comes and goes with its file."""
+    file = _DISPATCH.alias()
+    gone_files = select(file.c.id).where(
+        or_(
+            file.c.due_on < before,
+            file.c.state.in_((DispatchState.REPLACED, DispatchState.PURGING, DispatchState.PURGED)),
+        )
+    )
+    return and_(
+        _DISPATCH.c.state != DispatchState.PURGED,
+        or_(
+            _DISPATCH.c.due_on < before,
+            _DISPATCH.c.state.in_((DispatchState.REPLACED, DispatchState.PURGING)),
+            _DISPATCH.c.parent_id.in_(gone_files),
+        ),
+    )
+
+
+def data_key_goes(before: date) -> ColumnElement[bool]:
+    """Wrapped keys that are due or whose object ends; never that of a file that is still to be processed."""
+    of_unprocessed = exists().where(
+        _DELIVERY.c.id == _DATA_KEY.c.object_id,
+        _DATA_KEY.c.municipality == "",
+        _DELIVERY.c.state.in_(UNPROCESSED),
+    )
+    is_used = exists().where(
+        _SIGNAL.c.delivery_id == _DATA_KEY.c.object_id,
+        _SIGNAL.c.data_key_id == _DATA_KEY.c.id,
+        ~row_goes(before),
+        ~contents_go(before),
+    )
+    ends = or_(
+        _DATA_KEY.c.due_on < before,
+        _DATA_KEY.c.object_id.in_(ended()),
+        _DATA_KEY.c.object_id.in_(select(_DISPATCH.c.id).where(dispatch_goes(before))),
+    )
+    return and_(ends, ~of_unprocessed, ~is_used)
+
+
+class Kind(StrEnum):
+    """What of an object goes; the words are those of the certificate."""
+
+    #: the received file itself
+    FILE = "bestand"
+    #: rows of signals, with their contents
+    ROWS = "signalen"
+    #: sealed contents of rows that stay a while themselves
+    CONTENTS = "inhoud"
+    #: an outgoing file
+    DISPATCH = "uitgaand"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Going:
+    """What goes of one delivery or dispatch under one data key.
+
+    `municipality` is whose rows or file it is, empty when it is only its partner's (also rows of a
+    municipality that takes no part). `rows` are signals, `sealed_bytes` and `sha256` are of the ciphertext of
+    the file (of rows: of the file that they came in). `key` is the commitment of the data key, empty when
+    there is none; `key_goes` says that it goes too. Nobody read an outgoing file that was `never_collected`.
+    """
+
+    kind: Kind
+    object_id: str
+    partner_id: str
+    municipality: str
+    received_at: datetime | None
+    due_on: date | None
+    rows: int
+    sealed_bytes: int
+    sha256: bytes
+    key: bytes
+    key_goes: bool
+    never_collected: bool
+
+
+def going(conn: Connection, before: date) -> list[Going]:
+    """All that goes when every day before `before` is over, in a fixed order."""
+    found = [
+        Going(**{**row, "kind": Kind(row["kind"]), "sha256": row["sha256"] or b"", "key": row["key"] or b""})
+        for query in (
+            _files(before),
+            _signals(Kind.ROWS, row_goes(before), _SIGNAL.c.due_on, before),
+            _signals(Kind.CONTENTS, contents_go(before), _SIGNAL.c.contents_due_on, before),
+            _dispatches(before),
+        )
+        for row in conn.execute(query).mappings()
+    ]
+    found.sort(key=lambda one: (one.object_id, one.kind, one.municipality, one.due_on or date.max, one.key))
+    return found
+
+
+def _files(before: date) -> Select[Any]:
+    own_key = and_(_DATA_KEY.c.object_id == _DELIVERY.c.id, _DATA_KEY.c.municipality == "")
+    return (
+        select(
+            literal(Kind.FILE.value).label("kind"),
+            _DELIVERY.c.id.label("object_id"),
+            _DELIVERY.c.partner_id,
+            literal("").label("municipality"),
+            func.coalesce(
+                _DELIVERY.c.received_at, _DELIVERY.c.closed_at, type_=_DELIVERY.c.received_at.type
+            ).label("received_at"),
+            _DELIVERY.c.raw_due_on.label("due_on"),
+            literal(0).label("rows"),
+            _DELIVERY.c.sealed_bytes,
+            _DELIVERY.c.sealed_sha256.label("sha256"),
+            _DATA_KEY.c.commitment.label("key"),
+            _DATA_KEY.c.id.is_not(None).label("key_goes"),
+            literal(False).label("never_collected"),
+        )
+        .select_from(_DELIVERY.outerjoin(_DATA_KEY, own_key))
+        .where(raw_goes(before))
+    )
+
+
+def _signals(kind: Kind, goes: ColumnElement[bool], due_on: Any, before: date) -> Select[Any]:
+    # rows of a municipality that takes no part never were that municipality's
+    municipality = case(
+        (or_(_SIGNAL.c.state == SignalState.NOT_CONNECTED, ~_SIGNAL.c.municipality.like("GM%")), ""),
+        else_=_SIGNAL.c.municipality,
+    )
+    counted = (
+        select(
+            _SIGNAL.c.delivery_id,
+            municipality.label("municipality"),
+            due_on.label("due_on"),
+            _SIGNAL.c.data_key_id,
+            func.count().label("rows"),
+        )
+        .where(goes)
+        .group_by(_SIGNAL.c.delivery_id, municipality, due_on, _SIGNAL.c.data_key_id)
+        .subquery()
+    )
+    return select(
+        literal(kind.value).label("kind"),
+        counted.c.delivery_id.label("object_id"),
+        _DELIVERY.c.partner_id,
+        counted.c.municipality,
+        _DELIVERY.c.received_at,
+        counted.c.due_on,
+        counted.c.rows,
+        _DELIVERY.c.sealed_bytes,
+        _DELIVERY.c.sealed_sha256.label("sha256"),
+        _DATA_KEY.c.commitment.label("key"),
+        case((_DATA_KEY.c.id.is_(None), False), else_=data_key_goes(before)).label("key_goes"),
+        literal(False).label("never_collected"),
+    ).select_from(
+        counted.join(_DELIVERY, _DELIVERY.c.id == counted.c.delivery_id).outerjoin(
+            _DATA_KEY, _DATA_KEY.c.id == counted.c.data_key_id
+        )
+    )
+
+
+def _dispatches(before: date) -> Select[Any]:
+    return (
+        select(
+            literal(Kind.DISPATCH.value).label("kind"),
+            _DISPATCH.c.id.label("object_id"),
+            _DISPATCH.c.partner_id,
+            _DISPATCH.c.municipality,
+            _DISPATCH.c.created_at.label("received_at"),
+            _DISPATCH.c.due_on,
+            literal(0).label("rows"),
+            _DISPATCH.c.sealed_bytes,
+            _DISPATCH.c.sealed_sha256.label("sha256"),
+            _DATA_KEY.c.commitment.label("key"),
+            _DATA_KEY.c.id.is_not(None).label("key_goes"),
+            and_(
+                _DISPATCH.c.parent_id.is_(None),
+                _DISPATCH.c.collected_at.is_(None),
+                _DISPATCH.c.removed_at.is_(None),
+            ).label("never_collected"),
+        )
+        .select_from(_DISPATCH.outerjoin(_DATA_KEY, _DATA_KEY.c.object_id == _DISPATCH.c.id))
+        .where(dispatch_goes(before))
+    )
