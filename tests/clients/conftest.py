@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,10 +47,8 @@ class Site:
     port: int
     host_key: str
     _read: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    @property
-    def home(self) -> Path:
-        return self.folder / "home"
+    _looks: dict[str, paramiko.SFTPClient] = field(default_factory=dict)
+    _stack: ExitStack = field(default_factory=ExitStack)
 
     @property
     def known_hosts(self) -> Path:
@@ -72,34 +70,33 @@ class Site:
             timeout=100,
         )
 
-    @contextmanager
-    def session(self, user: str) -> Iterator[paramiko.SFTPClient]:
-        """A look through another connection than the client's."""
-        transport = paramiko.Transport(("127.0.0.1", self.port))
-        try:
-            key = paramiko.Ed25519Key.from_private_key_file(str(self.keys[user]))
-            transport.connect(username=user, pkey=key)
-            client = paramiko.SFTPClient.from_transport(transport)
-            assert client
-            yield client
-        finally:
-            transport.close()
+    def look(self, user: str) -> paramiko.SFTPClient:
+        """A connection beside the clients' own; one a partner, for all tests."""
+        if user not in self._looks:
+            ssh = self._stack.enter_context(paramiko.SSHClient())
+            ssh.load_host_keys(str(self.known_hosts))
+            ssh.connect("127.0.0.1", self.port, user, key_filename=str(self.keys[user]), allow_agent=False)
+            self._looks[user] = ssh.open_sftp()
+        return self._looks[user]
+
+    def close(self) -> None:
+        """End what `look` opened."""
+        self._stack.close()
 
     def listing(self, user: str, box: str) -> dict[str, paramiko.SFTPAttributes]:
         """What a box shows: name -> attributes."""
-        with self.session(user) as sftp:
-            return {entry.filename: entry for entry in sftp.listdir_attr(box)}
+        return {entry.filename: entry for entry in self.look(user).listdir_attr(box)}
 
     def receipts(self, name: str) -> list[dict[str, Any]]:
         """What the receipts say of the files of a name; waits for the first."""
         return until(lambda: [told for told in self._receipts() if told["naam"] == name])
 
     def _receipts(self) -> list[dict[str, Any]]:
-        with self.session(CREDITOR) as sftp:
-            for name in sftp.listdir("returns"):
-                if name.endswith(".json") and name not in self._read:
-                    with sftp.open(f"returns/{name}") as file:
-                        self._read[name] = json.load(file)["bestand"]
+        sftp = self.look(CREDITOR)
+        for name in sftp.listdir("returns"):
+            if name.endswith(".json") and name not in self._read:
+                with sftp.open(f"returns/{name}") as file:
+                    self._read[name] = json.load(file)["bestand"]
         return list(self._read.values())
 
     def manifest(self) -> dict[str, Any]:
@@ -107,7 +104,7 @@ class Site:
         (name,) = until(
             lambda: [each for each in self.listing(MUNICIPALITY, "outbox") if each.endswith(".manifest.json")]
         )
-        with self.session(MUNICIPALITY) as sftp, sftp.open(f"outbox/{name}") as file:
+        with self.look(MUNICIPALITY).open(f"outbox/{name}") as file:
             return json.load(file)
 
     def logged(self, event: str, **values: object) -> int:
@@ -146,8 +143,7 @@ def send_signals(site: Site) -> None:
         for number in range(4000):
             own = {"signaal_id": f"S{number}", "klantnummer": f"k{number}", "huisnummer": 1 + number % 400}
             writer.writerow(own | row)
-    with site.session(CREDITOR) as sftp:
-        sftp.put(str(path), "inbox/signalen.csv")
+    site.look(CREDITOR).put(str(path), "inbox/signalen.csv")
 
 
 @pytest.fixture(scope="session")
@@ -179,6 +175,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         site.known_hosts.write_text(f"[127.0.0.1]:{site.port} {public}")
         send_signals(site)
         yield site
+        site.close()
         daemon.send_signal(signal.SIGTERM)
         assert daemon.wait(PATIENCE_S) == 0, (folder / "log").read_text()
     finally:
