@@ -18,7 +18,7 @@ from pathlib import Path
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
-from gateway import logs
+from gateway import logs, notify
 from gateway.audit.checkpoint import Signer, load_signing_key, write_checkpoint
 from gateway.audit.sequencer import Sequencer
 from gateway.clock import Clock, SystemClock
@@ -204,7 +204,7 @@ class Daemon:
             "host_key": host_key_fingerprint(self.gateway.home.host_key),
         }
         place_file(self.gateway.home.status_file, (json.dumps(status) + "\n").encode(), mode=0o644)
-        _log.info("gateway.ready", **status)
+        _log.info("gateway.started", **status)
 
     async def stop(self) -> None:
         """Accept nobody, let what is under way end, and stop every part."""
@@ -285,8 +285,12 @@ async def serve(gateway: Gateway, *, host: str | None = None, port: int | None =
         await daemon.start(
             host=settings.host if host is None else host, port=settings.port if port is None else port
         )
+        watchdog = asyncio.create_task(notify.stay_alive())
+        notify.send(notify.READY)
         await stopping.wait()
+        notify.send(notify.STOPPING)
         await daemon.stop()
+        watchdog.cancel()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

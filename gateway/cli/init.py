@@ -62,7 +62,8 @@ def _check_free(home: Home) -> None:
             f"look at it with `gateway --home {home.root} check`, or name another folder"
         )
     is_checkout = (home.config / "gateway.example.toml").exists()
-    if home.root.is_dir() and any(home.root.iterdir()) and not is_checkout:
+    # the empty folders in which a container's volumes are mounted are no files
+    if any(not path.is_dir() for path in home.root.rglob("*")) and not is_checkout:
         raise ConfigError(f"{home.root} is not empty, and nothing was changed: name a new or empty folder")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,11 @@ from gateway.store import tables as _tables
 
 #: How long a transaction waits for the one before it.
 BUSY_TIMEOUT_MS = 30_000
+
+#: Shared by writers, held alone while the database is compacted.
+_WINDOW_LOCK = ".window"
+#: How often is looked whether the writers let go, in seconds.
+_LOOK_AGAIN_S = 0.002
 
 _PRAGMAS = (
     "journal_mode=WAL",
@@ -76,9 +82,25 @@ class Store:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that is on disk when the block ends, and never was when it raises."""
-        with self._engine.connect().execution_options(gateway_write=True) as conn, conn.begin():
+        """A transaction that is on disk when the block ends, and never was when it raises.
+
+        It waits while the database is being compacted, however long that takes.
+        """
+        with (
+            self._writer(),
+            self._engine.connect().execution_options(gateway_write=True) as conn,
+            conn.begin(),
+        ):
             yield conn
+
+    @contextmanager
+    def no_writers(self, *, within_s: float) -> Iterator[bool]:
+        """Keep every writer waiting, in whatever process; False: within so many seconds they did not let go."""
+        fd = self._open_lock(_WINDOW_LOCK)
+        try:
+            yield _locked(fd, within_s)
+        finally:
+            os.close(fd)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -86,20 +108,61 @@ class Store:
 
         A file lock: it goes with its process, however that ends.
         """
-        fd = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = self._open_lock(".lock")
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield
         finally:
             os.close(fd)
 
+    @property
+    def path(self) -> Path:
+        """The SQLite file."""
+        return self._path
+
+    def quick_check(self) -> list[str]:
+        """What SQLite finds damaged in the file; empty when it is whole. Reads all of it."""
+        with self.read() as conn:
+            found = conn.exec_driver_sql("PRAGMA quick_check(10)").scalars().all()
+        return [each for each in found if each != "ok"]
+
     def close(self) -> None:
         """Let go of every connection."""
         self._engine.dispose()
 
+    @contextmanager
+    def _writer(self) -> Iterator[None]:
+        fd = self._open_lock(_WINDOW_LOCK)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH)
+            yield
+        finally:
+            os.close(fd)
+
+    def _open_lock(self, suffix: str) -> int:
+        return os.open(self._path.with_suffix(suffix), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _locked(fd: int, within_s: float) -> bool:
+    """Whether the lock was had within the time: short transactions come and go, and none may wait for us long."""
+    last = time.monotonic() + within_s
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= last:
+                return False
+            time.sleep(_LOOK_AGAIN_S)
+        else:
+            return True
+
 
 def _engine(path: Path) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    engine = create_engine(
+        f"sqlite:///{path}",
+        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000},
+        hide_parameters=True,  # the text of an error quotes no row
+    )
 
     @event.listens_for(engine, "connect")
     def _on_connect(dbapi: Any, _record: Any) -> None:

@@ -32,6 +32,7 @@ ROOT_FILE = "root.key"
 RING_FOLDER = "ring"
 SUFFIX = ".key"
 
+TAG_FILE = "CACHEDIR.TAG"
 #: Backup programs leave out a folder with this tag (https://bford.info/cachedir/): a key that a
 #: backup still holds is not destroyed.
 CACHEDIR_TAG = (
@@ -91,7 +92,7 @@ class Keyring:
                 "vault can be read"
             ) from exc
         (keys_dir / RING_FOLDER).mkdir(mode=0o700, exist_ok=True)
-        place_file(keys_dir / "CACHEDIR.TAG", CACHEDIR_TAG, mode=0o644)
+        place_file(keys_dir / TAG_FILE, CACHEDIR_TAG, mode=0o644)
         sync_folder(keys_dir)
         return cls.open(keys_dir)
 

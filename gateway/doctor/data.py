@@ -1,0 +1,126 @@
+"""What is held: the database, the sealed files that its rows know, the log that vouches for both, and the time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from gateway.audit.checkpoint import load_public_key
+from gateway.audit.verify import verify
+from gateway.doctor.finding import Finding, fail, ok, warn
+from gateway.errors import KeyringError
+from gateway.settings import Home
+from gateway.store import blobs as known_blobs
+from gateway.store.engine import Store
+from gateway.store.status import last_entries
+from gateway.vault.blobs import BlobFolder
+
+#: A journal that grows further is kept by a reader that does not end: SQLite folds it in at 4 MB.
+MOST_JOURNAL_BYTES = 256 * 1000**2
+#: Clocks of one host differ by less; more than this behind the last entry, and time went back.
+CLOCK_SLACK = timedelta(minutes=1)
+#: A gateway that runs writes an entry every night, when it makes keys.
+LONGEST_SILENCE = timedelta(hours=50)
+
+_RESTORE = "restore data/vault from the backup that belongs to the database; then: gateway ledger check"
+
+
+def look(home: Home, store: Store, now: datetime, *, is_running: bool) -> Iterator[Finding]:
+    """Look at all of it."""
+    damage = store.quick_check()
+    if damage:
+        yield fail(
+            "database",
+            f"SQLite finds it damaged: {damage[0]}",
+            "stop the gateway, keep a copy of data/, and restore a backup",
+        )
+        return
+    yield ok("database", f"SQLite finds it whole, {home.db.stat().st_size / 1000**2:,.1f} MB")
+    yield _journal(home)
+    yield _vault(home, store)
+    yield _log(home, store)
+    yield _clock(store, now, is_running=is_running)
+
+
+def _journal(home: Home) -> Finding:
+    path = home.db.with_name(f"{home.db.name}-wal")
+    size = path.stat().st_size if path.exists() else 0
+    what = f"{size / 1000**2:,.1f} MB"
+    if size > MOST_JOURNAL_BYTES:
+        return warn("journal", what, "a reader does not end: see who has it open, and restart the gateway")
+    return ok("journal", what)
+
+
+def _vault(home: Home, store: Store) -> Finding:
+    """Whether each row's sealed file is there; what came or went while we looked is no difference."""
+    if not home.vault.is_dir():
+        return fail("vault", "data/vault is missing", _RESTORE)
+    folder = BlobFolder(home.vault)
+    before, known = set(folder.names()), _known(store)
+    missing = known - set(folder.names())
+    missing &= _known(store)
+    orphans = before - known
+    if missing:
+        return fail(
+            "vault",
+            f"{len(missing):,} of {len(known):,} sealed files are not there",
+            _RESTORE,
+        )
+    if orphans:
+        return warn(
+            "vault",
+            f"{len(known):,} sealed files, and {len(orphans):,} besides that no row knows",
+            "nothing: the next start removes them",
+        )
+    return ok("vault", f"{len(known):,} sealed files, each known by a row")
+
+
+def _known(store: Store) -> set[str]:
+    with store.read() as conn:
+        return known_blobs.in_use(conn)
+
+
+def _log(home: Home, store: Store) -> Finding:
+    try:
+        public_key = load_public_key(home.keys)
+    except KeyringError as exc:
+        return fail("audit log", str(exc), "bring audit.pub back")
+    with store.read() as conn:
+        report = verify(conn, public_key, home.log)
+    if report.problems:
+        return fail("audit log", report.problems[0], "gateway audit verify, which tells all of it")
+    if not report.checkpoints:
+        return ok("audit log", "no checkpoint is signed yet")
+    return ok(
+        "audit log",
+        f"{report.entries:,} entries, as log/checkpoint says; {report.unsequenced:,} not signed yet",
+    )
+
+
+def _clock(store: Store, now: datetime, *, is_running: bool) -> Finding:
+    """Time decides what is destroyed: it may neither go back nor jump."""
+    with store.read() as conn:
+        last = _time(last_entries(conn, 1))
+    if last is None:
+        return ok("clock", "there is no entry in the log to compare it with")
+    if now < last - CLOCK_SLACK:
+        return fail(
+            "clock",
+            f"the host says {now:%Y-%m-%d %H:%M} UTC, and the log was written at {last:%Y-%m-%d %H:%M}",
+            "set the clock right and keep it so: timedatectl set-ntp true",
+        )
+    if is_running and now - last > LONGEST_SILENCE:
+        return warn(
+            "clock",
+            f"the last entry is of {last:%Y-%m-%d %H:%M} UTC, though the gateway runs",
+            "see whether the clock jumped (timedatectl) before the next purge, or why the nightly jobs don't run",
+        )
+    return ok("clock", "the host's time follows the last entry of the log")
+
+
+def _time(entries: list[bytes]) -> datetime | None:
+    try:
+        return datetime.fromisoformat(json.loads(entries[0])["time"]) if entries else None
+    except (ValueError, TypeError, KeyError):  # altered, which the audit log's own finding tells
+        return None

@@ -1,0 +1,41 @@
+"""The keyring: every key opens, and none is missing for the days to come (spec 4, Keys)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from gateway.clock import local_day, month_of
+from gateway.doctor.finding import Finding, fail, ok, warn
+from gateway.domain.retention import Terms, key_days, key_months
+from gateway.vault.keyring import Keyring, index_id, until_id
+
+
+def whole(keyring: Keyring) -> Finding:
+    """Whether every key in the ring opens with the root key."""
+    problems = keyring.verify()
+    if not problems:
+        return ok("keyring", f"{len(keyring.ids()):,} keys, and each opens")
+    more = f"; and {len(problems) - 1:,} more" if len(problems) > 1 else ""
+    return fail(
+        "keyring",
+        f"{problems[0]}{more}",
+        "bring back the root.key that belongs to this ring, or the file that was damaged",
+    )
+
+
+def ahead(keyring: Keyring, terms: Terms, now: datetime, *, is_running: bool) -> Finding:
+    """Whether the keys are there that files received today need, and those of the coming weeks."""
+    today = local_day(now)
+    days = key_days(today, terms)
+    wanted = [until_id(day) for day in days] + [index_id(month) for month in key_months(today)]
+    there = set(keyring.ids())
+    missing = [key_id for key_id in wanted if key_id not in there]
+    if not missing:
+        return ok("keys ahead", f"there is one for every day until {days[-1]}")
+    today_needs = {until_id(today + timedelta(days=terms.raw_days)), index_id(month_of(today))}
+    what = f"{len(missing):,} of the days and months to come have none, the first is {missing[0]}"
+    if not is_running:
+        return warn("keys ahead", what, "gateway serve makes them")
+    if today_needs & set(missing):
+        return fail("keys ahead", f"{what}: no file can be received", "restart the gateway, which makes them")
+    return warn("keys ahead", what, "restart the gateway, which makes them; see why the nightly job did not")
