@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from gateway.audit.sshsig import sign_message
 from gateway.errors import AuditError, KeyringError
 from gateway.vault.durable import create_file, place_file, sync_folder
 
@@ -57,7 +58,7 @@ class Checkpoint:
 
 
 class Signer:
-    """Signs checkpoints with the log's key; its origin is named after the public key."""
+    """Signs checkpoints and certificates with the log's key; its origin is named after the public key."""
 
     def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key
@@ -72,6 +73,14 @@ class Signer:
         text = Checkpoint(origin=self.origin, size=size, root=root).text()
         signature = _key_id(self.origin, self.public_key) + self._key.sign(text.encode())
         return f"{text}\n— {self.origin} {b64encode(signature).decode()}\n"
+
+    def sign_message(self, message: bytes) -> bytes:
+        """The SSHSIG signature of a certificate, armoured: `ssh-keygen -Y verify` checks it."""
+        return sign_message(self._key, message)
+
+    def public_pem(self) -> bytes:
+        """The public key as `openssl` and the verifier read it."""
+        return self.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def origin_of(public_key: Ed25519PublicKey) -> str:

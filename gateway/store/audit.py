@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -31,6 +31,7 @@ _NOTED = (
     _CHECKPOINT.c.size,
     cast(_CHECKPOINT.c.root, LargeBinary).label("root"),
     cast(_CHECKPOINT.c.note, LargeBinary).label("note"),
+    _CHECKPOINT.c.at,
 )
 
 #: A whole log is read in pieces of this many rows.
@@ -54,6 +55,7 @@ class StoredCheckpoint:
     size: int
     root: bytes
     note: str
+    at: datetime
 
 
 def insert_entries(conn: Connection, entries: Sequence[tuple[datetime, bytes]]) -> None:
@@ -81,14 +83,33 @@ def number_entries(conn: Connection, places: Sequence[tuple[int, int, bytes]]) -
         )
 
 
-def leaf_hashes(conn: Connection, size: int) -> Iterator[bytes]:
-    """The leaf hashes of the first `size` numbered entries, in the order of the tree."""
+def leaf_hashes(conn: Connection, size: int, since: int = 0) -> Iterator[bytes]:
+    """The leaf hashes of the numbered entries from `since` up to, not including, `size`, in the order of the tree."""
     found = conn.execute(
-        select(_HASH).where(_ENTRY.c.leaf_index < size).order_by(_ENTRY.c.leaf_index),
+        select(_HASH)
+        .where(_ENTRY.c.leaf_index >= since, _ENTRY.c.leaf_index < size)
+        .order_by(_ENTRY.c.leaf_index),
         execution_options={"yield_per": _ROWS_AT_ONCE},
     )
     for row in found:
         yield row.leaf_hash
+
+
+def entries(conn: Connection, since: int, size: int) -> Iterator[bytes]:
+    """The numbered entries from `since` up to, not including, `size`, in the order of the tree."""
+    found = conn.execute(
+        select(_BYTES)
+        .where(_ENTRY.c.leaf_index >= since, _ENTRY.c.leaf_index < size)
+        .order_by(_ENTRY.c.leaf_index)
+    )
+    for row in found:
+        yield row.entry
+
+
+def written_at(conn: Connection, leaf_indexes: Collection[int]) -> dict[int, datetime]:
+    """When entries were written, by their place in the tree."""
+    query = select(_ENTRY.c.leaf_index, _ENTRY.c.at).where(_ENTRY.c.leaf_index.in_(leaf_indexes))
+    return {row.leaf_index: row.at for row in conn.execute(query)}
 
 
 def numbered(conn: Connection) -> Iterator[StoredEntry]:
@@ -129,4 +150,6 @@ def last_checkpoint(conn: Connection) -> StoredCheckpoint | None:
 
 
 def _checkpoint(row: RowMapping) -> StoredCheckpoint:
-    return StoredCheckpoint(size=row["size"], root=row["root"], note=row["note"].decode(errors="replace"))
+    return StoredCheckpoint(
+        size=row["size"], root=row["root"], note=row["note"].decode(errors="replace"), at=row["at"]
+    )

@@ -28,6 +28,8 @@ class Delivery(SQLModel, table=True):
     from it; `closed_at` is CLOSE: the term of the file itself (`raw`) runs from it. `name_token` finds a
     file by the name its partner gave it, under the index key `name_key`; `content_digest` finds the same
     bytes again, under `content_key`. `client_*` is what SETSTAT said: echoed, never obeyed.
+    `purged_rows` counts its rows that went, `purged_signals` those of them that were in force: each was the
+    last of its signal (spec 1, Conservation).
     """
 
     __tablename__ = "delivery"
@@ -78,6 +80,7 @@ class Delivery(SQLModel, table=True):
     raw_gone_at: datetime | None = None
     purged_at: datetime | None = None
     purged_rows: int = 0
+    purged_signals: int = 0
 
 
 class DataKeyRow(SQLModel, table=True):
@@ -263,6 +266,17 @@ class Dispatch(SQLModel, table=True):
     purged_at: datetime | None = None
 
 
+class DispatchContent(SQLModel, table=True):
+    """Whose rows an outgoing file tells of: how many signals of a delivery. It stays with the tombstones."""
+
+    __tablename__ = "dispatch_content"
+    __table_args__ = (Index("dispatch_content_of", "delivery_id"), {"sqlite_with_rowid": False})
+
+    dispatch_id: str = Field(primary_key=True)
+    delivery_id: str = Field(primary_key=True)
+    signal_count: int
+
+
 class Counter(SQLModel, table=True):
     """Running numbers: arrivals, and the `seq` of each partner's files."""
 
@@ -281,6 +295,8 @@ class KeyRow(SQLModel, table=True):
     version: int = 1
     made_at: datetime
     destroyed_at: datetime | None = None
+    #: the run of the purge that destroyed it
+    destroyed_in: int | None = None
 
 
 class PurgeRun(SQLModel, table=True):
@@ -309,6 +325,73 @@ class PurgeRun(SQLModel, table=True):
     data_keys: int = 0
     keys: int = 0
     errors: int = 0
+
+
+class Destruction(SQLModel, table=True):
+    """What a run of the purge takes of one object under one data key, written down before it goes.
+
+    Columns as `gateway.store.going.Going`. `party` is on whose certificate it comes: a municipality, or a
+    partner. `destroyed_at` is set when it is seen to be gone, and then `certificate` is its number. No personal
+    data: it stays as long as the certificate.
+    """
+
+    __tablename__ = "destruction"
+    __table_args__ = (
+        UniqueConstraint("run_id", "kind", "object_id", "party", "due_on", "key"),
+        Index("destruction_object", "object_id"),
+        Index("destruction_due", "keep_until"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    run_id: int
+    party: str
+    kind: str
+    object_id: str
+    partner_id: str
+    received_at: datetime | None = None
+    due_on: date
+    rows: int
+    sealed_bytes: int
+    sha256: bytes = Field(sa_type=LargeBinary)
+    key: bytes = Field(sa_type=LargeBinary)
+    key_goes: bool
+    never_collected: bool
+    destroyed_at: datetime | None = None
+    certificate: str | None = None
+    keep_until: date
+
+
+class CompactionRow(SQLModel, table=True):
+    """How the database was compacted after a run of the purge; `reason` is empty when it was, wholly."""
+
+    __tablename__ = "compaction"
+
+    run_id: int = Field(primary_key=True)
+    at: datetime
+    bytes_before: int
+    bytes_after: int
+    wal_bytes: int
+    seconds: float
+    busy: bool
+    reason: str = ""
+
+
+class CertificateRow(SQLModel, table=True):
+    """A verklaring van vernietiging as it was signed: the exact bytes of both forms. No personal data."""
+
+    __tablename__ = "certificate"
+    __table_args__ = (UniqueConstraint("run_id", "party"),)
+
+    number: str = Field(primary_key=True)
+    run_id: int
+    party: str
+    made_at: datetime
+    is_complete: bool
+    as_json: bytes = Field(sa_type=LargeBinary)
+    json_signature: bytes = Field(sa_type=LargeBinary)
+    as_text: bytes = Field(sa_type=LargeBinary)
+    text_signature: bytes = Field(sa_type=LargeBinary)
+    keep_until: date
 
 
 class Schedule(SQLModel, table=True):
