@@ -98,20 +98,25 @@ def _read(entry: bytes) -> dict[str, Any]:
 
 
 def _show_entries(entries: list[dict[str, Any]]) -> None:
-    shown = screen.table("time", "who", "did what", "to", "result", "detail")
+    shown = screen.table("time", "who", "did what", "to")
+    shown.columns[0].no_wrap = True
     for entry in entries:
         text = {name: escape(str(entry[name])) for name in _FIELDS}
-        detail = entry.get("detail")
-        pairs = detail.items() if isinstance(detail, dict) else ()
+        result = "" if text["result"] == "ok" else f" [yellow]{text['result']}[/]"
         shown.add_row(
             screen.moment(entry["time"] and datetime.fromisoformat(entry["time"]), seconds=True),
             f"{text['actor']} [dim]{text['origin']}[/]",
-            text["action"],
+            f"{text['action']}{result}{_detail(entry.get('detail'))}",
             text["object"],
-            "[dim]ok[/]" if text["result"] == "ok" else f"[yellow]{text['result']}[/]",
-            f"[dim]{escape(' '.join(f'{name} {value}' for name, value in pairs))}[/]",
         )
     screen.out.print(shown)
+
+
+def _detail(detail: Any) -> str:
+    """Codes and counts, on a line of their own; a count of 0 says nothing."""
+    pairs = detail.items() if isinstance(detail, dict) else ()
+    told = escape(", ".join(f"{name} {value}" for name, value in pairs if value != 0))
+    return f"\n[dim]{told}[/]" if told else ""
 
 
 def _json(report: Report) -> dict[str, object]:

@@ -82,33 +82,42 @@ def reject(
 
 def _show(found: list[DeliveryLine]) -> None:
     shown = screen.table("delivery", "partner", "received", "state")
-    for name in ("size", "rows", "new", "changed", "withdrawn", "rejected", "same"):
-        shown.add_column(name, justify="right")
+    shown.add_column("size", justify="right", no_wrap=True)
+    shown.add_column("rows")
+    for column in (0, 2, 3):
+        shown.columns[column].no_wrap = True
     for each in found:
-        counts = (each.new_count, each.changed_count, each.withdrawn_count)
-        rejected, duplicate = each.rejected_count, each.duplicate_count
         shown.add_row(
             each.id,
             each.partner_id,
             screen.moment(each.received_at or each.opened_at),
             _state(each),
             screen.size(each.size_bytes),
-            *map(screen.number, (each.row_count, *counts)),
-            f"[yellow]{rejected:,}[/]" if rejected else screen.number(0),
-            screen.number(duplicate),
+            _rows(each),
         )
     screen.out.print(shown)
     if any(each.state is DeliveryState.FAILED for each in found):
-        screen.out.print(
-            "\nA FAILED delivery holds back its partner's later ones: [cyan]gateway deliveries retry ID[/] or "
-            "[cyan]gateway deliveries reject ID --reason TEXT[/]",
-            soft_wrap=True,
-        )
+        screen.out.print("\nA failed delivery holds back its partner's later ones until you decide:")
+        screen.out.print("  [cyan]gateway deliveries retry ID[/]")
+        screen.out.print("  [cyan]gateway deliveries reject ID --reason TEXT[/]")
 
 
 def _state(line: DeliveryLine) -> str:
     colour = _COLOURS.get(line.state, "cyan")
     return f"[{colour}]{line.state}[/]{f' {line.refusal}' if line.refusal else ''}"
+
+
+def _rows(line: DeliveryLine) -> str:
+    """What became of the rows, in words; a file that was refused counts none."""
+    counts = (
+        (line.new_count, "new"),
+        (line.changed_count, "changed"),
+        (line.withdrawn_count, "withdrawn"),
+        (line.duplicate_count, "unchanged"),
+    )
+    told = [f"{count:,} {word}" for count, word in counts if count]
+    told += [f"[yellow]{line.rejected_count:,} rejected[/]"] * bool(line.rejected_count)
+    return ", ".join(told) or "[dim]·[/]"
 
 
 def _json(line: DeliveryLine) -> dict[str, object]:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
@@ -35,21 +35,24 @@ def status(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="For programs: the fields above.")] = False,
 ) -> None:
-    """Show how the gateway stands: what runs, waits, failed, falls due, and who collects; no names, no file names.
+    """Show how the gateway stands: what runs, waits, failed and falls due; never a person or a file name.
 
-    [bold]--json[/] gives one object; a version that a reader could stumble over gets another number.
+    [bold]--json[/] gives one object; when a reader of it could stumble, `version` rises.
 
-    [dim]version[/] 1 · [dim]at[/] the moment of the look; every time is UTC, every day Europe/Amsterdam
-    [dim]daemon[/] null, or {port, pid, host_key}
-    [dim]deliveries[/] {state: count} · [dim]oldest_waiting_at[/] null, or when the oldest unprocessed file was received
-    [dim]failed[/] [{id, partner, received_at, attempts, behind}]; behind: files of its partner that it holds back
-    [dim]meldingen[/] [{municipality, waiting, urgent, since, due_at}]; due_at is null where nobody serves it
-    [dim]retention[/] {next_purge_at, last_purge: null or {started_at, finished_at, errors}, due: [{day, raws, signals,
-    contents, dispatches, keys}]}; due: the coming 7 days, a day before today is overdue
-    [dim]keys[/] {until, days_ahead, wanted_days_ahead}; below 0 no file can be received
-    [dim]audit[/] {entries, unsequenced, checkpoint_at}
-    [dim]disk[/] {vault_bytes, vault_files, database_bytes, free_bytes}
-    [dim]partners[/] [{id, role, last_received_at, uncollected, oldest_uncollected_at}]
+    [cyan]version[/] 1
+    [cyan]at[/] the moment of the look; every time is UTC, every day is Europe/Amsterdam
+    [cyan]daemon[/] null, or {port, pid, host_key}
+    [cyan]deliveries[/] {state: count}
+    [cyan]oldest_waiting_at[/] null, or the receipt of the oldest unprocessed file
+    [cyan]failed[/] [{id, partner, received_at, attempts, behind}]; it holds back `behind` files
+    [cyan]meldingen[/] [{municipality, waiting, urgent, since, due_at: null where nobody serves it}]
+    [cyan]retention[/] {next_purge_at, last_purge, due}
+    [cyan]  last_purge[/] null, or {started_at, finished_at, errors}
+    [cyan]  due[/] [{day, raws, signals, contents, dispatches, keys}]: 7 days, and what is overdue
+    [cyan]keys[/] {until, days_ahead, wanted_days_ahead}; below 0 no file can be received
+    [cyan]audit[/] {entries, unsequenced, checkpoint_at}
+    [cyan]disk[/] {vault_bytes, vault_files, database_bytes, free_bytes}
+    [cyan]partners[/] [{id, role, last_received_at, uncollected, oldest_uncollected_at}]
     """
     with opened(context.obj) as gateway:
         seen = overview(gateway)
@@ -146,23 +149,21 @@ def to_json(seen: Overview) -> dict[str, Any]:
 
 
 def _show(seen: Overview) -> None:
-    lines: list[tuple[str, RenderableType]] = [
-        ("Gateway", _daemon(seen)),
-        ("Files", _files(seen)),
-        *[("", _failed(seen))] * bool(seen.failed),
-        ("Meldingen", _waiting(seen)),
-        ("Purge", _purge(seen)),
-        ("Keys", _keys(seen)),
-        ("Audit log", _audit(seen)),
-        ("Disk", _disk(seen)),
-    ]
-    made = Table.grid(padding=(0, 3, 1, 0))
+    made = Table.grid(padding=(0, 3))
     made.add_column(style="bold", no_wrap=True)
     made.add_column(overflow="fold")
-    for name, what in lines:
-        made.add_row(name, what)
+    made.add_row("Gateway", _daemon(seen))
+    made.add_row("Files", _files(seen))
+    if seen.failed:
+        made.add_row("", _failed(seen))
+    made.add_row("Meldingen", _waiting(seen))
+    made.add_row("Purge", _purge(seen))
+    made.add_row("Keys", _keys(seen))
+    made.add_row("Audit log", _audit(seen))
+    made.add_row("Disk", _disk(seen))
     screen.out.print(made)
     if seen.partners:
+        screen.out.print()
         screen.out.print(_partners(seen))
 
 
@@ -184,10 +185,9 @@ def _files(seen: Overview) -> str:
     return f"{under_way}\n[dim]{done:,} processed and {refused:,} rejected are still held[/]"
 
 
-def _failed(seen: Overview) -> Table:
+def _failed(seen: Overview) -> RenderableType:
     made = screen.table("failed", "partner", "received")
     made.add_column("held back", justify="right")
-    made.add_column("what to do")
     for each in seen.failed:
         delivery = each.delivery
         made.add_row(
@@ -195,14 +195,20 @@ def _failed(seen: Overview) -> Table:
             delivery.partner_id,
             screen.moment(delivery.received_at),
             screen.number(each.behind),
-            f"gateway deliveries retry {delivery.id}\n[dim]or: reject {delivery.id} --reason TEXT[/]",
         )
-    return made
+    first = seen.failed[0].delivery.id
+    return Group(
+        "",
+        made,
+        f"[cyan]gateway deliveries retry {first}[/]",
+        f"[cyan]gateway deliveries reject {first} --reason TEXT[/]",
+        "",
+    )
 
 
 def _waiting(seen: Overview) -> RenderableType:
     if not seen.waiting:
-        return "nothing waits to be published"
+        return "none waits to be published"
     made = screen.table("municipality", "")
     made.add_column("to publish", justify="right")
     made.add_column("changed since")
