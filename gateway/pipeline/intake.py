@@ -8,11 +8,12 @@ transaction makes signals, meldingen, dispatches and audit entries visible, or r
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway import logs
 from gateway.audit.log import record
@@ -259,10 +260,12 @@ def _answers(context: Context, received: _Received, digest: bytes, tally: Tally)
     )
     files = receipt_files(context, delivery.partner_id, receipt, tally.due_on)
     ended = _ended(context, tally)
-    statuses = [*tally.statuses, *(row for row, _ in ended)]
+    statuses = [*tally.statuses, *(told.row for told in ended)]
     if statuses:
-        due_on = min((due_on for _, due_on in ended), default=tally.due_on)
-        files.append(status_file(context, delivery.partner_id, statuses, min(due_on, tally.due_on)))
+        due_on = min((tally.due_on, *(told.due_on for told in ended)))
+        contents = Counter(told.delivery_id for told in ended)
+        contents[delivery.id] += len(tally.statuses)
+        files.append(status_file(context, delivery.partner_id, statuses, due_on, +contents))
     return files
 
 
@@ -299,12 +302,25 @@ def receipt_files(
     return [csv, json]
 
 
+class Told(NamedTuple):
+    """What a creditor is told of a signal; its due day, and the delivery that its version in force came in."""
+
+    row: StatusRow
+    due_on: date
+    delivery_id: str
+
+
 def status_file(
-    context: Context, partner_id: str, rows: Sequence[StatusRow], signals_due_on: date
+    context: Context,
+    partner_id: str,
+    rows: Sequence[StatusRow],
+    signals_due_on: date,
+    contents: Mapping[str, int],
 ) -> OutgoingFile:
     """A signaalstatus file under the creditor's next number; `use_status_number` uses the number up.
 
-    `signals_due_on` is the earliest due day of the signals that it names.
+    `signals_due_on` is the earliest due day of the signals that it names, `contents` how many of them came in
+    each delivery.
     """
     now = context.clock.now()
     with context.store.read() as conn:
@@ -317,6 +333,7 @@ def status_file(
         name=names.status_name(local_day(now), number),
         kind=DispatchKind.SIGNAL_STATUS,
         due_on=dispatch_due(now, context.terms, signals_due_on),
+        contents=contents,
     )
 
 
@@ -333,9 +350,9 @@ def _store_answers(
     store_files(context, conn, files, context.clock.now())
 
 
-def _ended(context: Context, tally: Tally) -> list[tuple[StatusRow, date]]:
-    """D51 and D52: signals that this file ended, named from their sealed contents, with their due days."""
-    told: list[tuple[StatusRow, date]] = []
+def _ended(context: Context, tally: Tally) -> list[Told]:
+    """D51 and D52: signals that this file ended, named from their sealed contents."""
+    told: list[Told] = []
     today = local_day(context.clock.now())
     with context.store.read() as conn:
         opener = Opener(context, conn)
@@ -352,7 +369,7 @@ def _ended(context: Context, tally: Tally) -> list[tuple[StatusRow, date]]:
                     municipality=signal.municipality,
                     on=today,
                 )
-                told.append((row, signal.due_on))
+                told.append(Told(row, signal.due_on, signal.delivery_id))
     return told
 
 

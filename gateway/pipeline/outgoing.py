@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from hashlib import sha256
 
@@ -20,7 +20,10 @@ from gateway.vault.stream import Sealer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingFile:
-    """A sealed file that no row names yet. `sha256` is of the plaintext and is never stored in the clear."""
+    """A sealed file that no row names yet. `sha256` is of the plaintext and is never stored in the clear.
+
+    `contents` is how many signals of each delivery it tells of: what a breach report must know (spec 1).
+    """
 
     id: str
     partner_id: str
@@ -37,6 +40,7 @@ class OutgoingFile:
     municipality: str
     delivery_id: str | None
     parent_id: str | None
+    contents: Mapping[str, int] = field(default_factory=dict)
 
 
 def seal_file(
@@ -51,6 +55,7 @@ def seal_file(
     municipality: str = "",
     delivery_id: str | None = None,
     parent_id: str | None = None,
+    contents: Mapping[str, int] | None = None,
 ) -> OutgoingFile:
     """Seal a file into the vault. A crash before its row is stored leaves a blob that the sweep removes."""
     dispatch_id, data_key = new_id("U", 16), DataKey.generate()
@@ -86,6 +91,7 @@ def seal_file(
         municipality=municipality,
         delivery_id=delivery_id,
         parent_id=parent_id,
+        contents=contents or {},
     )
 
 
@@ -124,3 +130,5 @@ def store_files(context: Context, conn: Connection, files: Iterable[OutgoingFile
             for file in files
         ],
     )
+    for file in files:
+        outgoing.add_contents(conn, file.id, file.contents)

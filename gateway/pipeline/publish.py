@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
@@ -33,7 +33,7 @@ from gateway.matching.publication import fingerprint, is_due
 from gateway.matching.rank import Place, places
 from gateway.pipeline import match, snapshot
 from gateway.pipeline.context import Context
-from gateway.pipeline.intake import status_file, use_status_number
+from gateway.pipeline.intake import Told, status_file, use_status_number
 from gateway.pipeline.outgoing import OutgoingFile, seal_file, store_files
 from gateway.pipeline.sealing import Opener
 from gateway.store import Connection, meldingen, outgoing, signals
@@ -145,7 +145,13 @@ def _commit(draft: _Draft, settled: Sequence[str]) -> Published:
         files += _files(draft, month, number, by_month[month], ranked[month])
     statuses = _statuses(draft)
     told = {
-        creditor: status_file(context, creditor, [row for row, _ in rows], min(due_on for _, due_on in rows))
+        creditor: status_file(
+            context,
+            creditor,
+            [each.row for each in rows],
+            min(each.due_on for each in rows),
+            Counter(each.delivery_id for each in rows),
+        )
         for creditor, rows in statuses.items()
     }
     with context.store.write() as conn:
@@ -224,13 +230,13 @@ def _files(
     context, code = draft.context, draft.policy.code
     ordered = sorted(melding_ids, key=lambda melding_id: _line_order(draft, melding_id, ranked))
     rows = [row for melding_id in ordered for row in _rows(draft, melding_id, ranked.get(melding_id))]
-    days = [
-        draft.signals[ref].due_on
+    told = [
+        draft.signals[ref]
         for melding_id in melding_ids
         if (content := draft.due[melding_id][1])
         for ref in content.refs
     ]
-    due_on = dispatch_due(draft.now, context.terms, min(days, default=None))
+    due_on = dispatch_due(draft.now, context.terms, min((each.due_on for each in told), default=None))
     name = names.meldingen_name(code, month, number)
     file = seal_file(
         context,
@@ -241,6 +247,7 @@ def _files(
         kind=DispatchKind.MELDINGEN,
         due_on=due_on,
         municipality=code,
+        contents=Counter(each.delivery_id for each in told),
     )
     manifest = render_manifest(
         name=name,
@@ -362,9 +369,9 @@ def _signal(draft: _Draft, content: MeldingContent, ref: int) -> OutboxSignal:
     )
 
 
-def _statuses(draft: _Draft) -> dict[str, list[tuple[StatusRow, date]]]:
-    """D10 or D11 for each signal that a publication contains for the first time, by creditor; with its due day."""
-    told: dict[str, list[tuple[StatusRow, date]]] = defaultdict(list)
+def _statuses(draft: _Draft) -> dict[str, list[Told]]:
+    """D10 or D11 for each signal that a publication contains for the first time, by creditor."""
+    told: dict[str, list[Told]] = defaultdict(list)
     for melding_id, (_, content) in draft.due.items():
         for ref in content.refs if content else ():
             signal = draft.signals[ref]
@@ -377,7 +384,7 @@ def _statuses(draft: _Draft) -> dict[str, list[tuple[StatusRow, date]]]:
                     municipality=draft.policy.code,
                     on=draft.today,
                 )
-                told[signal.creditor].append((row, signal.due_on))
+                told[signal.creditor].append(Told(row, signal.due_on, signal.delivery_id))
     return told
 
 

@@ -8,10 +8,11 @@ from typing import Any
 from sqlalchemy import Connection, Table, insert, select
 from sqlalchemy.dialects import sqlite
 
-from gateway.store.tables import Counter, Dispatch
+from gateway.store.tables import Counter, Dispatch, DispatchContent
 
 _DISPATCH: Table = Dispatch.__table__  # type: ignore[attr-defined]
 _COUNTER: Table = Counter.__table__  # type: ignore[attr-defined]
+_CONTENT: Table = DispatchContent.__table__  # type: ignore[attr-defined]
 
 
 def last_number(conn: Connection, name: str) -> int:
@@ -29,3 +30,15 @@ def add(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Store dispatches."""
     if rows:
         conn.execute(insert(_DISPATCH), list(rows))
+
+
+def add_contents(conn: Connection, dispatch_id: str, contents: Mapping[str, int]) -> None:
+    """A file tells of signals: how many of each delivery."""
+    if contents:
+        conn.execute(
+            insert(_CONTENT),
+            [
+                {"dispatch_id": dispatch_id, "delivery_id": delivery_id, "signal_count": count}
+                for delivery_id, count in contents.items()
+            ],
+        )

@@ -103,6 +103,7 @@ def test_after_six_months_only_the_tombstone_is_left(world: World) -> None:
         "sealed_sha256",
         "row_count",
         "purged_rows",
+        "purged_signals",
         "raw_due_on",
         "raw_gone_at",
         "purged_at",
