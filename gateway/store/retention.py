@@ -15,13 +15,11 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Select,
     Table,
     and_,
     delete,
     exists,
     func,
-    or_,
     select,
     tuple_,
     update,
@@ -31,6 +29,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.dispatch import DispatchState
 from gateway.errors import StoreError
+from gateway.store import going
 from gateway.store.data_keys import StoredKey
 from gateway.store.engine import Store
 from gateway.store.tables import DataKeyRow, Delivery, Dispatch, IndexToken, MeldingRow, SignalRow
@@ -41,12 +40,6 @@ _SIGNAL: Table = SignalRow.__table__  # type: ignore[attr-defined]
 _MELDING: Table = MeldingRow.__table__  # type: ignore[attr-defined]
 _DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
 _TOKEN: Table = IndexToken.__table__  # type: ignore[attr-defined]
-
-#: Still to be processed: the received file is kept, day by day.
-_UNPROCESSED = (DeliveryState.STAGED, DeliveryState.ARRIVED, DeliveryState.PROCESSING, DeliveryState.FAILED)
-#: Nothing of these is to stay but the tombstone.
-_ENDED = (DeliveryState.REJECTED, DeliveryState.ABORTED, DeliveryState.PURGING)
-
 
 #: What a delivery says of its file: sealed under the file's data key, found by tokens, or told by the client.
 _NO_FILE = dict.fromkeys(
@@ -103,130 +96,50 @@ class Held:
 # What goes -----------------------------------------------------------------------------------------------
 
 
-def _ended() -> Select[Any]:
-    return select(_DELIVERY.c.id).where(_DELIVERY.c.state.in_(_ENDED)).correlate(None)
-
-
-def _row_goes(today: date) -> ColumnElement[bool]:
-    return or_(_SIGNAL.c.due_on < today, _SIGNAL.c.delivery_id.in_(_ended()))
-
-
-def _contents_go(today: date) -> ColumnElement[bool]:
-    return and_(
-        _SIGNAL.c.contents_due_on < _SIGNAL.c.due_on,
-        _SIGNAL.c.contents_due_on < today,
-        _SIGNAL.c.sealed.is_not(None),
-        _SIGNAL.c.due_on >= today,
-    )
-
-
-def _raw_goes(today: date) -> ColumnElement[bool]:
-    """Received files that go; also one that was to go at once (F03) when a crash left its blob."""
-    is_left = or_(_DELIVERY.c.raw_gone_at.is_(None), _DELIVERY.c.blob.is_not(None))
-    return and_(
-        is_left,
-        or_(
-            _DELIVERY.c.state.in_(_ENDED),
-            and_(_DELIVERY.c.state == DeliveryState.PROCESSED, _DELIVERY.c.raw_due_on < today),
-        ),
-    )
-
-
-def _ends(today: date) -> ColumnElement[bool]:
-    """Deliveries of which nothing stays: the file is gone or goes, and so is every row."""
-    row_stays = exists().where(_SIGNAL.c.delivery_id == _DELIVERY.c.id, _SIGNAL.c.due_on >= today)
-    return or_(
-        _DELIVERY.c.state.in_(_ENDED),
-        and_(
-            _DELIVERY.c.state == DeliveryState.PROCESSED,
-            or_(_DELIVERY.c.raw_gone_at.is_not(None), _DELIVERY.c.raw_due_on < today),
-            ~row_stays,
-        ),
-    )
-
-
-def _dispatch_goes(today: date) -> ColumnElement[bool]:
-    """A dispatch that is due or replaced; a manifest comes and goes with its file."""
-    file = _DISPATCH.alias()
-    gone_files = select(file.c.id).where(
-        or_(
-            file.c.due_on < today,
-            file.c.state.in_((DispatchState.REPLACED, DispatchState.PURGING, DispatchState.PURGED)),
-        )
-    )
-    return and_(
-        _DISPATCH.c.state != DispatchState.PURGED,
-        or_(
-            _DISPATCH.c.due_on < today,
-            _DISPATCH.c.state.in_((DispatchState.REPLACED, DispatchState.PURGING)),
-            _DISPATCH.c.parent_id.in_(gone_files),
-        ),
-    )
-
-
-def _data_key_goes(today: date) -> ColumnElement[bool]:
-    """Wrapped keys that are due or whose object ends; never that of a file that is still to be processed."""
-    of_unprocessed = exists().where(
-        _DELIVERY.c.id == _DATA_KEY.c.object_id,
-        _DATA_KEY.c.municipality == "",
-        _DELIVERY.c.state.in_(_UNPROCESSED),
-    )
-    is_used = exists().where(
-        _SIGNAL.c.delivery_id == _DATA_KEY.c.object_id,
-        _SIGNAL.c.data_key_id == _DATA_KEY.c.id,
-        ~_row_goes(today),
-        ~_contents_go(today),
-    )
-    ends = or_(
-        _DATA_KEY.c.due_on < today,
-        _DATA_KEY.c.object_id.in_(_ended()),
-        _DATA_KEY.c.object_id.in_(select(_DISPATCH.c.id).where(_dispatch_goes(today))),
-    )
-    return and_(ends, ~of_unprocessed, ~is_used)
-
-
 def deliveries_ending(conn: Connection, today: date) -> list[str]:
     """Deliveries of which only the tombstone is to stay."""
-    return list(conn.execute(select(_DELIVERY.c.id).where(_ends(today)).order_by(_DELIVERY.c.id)).scalars())
+    return list(
+        conn.execute(select(_DELIVERY.c.id).where(going.ends(today)).order_by(_DELIVERY.c.id)).scalars()
+    )
 
 
 def raws_going(conn: Connection, today: date) -> list[Held]:
     """Received files that go."""
     columns = (_DELIVERY.c.raw_due_on, _DELIVERY.c.sealed_bytes, _DELIVERY.c.sealed_sha256)
-    query = select(_DELIVERY.c.id, _DELIVERY.c.blob, *columns).where(_raw_goes(today))
+    query = select(_DELIVERY.c.id, _DELIVERY.c.blob, *columns).where(going.raw_goes(today))
     return [_held(row) for row in conn.execute(query.order_by(_DELIVERY.c.id))]
 
 
 def dispatches_going(conn: Connection, today: date) -> list[Held]:
     """Outgoing files that go; `blob` is None once it is removed."""
     columns = (_DISPATCH.c.due_on, _DISPATCH.c.sealed_bytes, _DISPATCH.c.sealed_sha256)
-    query = select(_DISPATCH.c.id, _DISPATCH.c.blob, *columns).where(_dispatch_goes(today))
+    query = select(_DISPATCH.c.id, _DISPATCH.c.blob, *columns).where(going.dispatch_goes(today))
     return [_held(row) for row in conn.execute(query.order_by(_DISPATCH.c.id))]
 
 
 def rows_going(conn: Connection, today: date) -> list[int]:
     """Rows of signals that go, by delivery: a batch then touches few of them."""
     # sorted here: an ORDER BY makes SQLite walk the whole table in that order
-    found = conn.execute(select(_SIGNAL.c.delivery_id, _SIGNAL.c.id).where(_row_goes(today)))
+    found = conn.execute(select(_SIGNAL.c.delivery_id, _SIGNAL.c.id).where(going.row_goes(today)))
     return [row_id for _, row_id in sorted(tuple(row) for row in found)]
 
 
 def contents_going(conn: Connection, today: date) -> list[int]:
     """Rows whose sealed contents go before the row."""
-    query = select(_SIGNAL.c.id).where(_contents_go(today)).order_by(_SIGNAL.c.delivery_id, _SIGNAL.c.id)
+    query = select(_SIGNAL.c.id).where(going.contents_go(today)).order_by(_SIGNAL.c.delivery_id, _SIGNAL.c.id)
     return list(conn.execute(query).scalars())
 
 
 def meldingen_going(conn: Connection, today: date) -> list[str]:
     """Meldingen whose last signal goes."""
-    has_row = exists().where(_SIGNAL.c.melding_id == _MELDING.c.id, ~_row_goes(today))
+    has_row = exists().where(_SIGNAL.c.melding_id == _MELDING.c.id, ~going.row_goes(today))
     query = select(_MELDING.c.id).where(_MELDING.c.due_on < today, ~has_row)
     return list(conn.execute(query.order_by(_MELDING.c.id)).scalars())
 
 
 def data_keys_going(conn: Connection, today: date) -> list[int]:
     """Wrapped data keys that go."""
-    query = select(_DATA_KEY.c.id).where(_data_key_goes(today)).order_by(_DATA_KEY.c.id)
+    query = select(_DATA_KEY.c.id).where(going.data_key_goes(today)).order_by(_DATA_KEY.c.id)
     return list(conn.execute(query).scalars())
 
 
@@ -236,7 +149,9 @@ def unprocessed_due(conn: Connection, today: date) -> list[StoredKey]:
         select(*(_DATA_KEY.c[name] for name in StoredKey.__slots__))
         .join(_DELIVERY, _DELIVERY.c.id == _DATA_KEY.c.object_id)
         .where(
-            _DELIVERY.c.state.in_(_UNPROCESSED), _DATA_KEY.c.municipality == "", _DATA_KEY.c.due_on < today
+            _DELIVERY.c.state.in_(going.UNPROCESSED),
+            _DATA_KEY.c.municipality == "",
+            _DATA_KEY.c.due_on < today,
         )
         .order_by(_DATA_KEY.c.id)
     )
@@ -246,7 +161,9 @@ def unprocessed_due(conn: Connection, today: date) -> list[StoredKey]:
 def is_month_held(conn: Connection, key_id: str, today: date) -> bool:
     """Whether a row that was received under an index key stays after today's purge."""
     return bool(
-        conn.execute(select(exists().where(_SIGNAL.c.content_key == key_id, ~_row_goes(today)))).scalar_one()
+        conn.execute(
+            select(exists().where(_SIGNAL.c.content_key == key_id, ~going.row_goes(today)))
+        ).scalar_one()
     )
 
 
@@ -265,9 +182,9 @@ def overdue(conn: Connection, today: date) -> dict[str, int]:
     """What is still here although its day is over, by kind; empty when nothing is."""
     counted = {
         "signal": _SIGNAL.c.due_on < today,
-        "contents": _contents_go(today),
+        "contents": going.contents_go(today),
         "dispatch": and_(_DISPATCH.c.due_on < today, _DISPATCH.c.state != DispatchState.PURGED),
-        "raw": and_(_raw_goes(today), _DELIVERY.c.raw_due_on < today),
+        "raw": and_(going.raw_goes(today), _DELIVERY.c.raw_due_on < today),
         "data_key": _DATA_KEY.c.due_on < today,
     }
     counts = {
