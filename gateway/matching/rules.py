@@ -96,7 +96,7 @@ def affected_months(month: str, matching: Matching) -> tuple[str, ...]:
     melding can change: those with the signal's key, and, for `herhaald`, those that hold a signal of its contract
     under whatever key. No earlier month is affected. The melding of `month` itself always is.
     """
-    return tuple(shift_month(month, ahead) for ahead in range(1, _reach(matching) + 1))
+    return _after(month, _reach(matching))
 
 
 def _reach(matching: Matching) -> int:
@@ -106,6 +106,11 @@ def _reach(matching: Matching) -> int:
 @lru_cache(maxsize=1024)
 def _before(month: str, count: int) -> tuple[str, ...]:
     return tuple(shift_month(month, -back) for back in range(1, count + 1))
+
+
+@lru_cache(maxsize=1024)
+def _after(month: str, count: int) -> tuple[str, ...]:
+    return tuple(shift_month(month, ahead) for ahead in range(1, count + 1))
 
 
 def _holding(

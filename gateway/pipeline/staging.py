@@ -72,6 +72,7 @@ class Staging:
         self._spans: dict[Span, set[int]] = defaultdict(set)
         self._touched: set[str] = set()
         self._today = local_day(context.clock.now())
+        self._due_days: dict[str, date] = {}
 
     # -- meldingen -------------------------------------------------------------------------------
 
@@ -221,8 +222,12 @@ class Staging:
 
     def due_on(self, municipality: str) -> date:
         """The due day of a signal of this delivery; tonight when it waited so long that its term is over."""
-        due_on = signal_due(self._delivery.received_at, self._context.term_months(municipality))
-        return max(due_on, self._today)
+        due_on = self._due_days.get(municipality)
+        if due_on is None:
+            term = self._context.term_months(municipality)
+            due_on = max(signal_due(self._delivery.received_at, term), self._today)
+            self._due_days[municipality] = due_on
+        return due_on
 
     def _row_key(self, municipality: str, due_on: date) -> _RowKey:
         key = self._row_keys.get((municipality, due_on))
