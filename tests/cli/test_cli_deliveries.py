@@ -53,6 +53,8 @@ def test_a_failed_file_is_tried_again(house, failed):
     assert house.run("wait", "--idle", "--timeout", "60").code == 0
     done = house.json("deliveries", "list", "--state", "processed")
     assert [(each["id"] == failed, each["rows"]["new"]) for each in done] == [(True, 1), (False, 1)]
+    # it had all its attempts before it again, and needed one
+    assert [each["attempts"] for each in done] == [1, 1]
     assert _entries(house, failed) == [("delivery.retried", "ok", "cli", actor())]
 
 
