@@ -1,8 +1,9 @@
 """The log: structlog, people on a terminal and JSON elsewhere, on standard error.
 
 Events are `noun.past_participle`. A log line bears ids, codes, counts, sizes and times; never a name,
-an address, a file name, a key or what a row held. Only the fields of `FIELDS` are written: any other
-is replaced by a mark, so that a careless call cannot leak.
+an address of a resident, a file name, a key or what a row held. Only the fields of `FIELDS` are written:
+any other is replaced by a mark, so that a careless call cannot leak. Of what libraries log, only where
+in their code it happened is written: their texts quote what they work on.
 """
 
 from __future__ import annotations
@@ -14,55 +15,43 @@ from typing import Any, cast
 
 import structlog
 
-#: What a log line may bear.
+#: What a log line may bear; docs/operations.md lists the events with theirs.
 FIELDS = frozenset(
     {
         "address",
-        "algorithm",
         "attempts",
         "bytes",
         "client",
         "code",
         "count",
-        "day",
         "delivery_id",
         "dispatch_id",
         "due",
         "duration_ms",
         "error",
         "error_type",
+        "errors",
         "event",
-        "file",
         "fingerprint",
-        "handles",
-        "home",
         "host_key",
         "incident",
-        "key",
-        "key_id",
         "keys",
         "kind",
         "level",
-        "month",
         "municipality",
         "operation",
         "part",
         "partner_id",
-        "path",
         "pid",
         "port",
-        "processed",
         "publication_id",
-        "published",
         "purged",
         "reason",
         "rows",
         "session_id",
         "size",
         "state",
-        "status",
         "timestamp",
-        "version",
     }
 )
 
@@ -96,6 +85,7 @@ def set_up(*, json: bool | None = None, level: str = "INFO", stream: Any = None)
         logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=False,
     )
+    _take_over(logging.getLogger())
 
 
 def get(name: str) -> structlog.typing.FilteringBoundLogger:
@@ -106,4 +96,30 @@ def get(name: str) -> structlog.typing.FilteringBoundLogger:
 def _only_known_fields(
     _logger: Any, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
+    # a renderer that finds one of these prints the traceback, with the text of the error
+    for key in ("exc_info", "stack_info"):
+        event.pop(key, None)
     return {key: value if key in FIELDS else "[not written]" for key, value in event.items()}
+
+
+class _Library(logging.Handler):
+    """Writes that a library has something to say, and where; not what."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line, in the form of all others."""
+        kind = record.exc_info[0] if record.exc_info else None
+        tell = structlog.get_logger(part=record.name)
+        (tell.error if record.levelno >= logging.ERROR else tell.warning)(
+            "library.warned",
+            error_type=kind.__name__ if kind else "",
+            reason=f"{record.filename}:{record.lineno}",
+        )
+
+
+def _take_over(root: logging.Logger) -> None:
+    """Everything that libraries log, and Python's warnings, come out as lines of this log."""
+    for handler in list(root.handlers):
+        if isinstance(handler, _Library):
+            root.removeHandler(handler)
+    root.addHandler(_Library(logging.WARNING))
+    logging.captureWarnings(True)

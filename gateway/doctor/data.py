@@ -18,10 +18,10 @@ from gateway.vault.blobs import BlobFolder
 
 #: A journal that grows further is kept by a reader that does not end: SQLite folds it in at 4 MB.
 MOST_JOURNAL_BYTES = 256 * 1000**2
-#: Clocks of one host differ by less; more than this behind the last entry, and time went back.
-CLOCK_SLACK = timedelta(minutes=1)
-#: A gateway that runs writes an entry every night, when it makes keys.
-LONGEST_SILENCE = timedelta(hours=50)
+#: Further behind the last entry, and time went back (spec 4, Retention).
+CLOCK_SLACK = timedelta(minutes=5)
+#: A gateway that runs writes an entry every night, when it makes keys; longer, and time jumped (spec 4, Retention).
+LONGEST_SILENCE = timedelta(hours=26)
 
 _RESTORE = "restore data/vault from the backup that belongs to the database; then: gateway ledger check"
 

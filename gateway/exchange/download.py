@@ -5,7 +5,7 @@ Blocking: runs in threads.
 
 from __future__ import annotations
 
-from datetime import datetime
+import time
 
 from gateway import logs
 from gateway.audit.log import record
@@ -69,6 +69,7 @@ class Download:
         """
         self._exchange, self._visit, self._box, self._file = exchange, visit, box, file
         self._seen = Spans()
+        self._started, self._bytes = time.monotonic(), 0
         try:
             self._blob = exchange.blobs.open(file.blob)
         except VaultError as exc:
@@ -105,22 +106,25 @@ class Download:
             raise self._damaged(exc) from exc
         if data and len(self._seen) < MOST_SPANS:
             self._seen.add(offset, offset + len(data))
+        self._bytes += len(data)
         return data
 
     def close(self) -> None:
         """CLOSE: when all of it was read, the partner has collected it."""
-        self.abort()
+        self._blob.close()
         if self._seen.reach(0) < self._reader.size:
+            self._log("read in part")
             return
-        exchange, now = self._exchange, self._exchange.clock.now()
+        exchange = self._exchange
         with exchange.store.write() as conn:
-            if dispatches.collect(conn, self._file.id, now):
+            if dispatches.collect(conn, self._file.id, exchange.clock.now()):
                 inbox.record_change(exchange, self._visit, conn, "dispatch.collected", self._file.id)
-        self._log(now)
+        self._log("collected")
 
     def abort(self) -> None:
         """The session ends without CLOSE: nothing is collected."""
         self._blob.close()
+        self._log("cut off")
 
     def _file_key(self) -> bytes:
         with self._exchange.store.read() as conn:
@@ -156,13 +160,16 @@ class Download:
             Status.FAILURE, f"This file can't be read; the administrator has been told (incident {incident})"
         )
 
-    def _log(self, now: datetime) -> None:
+    def _log(self, state: str) -> None:
         _log.info(
             "download.ended",
             session_id=self._visit.session_id,
             partner_id=self._visit.partner.id,
             dispatch_id=self._file.id,
             kind=self._file.kind,
+            state=state,
             size=self._file.size_bytes,
+            bytes=self._bytes,
+            duration_ms=round((time.monotonic() - self._started) * 1000),
             client=self._visit.client,
         )

@@ -16,6 +16,7 @@ a run that was killed is simply run again. An error at one record stops none of 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -86,7 +87,7 @@ def purge(
     Raises:
         StoreError: the database can't be used; what is left goes with the next purge.
     """
-    today = local_day(clock.now())
+    began, today = time.monotonic(), local_day(clock.now())
     if dry_run:
         return _count(store, keyring, today, terms)
     with retention.own_errors(), store.exclusive():
@@ -108,11 +109,12 @@ def purge(
         done = run.finish()
     _log.info(
         "purge.finished",
-        day=today.isoformat(),
+        due=today.isoformat(),
         purged=done.counts["deliveries"],
         rows=done.counts["signals"],
         keys=done.counts["keys"],
-        count=done.counts["errors"],
+        errors=done.counts["errors"],
+        duration_ms=round((time.monotonic() - began) * 1000),
     )
     return PurgeReport(
         due_before=today,

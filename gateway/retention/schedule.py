@@ -16,6 +16,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from gateway import cron, logs
 from gateway.clock import Clock
+from gateway.errors import GatewayError
 from gateway.store import registers
 from gateway.store.engine import Store
 
@@ -79,7 +80,9 @@ class Schedule:
         try:
             await asyncio.to_thread(job.run)
         except Exception as exc:  # noqa: BLE001  # one job's error stops neither the others nor its next time
-            _log.error("schedule.failed", operation=job.name, error_type=type(exc).__name__, error=str(exc))
+            # our own errors bear no personal data; others may quote what they choked on
+            error = str(exc) if isinstance(exc, GatewayError) else ""
+            _log.error("schedule.failed", operation=job.name, error_type=type(exc).__name__, error=error)
         try:
             await asyncio.to_thread(self._record, job.name, started_at)
             self._last[job.name] = started_at
