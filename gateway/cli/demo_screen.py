@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,29 +12,31 @@ from pathlib import Path
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.padding import Padding
 from rich.table import Table
 from rich.tree import Tree
 
 from gateway.demo import collected
-from gateway.demo.cast import COLLECTORS, CREDITORS, MUNICIPALITIES
+from gateway.demo.cast import CREDITORS, MUNICIPALITIES
 from gateway.demo.collected import Found, Returned
 from gateway.demo.explanation import Explanation
 from gateway.demo.proof import Claim, Destruction
 from gateway.domain.codes import FILE_ERRORS, ROW_ERRORS, STATUS_TEXTS, WARNINGS, StatusCode
-from gateway.domain.melding import Rule
+from gateway.domain.melding import Klasse, Rule
+from gateway.files.cells import euros
 
-#: The statuses that have a column of their own.
-_STATUSES = (
-    StatusCode.PASSED_ON,
-    StatusCode.PASSED_ON_AGAIN,
-    StatusCode.NOT_CONNECTED,
-    StatusCode.UNCHANGED,
-    StatusCode.SUPERSEDED,
-    StatusCode.WITHDRAWN,
-)
+#: The statuses that have a column of their own; the list below the table tells of all.
+_COLUMNS = (StatusCode.PASSED_ON, StatusCode.PASSED_ON_AGAIN, StatusCode.WITHDRAWN)
+#: The receipts' sums, with the head of their column.
+_SUMS = {
+    "regels": "rows",
+    "signalen": "N",
+    "wijzigingen": "W",
+    "intrekkingen": "I",
+    "afgekeurd": "afge-\nkeurd",
+    "dubbel": "dub-\nbel",
+}
 #: Part of an outbox file: so many meldingen.
-_SHOWN_MELDINGEN = 5
+_SHOWN_MELDINGEN = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,24 +78,31 @@ def show_story(console: Console, root: Path, story: Story) -> None:
 def show_end(console: Console, root: Path, story: Story, seconds: float) -> None:
     """What can be done next."""
     _head(console, "What to do next")
-    home = root / "home"
+    gateway = f"{_program()} --home {root / 'home'}"
     steps = (
-        (f"gateway --home {home} partner list", "who took part"),
-        (f"gateway --home {home} retention log", "every purge, with its counts"),
-        (f"gateway --home {home} audit verify", "the log again, from its entries up"),
-        (f"less {root / 'gateway.log'}", "what the daemon logged: no name in it"),
+        (f"{gateway} partner list", "who took part"),
+        (f"{gateway} retention log", "every purge"),
+        (f"{gateway} audit verify", "the log again"),
         (f"rm -r {root}", "all of this demo"),
-        ("gateway init ~/gateway", "a gateway of your own: README.md, five minutes"),
+        (f"{_program()} init ~/gateway", "one of your own: README.md"),
     )
+    width = max(len(command) for command, _ in steps)
     for command, why in steps:
-        console.print(f"  [cyan]{escape(command)}[/]", soft_wrap=True, end="")
-        console.print(f"  [dim]{why}[/]", soft_wrap=True)
+        console.print(f"  [cyan]{escape(command):<{width}}[/]  [dim]{why}[/]", soft_wrap=True)
     failed = [claim for claim in story.claims if not claim.holds]
     mark = "[bold green]✓[/]" if not failed else "[bold red]✗[/]"
     outcome = (
         "every claim holds" if not failed else f"{len(failed)} of {len(story.claims)} claims do not hold"
     )
     console.print(f"\n{mark} Nine months in {seconds:.0f} seconds; {outcome}.\n")
+
+
+def _program() -> str:
+    """How the gateway is called from here: it may be in a virtual environment that is not active."""
+    if shutil.which("gateway"):
+        return "gateway"
+    called = Path(sys.argv[0]).absolute()
+    return str(called.relative_to(Path.cwd())) if called.is_relative_to(Path.cwd()) else str(called)
 
 
 # -- tables ----------------------------------------------------------------------------------------
@@ -103,52 +114,47 @@ def _show_returned(console: Console, returned: Sequence[Returned]) -> None:
         "1  What each creditor got back",
         "From the receipts (ontvangst) and statuses (signaalstatus) that they collected from /returns.",
     )
-    shown = _table("creditor", "sector")
-    for name in ("files", "rows", "N", "W", "I", "afge-\nkeurd", "dubbel"):
-        shown.add_column(name, justify="right")
-    for code in _STATUSES[:3] + _STATUSES[4:]:
+    shown = _table("creditor", "sector", ">files", *(f">{title}" for title in _SUMS.values()))
+    for code in _COLUMNS:
         shown.add_column(code.value, justify="right", style="cyan")
-    shown.add_column("refused")
+    shown.add_column("refused", style="yellow")
     total: Counter[str] = Counter()
     for creditor, back in zip(CREDITORS, returned, strict=True):
         counts = {"files": back.files, **back.sums, **back.statuses}
         total.update(counts)
-        refused = " ".join(f"[yellow]{code}[/]" for code in back.refused)
-        shown.add_row(escape(creditor.name), creditor.sector, *_counts(counts), refused)
+        shown.add_row(escape(creditor.name), creditor.sector, *_counts(counts), " ".join(back.refused))
     shown.add_section()
-    shown.add_row("[bold]all[/]", "", *_counts(total), "")
+    shown.add_row("all", "", *_counts(total), "", style="bold")
     console.print(shown)
+    console.print()
     console.print(_codes(returned))
 
 
 def _counts(counts: Mapping[str, int]) -> Iterable[str]:
-    names = ("files", "regels", "signalen", "wijzigingen", "intrekkingen", "afgekeurd", "dubbel")
-    codes = (code.value for code in _STATUSES if code is not StatusCode.UNCHANGED)
-    return (_number(counts.get(name, 0)) for name in (*names, *codes))
+    return (_number(counts.get(name, 0)) for name in ("files", *_SUMS, *_COLUMNS))
 
 
 def _codes(returned: Sequence[Returned]) -> Table:
     """What the codes mean, with how often each was given."""
-    remarks: Counter[str] = Counter()
+    given: Counter[str] = Counter()
     for back in returned:
-        remarks.update(back.remarks)
-        remarks.update(back.refused)
-        remarks.update({code.value: back.statuses.get(code.value, 0) for code in _STATUSES})
-    texts = {
-        **ROW_ERRORS,
-        **WARNINGS,
-        **FILE_ERRORS,
-        **{code.value: text for code, text in STATUS_TEXTS.items()},
-    }
+        given.update(back.remarks)
+        given.update(back.refused)
+        given.update(back.statuses)
+    statuses = {code.value: text for code, text in STATUS_TEXTS.items()}
+    texts = {**ROW_ERRORS, **WARNINGS, **FILE_ERRORS, **statuses}
     entries = [
-        f"[cyan]{code}[/] {texts[code].split(';')[0]} [dim]{remarks[code]:,}[/]"
-        for code in sorted(remarks, key=lambda code: ("DFVW".index(code[0]), code))
-        if remarks[code]
+        (f"{given[code]:,}", code, texts[code].partition(";")[0])
+        for code in sorted(given, key=lambda code: ("DFVW".index(code[0]), code))
     ]
     half = (len(entries) + 1) // 2
-    shown = Table.grid(padding=(0, 4))
-    for left, right in zip(entries[:half], [*entries[half:], ""], strict=False):
-        shown.add_row(f"  {left}", right)
+    shown = Table.grid(padding=(0, 1))
+    for _ in range(2):
+        shown.add_column(justify="right", style="dim", min_width=5)
+        shown.add_column(style="cyan")
+        shown.add_column(no_wrap=True, width=39)
+    for left, right in zip(entries[:half], [*entries[half:], ("", "", "")], strict=False):
+        shown.add_row(*left, *right)
     return shown
 
 
@@ -156,27 +162,28 @@ def _show_found(console: Console, found: Mapping[str, Found]) -> None:
     _head(
         console,
         "2  What each municipality found",
-        "From the files that its partner collected from /outbox: each melding in its last version.",
+        "From the files that were collected from /outbox: each melding in its last version.\n"
+        "Midden-Drenthe has a preset of its own, Dronten vps; the last four have nwf, and one partner collects for all.",
     )
-    shown = _table("municipality", "collected by", "preset")
-    for name in ("files", "signals", "meldingen"):
-        shown.add_column(name, justify="right")
+    shown = _table("municipality", ">files", ">signals", ">mel-\ndingen")
     shown.add_column("MATCH", justify="right", style="bold")
-    rules = (Rule.MULTIPLE, Rule.CONSECUTIVE_MONTHS, Rule.BRIDGING, Rule.CRISIS)
-    for title in ("MEER-\nVOUDIG", "OPEENV.\nMAANDEN", "GATEN\nDICHTEN", "CRISIS"):
+    rules = {
+        Rule.MULTIPLE: "MEER-\nVOUDIG",
+        Rule.CONSECUTIVE_MONTHS: "OPEENV.\nMAANDEN",
+        Rule.BRIDGING: "GATEN\nDICHTEN",
+        Rule.CRISIS: "CRISIS",
+    }
+    for title in rules.values():
         shown.add_column(title, justify="right", style="cyan")
     for title in ("ENKEL-\nVOUDIG", "VER-\nVALLEN"):
         shown.add_column(title, justify="right")
-    partners = {code: collector.id for collector in COLLECTORS for code in collector.serves}
     for municipality in MUNICIPALITIES:
         each = found[municipality.code]
         shown.add_row(
             municipality.name,
-            partners[municipality.code].removeprefix("gemeente-"),
-            municipality.preset,
-            *map(_number, (each.files, each.signals, each.meldingen, each.klassen["MATCH"])),
-            *(_number(each.rules[rule.value]) for rule in rules),
-            *(_number(each.klassen[klasse]) for klasse in ("ENKELVOUDIG", "VERVALLEN")),
+            *map(_number, (each.files, each.signals, each.meldingen, each.klassen[Klasse.MATCH])),
+            *(_number(each.rules[rule]) for rule in rules),
+            *(_number(each.klassen[klasse]) for klasse in (Klasse.SINGLE, Klasse.LAPSED)),
         )
     console.print(shown)
 
@@ -187,11 +194,10 @@ def _show_explained(console: Console, explained: Explanation) -> None:
     _head(
         console,
         "3  One melding explained",
-        f"{melding.id} of {explained.policy.name}, {melding.month}, versie {melding.version}: {content.klasse} "
-        f"by {'+'.join(content.rules)}.\nThe administrator's view: no name and no address, those are sealed.",
+        f"{melding.id} of {explained.policy.name}, {melding.month}, versie {melding.version}.\n"
+        "The administrator's view: names and addresses are sealed.",
     )
-    shown = _table("signal of", "sector", "month", "signaaldatum")
-    shown.add_column("bedrag", justify="right")
+    shown = _table("signal of", "sector", "month", "signaaldatum", ">bedrag")
     for rule in explained.grounds:
         shown.add_column(rule.value, justify="center", style="green")
     for signal in explained.signals:
@@ -201,12 +207,13 @@ def _show_explained(console: Console, explained: Explanation) -> None:
             signal.sector,
             signal.month,
             str(signal.signalled_on),
-            _euros(signal.amount_cents),
+            euros(signal.amount_cents),
         )
         shown.add_row(*cells, *held, style="" if signal.month == melding.month else "dim")
     console.print(shown)
     console.print(
-        f"  Its rank is [bold]{own.place}[/] of {explained.matches} matches, so: [bold]{own.action}[/].\n"
+        f"\nklasse [bold]{content.klasse}[/] · totaalbedrag [bold]{euros(content.total_cents)}[/] · rang "
+        f"[bold]{own.place}[/] of {explained.matches} · voorstel_actie [bold]{escape(own.action)}[/]\n"
     )
     ranking = _table("the policy compares, in this order")
     for each in explained.neighbours:
@@ -216,21 +223,21 @@ def _show_explained(console: Console, explained: Explanation) -> None:
         )
     decided: set[str] = set()
     for name in own.values:
-        cells = [_value(name, each.values[name]) for each in explained.neighbours]
+        values = [_value(name, each.values[name]) for each in explained.neighbours]
         for at, each in enumerate(explained.neighbours):
             if each.id not in decided and each.values[name] != own.values[name]:
                 decided.add(each.id)
-                cells[at] = f"[yellow]{cells[at]} ←[/]"
-        ranking.add_row(escape(name), *cells)
+                values[at] = f"[yellow]{values[at]} ←[/]"
+        ranking.add_row(escape(name), *values)
     console.print(ranking)
-    console.print("  [yellow]←[/] [dim]the first value that differs decides[/]")
+    console.print("[yellow]←[/] [dim]the first value that differs decides[/]")
 
 
 def _value(name: str, value: int) -> str:
     """A value of the ranking: euro where it is an amount, yes or no, or a number."""
     word = name.partition(":")[0]
     if word in ("total", "total_if_many_creditors"):
-        return _euros(value)
+        return euros(value)
     return str(value) if word in ("creditors", "sectors") else ("yes" if value else "no")
 
 
@@ -240,30 +247,31 @@ def _show_outbox(console: Console, paths: Sequence[Path]) -> None:
     _head(
         console,
         "4  Part of an outbox file",
-        f"{path.name}: {len(lines)} lines of {len(lines[0])} columns, on the municipality's own computer.\n"
-        "Nobody in it exists.",
+        f"{path.name} on the municipality's own computer: {len(lines)} lines, {len(lines[0])} columns.\n"
+        "The addresses are real, nobody in it exists.",
     )
-    shown = _table()
-    columns = {
-        "rang": "rang",
-        "matchregels": "matchregels",
-        "voorstel_actie": "voorstel_\nactie",
-        "partner": "partner",
-        "bedrag": "bedrag",
-        "voorvoegsel": "voor-\nvoegsel",
-        "achternaam": "achternaam",
-        "postcode": "postcode",
-        "huisnummer": "huis-\nnummer",
-        "uiterlijk_aanbod": "uiterlijk_\naanbod",
-    }
-    for name, title in columns.items():
-        shown.add_column(title, justify="right" if name in ("rang", "bedrag", "huisnummer") else "left")
-    chosen = list(dict.fromkeys(line["melding_id"] for line in lines))[:_SHOWN_MELDINGEN]
-    for melding_id in chosen:
+    columns = ("partner", "bedrag", "achternaam", "postcode", "huisnummer")
+    shown = _table(
+        ">rang",
+        "matchregels",
+        "voorstel_\nactie",
+        "partner",
+        ">bedrag",
+        "achternaam",
+        "postcode",
+        ">huis-\nnummer",
+    )
+    # neighbours at one number are a story of their own
+    one_address = (line["melding_id"] for line in lines if line["meerdere_adressen"] == "N")
+    for melding_id in list(dict.fromkeys(one_address))[:_SHOWN_MELDINGEN]:
         group = [line for line in lines if line["melding_id"] == melding_id]
-        for first, line in zip((True, *[False] * len(group)), group, strict=False):
-            cells = [line[name] for name in columns]
-            shown.add_row(*(map(escape, cells) if first else ("", "", "", *map(escape, cells[3:]))))
+        # what is told of the melding stands on each line of the file; here once, a rule on a line
+        head = [(group[0]["rang"], rule, "") for rule in group[0]["matchregels"].split("+")]
+        head[0] = (*head[0][:2], group[0]["voorstel_actie"])
+        for at, line in enumerate(group):
+            rank, rule, action = head[at] if at < len(head) else ("", "", "")
+            cells = (line[name] for name in columns)
+            shown.add_row("" if at else rank, rule, action, *map(escape, cells))
     console.print(shown)
 
 
@@ -271,18 +279,15 @@ def _show_destruction(console: Console, destruction: Destruction) -> None:
     _head(
         console,
         "5  Six months later",
-        "What the nightly purge let go, and what is left. A received file is kept 14 days, a signal six months;\n"
-        "with the key of its day, what was sealed under it can't be opened anywhere any more.",
+        "What the nightly purge let go. A received file is kept 14 days, a signal six months. With the key\n"
+        "of its day, whatever was sealed under it can't be opened any more, not even in a backup.",
     )
     by_month = destruction.by_month
-    early = {month: counts for month, counts in by_month.items() if counts["keys"] or counts["raws"]}
-    shown = _table("")
-    titles = _spans(list(early))
-    for title in titles:
-        shown.add_column(title, justify="right")
+    titles = _spans(list(by_month))
+    shown = _table("", *(f">{title}" for title in titles))
     shown.add_column("left", justify="right", style="bold green")
     for kind, text in _KINDS.items():
-        counts = [sum(early[month][kind] for month in months) for months in titles.values()]
+        counts = [sum(by_month[month][kind] for month in months) for months in titles.values()]
         shown.add_row(text, *map(_number, counts), f"{destruction.left[kind]:,}")
     console.print(shown)
 
@@ -306,8 +311,7 @@ def _spans(months: Sequence[str]) -> dict[str, Sequence[str]]:
 
 def _show_claims(console: Console, claims: Sequence[Claim]) -> None:
     _head(console, "6  What that proves")
-    shown = _table("", "", "")
-    shown.show_header = False
+    shown = Table.grid(padding=(0, 2))
     for claim in claims:
         mark = "[bold green]✓[/]" if claim.holds else "[bold red]✗[/]"
         shown.add_row(mark, claim.text, f"[dim]{claim.figures}[/]")
@@ -332,7 +336,7 @@ def _show_places(console: Console, root: Path) -> None:
     partners.add(f"{'<id>/received/':<18}[dim]what it collected[/]")
     partners.add(f"{'<id>/id_ed25519':<18}[dim]its key[/]")
     tree.add(f"{'gateway.log':<22}[dim]what the daemon logged[/]")
-    console.print(Padding(tree, (0, 0, 0, 2)))
+    console.print(tree)
 
 
 def _head(console: Console, title: str, text: str = "") -> None:
@@ -343,17 +347,14 @@ def _head(console: Console, title: str, text: str = "") -> None:
 
 
 def _table(*columns: str) -> Table:
-    made = Table(
-        box=box.SIMPLE_HEAD, pad_edge=True, header_style="dim", show_edge=False, padding=(0, 1, 0, 0)
-    )
+    """An empty table; a column whose title begins with `>` stands to the right."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", show_edge=False, padding=0)
     for column in columns:
-        made.add_column(column, no_wrap=True)
+        made.add_column(
+            column.removeprefix(">"), no_wrap=True, justify="right" if column[:1] == ">" else "left"
+        )
     return made
 
 
 def _number(count: int) -> str:
     return f"{count:,}" if count else "[dim]·[/]"
-
-
-def _euros(cents: int) -> str:
-    return f"{cents / 100:,.2f}".translate(str.maketrans(",.", ".,"))

@@ -85,7 +85,7 @@ COLLECTORS = (
 CREDITORS = (
     Creditor(
         id="veenrand",
-        name="Woonstichting Veenrand",
+        name="Veenrand Wonen",
         sector="Huur",
         days=(5, 21),
         works_in=("GM1731",),
@@ -112,7 +112,7 @@ CREDITORS = (
     ),
     Creditor(
         id="polderdak",
-        name="Stichting Polderdak",
+        name="Polderdak",
         sector="Huur",
         days=(5, 21),
         works_in=("GM0303",),
@@ -148,7 +148,7 @@ CREDITORS = (
     Creditor(id="duinlicht", name="Duinlicht Stroom", sector="Energie", days=(9, 21), date_format="%d/%m/%Y"),
     Creditor(
         id="bron-en-noord",
-        name="Water Bron & Noord",
+        name="Bron & Noord",
         sector="Water",
         days=(9, 21),
         spelling=Spelling.CAPITALS,

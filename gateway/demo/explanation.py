@@ -55,14 +55,7 @@ def explain(gateway: Gateway, municipality: str, month: str) -> Explanation:
         standing = meldingen.published(conn, municipality, month)
         contents = {each.id: snapshot.load(each.published) for each in standing if each.published}
         ranked = _ranked(contents, policy)
-        chosen = next(
-            (
-                each
-                for each in ranked[1:]
-                if set(contents[each.id].rules) >= {Rule.MULTIPLE, Rule.CONSECUTIVE_MONTHS}
-            ),
-            None,
-        )
+        chosen = next((each for each in ranked[1:] if _is_telling(contents[each.id])), None)
         if chosen is None:
             raise LookupError(f"{municipality} has no melding with two rules in {month}")
         melding = next(each for each in standing if each.id == chosen.id)
@@ -77,6 +70,15 @@ def explain(gateway: Gateway, municipality: str, month: str) -> Explanation:
         grounds={rule: frozenset(signal.ref for signal in signals) for rule, signals in held.items()},
         neighbours=[each for each in ranked if abs(each.place - chosen.place) <= 1],
         matches=len(ranked),
+    )
+
+
+def _is_telling(content: MeldingContent) -> bool:
+    """One household, two rules, a bill of each creditor."""
+    return (
+        {Rule.MULTIPLE, Rule.CONSECUTIVE_MONTHS} <= set(content.rules)
+        and not content.several_addresses
+        and content.creditor_count == content.signal_count
     )
 
 

@@ -11,6 +11,7 @@ from datetime import date, timedelta
 from functools import cache
 from importlib import resources
 from random import Random
+from typing import NamedTuple
 
 from gateway.demo.cast import CREDITORS, Creditor
 
@@ -18,8 +19,7 @@ from gateway.demo.cast import CREDITORS, Creditor
 TENANTS = 60
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
+class Address(NamedTuple):
     """A real address, from the register of addresses and buildings (BAG, Kadaster)."""
 
     municipality: str
@@ -52,17 +52,10 @@ def addresses() -> Mapping[str, Sequence[Address]]:
     found: dict[str, list[Address]] = defaultdict(list)
     packed = resources.files("gateway") / "data" / "addresses_six_municipalities.csv.gz"
     with packed.open("rb") as raw, gzip.open(raw, "rt", encoding="utf-8") as lines:
-        for row in csv.DictReader(lines, delimiter=";"):
-            address = Address(
-                municipality=row["gemeentecode"],
-                postcode=row["postcode"],
-                number=int(row["huisnummer"]),
-                letter=row["huisletter"],
-                suffix=row["huisnummertoevoeging"],
-                street=row["straatnaam"],
-                city=row["woonplaats"],
-            )
-            found[address.municipality].append(address)
+        rows = csv.reader(lines, delimiter=";")
+        next(rows)
+        for code, postcode, number, letter, suffix, street, city in rows:
+            found[code].append(Address(code, postcode, int(number), letter, suffix, street, city))
     return found
 
 

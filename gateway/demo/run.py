@@ -104,10 +104,10 @@ class Stage:
 
         The other nights are left out to save time: the first one after makes up for them.
         """
-        self._clock.set(_at(day, _NIGHT))
-        gateway, yesterday = self.gateway, day - timedelta(days=1)
-        going = due(gateway.store, self._clock.now(), yesterday, gateway.settings.terms)
+        at, terms = _at(day, _NIGHT), self.gateway.settings.terms
+        going = due(self.gateway.store, at, day - timedelta(days=1), terms)
         if day in always or any(each.raws + each.dispatches + each.signals + each.contents for each in going):
+            self._clock.set(at)
             await self._daemon.schedule.run_due()
 
     async def _deliver(self, day: date, uploads: Sequence[Upload]) -> None:
