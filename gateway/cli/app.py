@@ -18,6 +18,7 @@ from gateway.cli import (
     doctor,
     health,
     init,
+    ledger,
     municipality,
     partner,
     publish,
@@ -80,6 +81,7 @@ app.command()(health.health)
 app.command()(wait.wait)
 app.command()(publish.publish)
 app.add_typer(deliveries.app, name="deliveries", help="What was received, and what became of it.")
+app.add_typer(ledger.app, name="ledger", help="Whether everything that came in is accounted for.")
 app.add_typer(retention.app, name="retention", help="What goes when, and what went.")
 app.add_typer(audit.app, name="audit", help="Who did what, and whether the record of it is whole.")
 app.add_typer(partner.app, name="partner", help="Who exchanges files: creditors, municipalities, auditors.")

@@ -13,17 +13,16 @@ from gateway.domain.policy import Grouping
 from gateway.domain.retention import contents_due, signal_due
 from gateway.domain.signal import Signal, SignalState
 from gateway.matching import normalise
-from gateway.matching.rules import affected_months
 from gateway.pipeline.context import Context
 from gateway.pipeline.keying import Keyed, Keying
 from gateway.pipeline.locate import Located
 from gateway.pipeline.sealing import SIGNAL, store_key
 from gateway.pipeline.tally import Tally
+from gateway.pipeline.touching import Touching
 from gateway.store import Connection, data_keys, meldingen, signals
 from gateway.store.data_keys import NO_MUNICIPALITY
-from gateway.store.meldingen import Span
 from gateway.store.queue import Claimed
-from gateway.store.signals import PLACE_COLUMNS, Version
+from gateway.store.signals import Version
 from gateway.vault.datakey import DataKey
 from gateway.vault.ids import new_id
 from gateway.vault.rows import RowSealer
@@ -69,8 +68,7 @@ class Staging:
         self._rows: list[tuple[dict[str, Any], _RowKey | None]] = []
         self._new_meldingen: list[dict[str, Any]] = []
         self._lengthened: dict[date, set[str]] = defaultdict(set)
-        self._spans: dict[Span, set[int]] = defaultdict(set)
-        self._touched: set[str] = set()
+        self._touching = Touching(context)
         self._today = local_day(context.clock.now())
         self._due_days: dict[str, date] = {}
 
@@ -112,21 +110,8 @@ class Staging:
         return melding_id
 
     def touch(self, version: Version, contract: Iterable[Version]) -> None:
-        """What this signal is in, and what looks back on it, must be looked at again.
-
-        Args:
-            version: came, went or changed.
-            contract: the signals in force of its contract: their `herhaald` may have changed.
-        """
-        if version.melding_id is None:
-            return
-        last = affected_months(version.month, self._context.policy(version.municipality).matching)[-1]
-        # whatever key each of these months is grouped by
-        places = (getattr(version, column) for column in PLACE_COLUMNS.values())
-        self._spans[Span(version.municipality, version.month, last)].update(places)
-        self._touched.update(
-            other.melding_id for other in contract if other.melding_id and version.month < other.month <= last
-        )
+        """What this signal is in, and what looks back on it, must be looked at again; as `Touching.add`."""
+        self._touching.add(version, contract)
 
     def _level(self, municipality: str, month: str) -> Grouping:
         """By which key a municipality's month is grouped, settled when the month's first signal comes."""
@@ -195,14 +180,10 @@ class Staging:
             for due_on, ids in self._lengthened.items():
                 meldingen.extend(conn, ids, due_on)
             signals.stage(conn, [row | {"data_key_id": key and key.id} for row, key in self._rows])
-            for span, places in self._spans.items():
-                meldingen.touch(conn, span, places, now)
-            meldingen.touch_ids(conn, self._touched, now)
+            self._touching.store(conn, now)
         self._rows.clear()
         self._new_meldingen.clear()
         self._lengthened.clear()
-        self._spans.clear()
-        self._touched.clear()
 
     def show(self, conn: Connection, tally: Tally) -> None:
         """Make all of the delivery visible, with the caller's transaction."""

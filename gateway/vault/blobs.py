@@ -154,6 +154,17 @@ class BlobFolder:
         """The names of all committed blobs, sorted."""
         return sorted(entry.name for entry in os.scandir(self._path) if _NAME.fullmatch(entry.name))
 
+    def sizes(self) -> dict[str, int]:
+        """All committed blobs with their bytes of ciphertext."""
+        found: dict[str, int] = {}
+        for entry in os.scandir(self._path):
+            if _NAME.fullmatch(entry.name):
+                try:
+                    found[entry.name] = entry.stat(follow_symlinks=False).st_size
+                except FileNotFoundError:
+                    continue  # removed while we looked
+        return found
+
     def sweep(self, known: Callable[[str], bool], older_than: timedelta) -> Swept:
         """Remove unfinished files and orphans that were last written longer than `older_than` ago.
 

@@ -1,0 +1,47 @@
+"""Which meldingen must be looked at again when signals come, go or change (spec 3, Rules)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime
+
+from gateway.matching.rules import affected_months
+from gateway.pipeline.context import Context
+from gateway.store import Connection, meldingen
+from gateway.store.meldingen import Span
+from gateway.store.signals import PLACE_COLUMNS, Version
+
+
+class Touching:
+    """Collects what must be looked at again, and stores it with the caller's transaction."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._spans: dict[Span, set[int]] = defaultdict(set)
+        self._ids: set[str] = set()
+
+    def add(self, version: Version, contract: Iterable[Version]) -> None:
+        """What this signal is in, and what looks back on it.
+
+        Args:
+            version: came, went or changed.
+            contract: the signals in force of its contract: their `herhaald` may have changed.
+        """
+        if version.melding_id is None:
+            return
+        last = affected_months(version.month, self._context.policy(version.municipality).matching)[-1]
+        # whatever key each of these months is grouped by
+        places = (getattr(version, column) for column in PLACE_COLUMNS.values())
+        self._spans[Span(version.municipality, version.month, last)].update(places)
+        self._ids.update(
+            other.melding_id for other in contract if other.melding_id and version.month < other.month <= last
+        )
+
+    def store(self, conn: Connection, now: datetime) -> None:
+        """Mark all that was added since the last call."""
+        for span, places in self._spans.items():
+            meldingen.touch(conn, span, places, now)
+        meldingen.touch_ids(conn, self._ids, now)
+        self._spans.clear()
+        self._ids.clear()
