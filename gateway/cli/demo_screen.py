@@ -285,7 +285,7 @@ def _show_destruction(console: Console, destruction: Destruction) -> None:
     by_month = destruction.by_month
     titles = _spans(list(by_month))
     shown = _table("", *(f">{title}" for title in titles))
-    shown.add_column("left", justify="right", style="bold green")
+    shown.add_column("left", justify="right", style="bold")
     for kind, text in _KINDS.items():
         counts = [sum(by_month[month][kind] for month in months) for months in titles.values()]
         shown.add_row(text, *map(_number, counts), f"{destruction.left[kind]:,}")
@@ -305,8 +305,9 @@ _KINDS = {
 
 def _spans(months: Sequence[str]) -> dict[str, Sequence[str]]:
     """Columns: the months of delivery and waiting together, each month of destruction by itself."""
-    first = {f"{months[0]} … {months[-5]}": months[:-4]}
-    return first | {month: [month] for month in months[-4:]}
+    early, late = months[:-4], months[-4:]
+    first = {f"{early[0]} … {early[-1]}": early} if early else {}
+    return first | {month: [month] for month in late}
 
 
 def _show_claims(console: Console, claims: Sequence[Claim]) -> None:

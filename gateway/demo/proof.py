@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway.audit.checkpoint import load_public_key
 from gateway.audit.verify import verify
-from gateway.clock import AMSTERDAM, SteppedClock
+from gateway.clock import SteppedClock
 from gateway.daemon import Gateway
 from gateway.demo import collected
 from gateway.demo.client import Client
 from gateway.demo.uploads import Upload
 from gateway.retention.due import past_runs
-from gateway.retention.purge import purge
 
 #: How many mail addresses are looked for, beside the surnames.
 _MAILS = 4
@@ -102,24 +100,11 @@ def destruction(gateway: Gateway) -> Destruction:
         counts = by_month.setdefault(f"{run.due_before:%Y-%m}", dict.fromkeys(KINDS, 0))
         for kind in KINDS:
             counts[kind] += run.counts[kind]
-    # whatever is held must go at some time: what a purge in ten years would still find is what is left
-    at = gateway.clock.now()
-    end_of_time = SteppedClock(datetime(at.year + 10, 1, 1, tzinfo=AMSTERDAM))
-    left = _would_go(gateway, end_of_time) | {"keys": _would_go(gateway, SteppedClock(at))["keys"]}
-    return Destruction(by_month=by_month, left=left)
-
-
-def _would_go(gateway: Gateway, clock: SteppedClock) -> dict[str, int]:
-    report = purge(
-        gateway.store,
-        gateway.keyring,
-        gateway.blobs,
-        clock,
-        terms=gateway.settings.terms,
-        node=gateway.node,
-        dry_run=True,
-    )
-    return {kind: report.counts[kind] for kind in KINDS}
+    # whatever is held must go at some time: what a purge in ten years would find is what is left
+    now = gateway.clock.now()
+    years_on = replace(gateway, clock=SteppedClock(now.replace(year=now.year + 10)))
+    left = {kind: years_on.purge(dry_run=True).counts[kind] for kind in KINDS}
+    return Destruction(by_month=by_month, left=left | {"keys": gateway.purge(dry_run=True).counts["keys"]})
 
 
 def claims(
@@ -175,7 +160,7 @@ def claims(
         Claim(
             text="Nothing that was received is left",
             figures=", ".join(f"{left[kind]} {noun}" for kind, noun in _NOUNS.items()),
-            holds=not any(left.values()),
+            holds=not any(left[kind] for kind in _NOUNS),
         ),
         Claim(
             text="The audit log is whole",
@@ -185,7 +170,8 @@ def claims(
     ]
 
 
-_NOUNS = {"raws": "files", "signals": "signals", "meldingen": "meldingen", "data_keys": "data keys"}
+#: What was received and what was made of it; lists and certificates of destruction have terms of their own.
+_NOUNS = {"raws": "files", "signals": "signals", "meldingen": "meldingen", "tokens": "index tokens"}
 
 
 def _searched(found: Search) -> str:
