@@ -51,8 +51,8 @@ class RowIntake:
         self._staging = Staging(context, delivery)
         #: place of S1 -> the version in force, after the rows above
         self._versions: dict[int, Version] = {}
-        #: place of K1 -> row id -> the versions in force
-        self._by_contract: dict[int, dict[int, Version]] = {}
+        #: place of K1 -> the versions in force
+        self._by_contract: dict[int, list[Version]] = {}
         self._loaded: dict[int, Version] = {}
         #: place of S1 -> the signaal_id that was made for it
         self._auto_ids: dict[int, str] = {}
@@ -95,9 +95,9 @@ class RowIntake:
             self._versions[version.place_s1] = self._loaded.setdefault(version.id, version)
             contracts.add(version.place_k1)
         contracts -= self._by_contract.keys()
-        self._by_contract.update((each, {}) for each in contracts)
+        self._by_contract.update((each, []) for each in contracts)
         for version in signals.in_force(conn, "place_k1", contracts, self._today):
-            self._by_contract[version.place_k1][version.id] = self._loaded.setdefault(version.id, version)
+            self._by_contract[version.place_k1].append(self._loaded.setdefault(version.id, version))
 
     def _load_auto_ids(self, conn: Connection, rows: Sequence[Signal], s1: dict[int, int]) -> None:
         """The signaal_ids made for rows without one: what is stored of them, else made of their tokens."""
@@ -129,7 +129,7 @@ class RowIntake:
         )
 
     def _touch(self, version: Version) -> None:
-        self._staging.touch(version, self._by_contract.get(version.place_k1, {}).values())
+        self._staging.touch(version, self._by_contract[version.place_k1])
 
     # -- what a row does -------------------------------------------------------------------------
 
@@ -166,9 +166,10 @@ class RowIntake:
         else:
             self.tally.changed += 1
             self.tally.replaced_ids.append(replaced.id)
-            self._by_contract[replaced.place_k1].pop(replaced.id, None)
+            self._by_contract[replaced.place_k1].remove(replaced)
             self._touch(replaced)
-        self._versions[keyed.s1] = self._by_contract[keyed.k1][version.id] = version
+        self._versions[keyed.s1] = version
+        self._by_contract[keyed.k1].append(version)
         self._touch(version)
         self.tally.note_due(version.due_on)
         self._staging.add(placed, version)
@@ -217,7 +218,7 @@ class RowIntake:
 
     def _supersede(self, newer: Version) -> None:
         """D51: the same debt under another id gives way, for good."""
-        for older in self._by_contract[newer.place_k1].values():
+        for older in self._by_contract[newer.place_k1]:
             if older.state not in changes.ENDED and changes.superseded(_claim(newer), (_claim(older),)):
                 older.state = SignalState.SUPERSEDED
                 self.tally.superseded_ids.append(older.id)
