@@ -60,10 +60,10 @@ def _owned(home: Home) -> Finding:
     ]
     if not strange:
         return ok("owner", f"everything belongs to user {owner}")
+    more = f", with {len(strange) - 1:,} more," if len(strange) > 1 else ""
     return fail(
         "owner",
-        f"{len(strange):,} of the files belong to another user than data/, "
-        f"the first is {strange[0].relative_to(home.root)}",
+        f"{strange[0].relative_to(home.root)}{more} belongs to another user than data/",
         f"chown -R {owner} {_names(home, strange)}",
     )
 
