@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import screen
+from gateway.cli import history, screen
+from gateway.cli.history import DeliveryId
 from gateway.cli.opened import actor, opened
 from gateway.domain.delivery import DeliveryState
 from gateway.errors import ConfigError
 from gateway.pipeline.deliveries import reject as reject_failed
 from gateway.pipeline.deliveries import retry as retry_failed
+from gateway.pipeline.withdrawal import withdraw as withdraw_all
 from gateway.settings import Home
 from gateway.store.status import DeliveryLine
 from gateway.store.status import deliveries as read_deliveries
@@ -22,9 +24,9 @@ _COLOURS = {
     DeliveryState.FAILED: "bold red",
 }
 
-DeliveryId = Annotated[str, typer.Argument(metavar="ID", help="As `gateway deliveries list` shows it.")]
-
 app = typer.Typer(no_args_is_help=True)
+app.command("show")(history.show)
+app.command("trace")(history.trace)
 
 
 @app.command("list")
@@ -78,6 +80,41 @@ def reject(
         reject_failed(gateway.pipeline(), delivery_id, reason, actor=actor())
         gateway.wake()
     screen.done(f"{delivery_id} is rejected; its sender has a receipt")
+
+
+@app.command("withdraw")
+def withdraw(
+    context: typer.Context,
+    delivery_id: DeliveryId,
+    *,
+    reason: Annotated[
+        str,
+        typer.Option(metavar="TEXT", help="Its sender reads it in a note. It is kept nowhere else."),
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For programs: {id, signals, municipalities: [code]}.")
+    ] = False,
+) -> None:
+    """Withdraw every signal that came in a delivery and is in force: a file that should not have come.
+
+    No earlier version of a signal returns. Its sender gets a note and a D52 for each signal; each municipality
+    that had them is told VERVALLEN when it is next published to.
+    """
+    with opened(context.obj) as gateway:
+        done = withdraw_all(gateway.pipeline(), delivery_id, reason, actor=actor())
+        gateway.wake()
+    if as_json:
+        screen.print_json(
+            {"id": delivery_id, "signals": done.signals, "municipalities": list(done.municipalities)}
+        )
+        return
+    screen.done(f"{screen.counted(done.signals, 'signal')} of {delivery_id} withdrawn; its sender has a note")
+    if done.municipalities:
+        screen.out.print("  They were passed on. Who could collect them, and who did:")
+        screen.out.print(f"  [cyan]gateway deliveries trace {delivery_id}[/]")
+        screen.out.print("  To tell the municipality at once, whatever its schedule says:")
+        for code in done.municipalities:
+            screen.out.print(f"  [cyan]gateway publish --municipality {code}[/]")
 
 
 def _show(found: list[DeliveryLine]) -> None:

@@ -30,3 +30,5 @@ class DispatchKind(StrEnum):
     MANIFEST = "manifest"
     RECEIPT = "receipt"
     SIGNAL_STATUS = "signal_status"
+    #: a note to a creditor whose file was withdrawn
+    WITHDRAWAL = "withdrawal"

@@ -23,6 +23,11 @@ def receipt_names(delivery_id: str) -> tuple[str, str]:
     return _checked(f"ontvangst_{delivery_id}.csv"), _checked(f"ontvangst_{delivery_id}.json")
 
 
+def withdrawal_name(delivery_id: str) -> str:
+    """`intrekking_<delivery_id>.txt`."""
+    return _checked(f"intrekking_{delivery_id}.txt")
+
+
 def status_name(on: date, seq: int) -> str:
     """`signaalstatus_2026-11-22_1.csv`; `seq` is per partner."""
     return _checked(f"signaalstatus_{on.isoformat()}_{seq}.csv")

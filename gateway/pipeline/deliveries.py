@@ -1,4 +1,4 @@
-"""What an administrator decides about a delivery that FAILED: try again, or refuse it (spec 1, States)."""
+"""What an administrator decides about a delivery: try it again or refuse it when it FAILED (spec 1, States)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.pipeline.outgoing import store_files
 from gateway.pipeline.sealing import open_key
 from gateway.pipeline.staging import drop_staged
 from gateway.store import Connection, data_keys, queue
-from gateway.store.queue import Failed
+from gateway.store.queue import Decidable
 from gateway.vault import objects
 
 #: What its sender reads of a file that could not be processed: the code, and who decided.
@@ -44,13 +44,11 @@ def reject(context: Context, delivery_id: str, reason: str, *, actor: str) -> No
     Raises:
         CommandError: it is not FAILED, or the reason can't be told.
     """
-    told = " ".join(reason.split())
-    if not told or len(told) > MOST_REASON or not told.isprintable():
-        raise CommandError(f"the reason is a sentence of 1 to {MOST_REASON} characters: its sender reads it")
+    told = sentence(reason)
     with context.store.exclusive():
         with context.store.read() as conn:
             delivery = _failed(conn, delivery_id)
-            name, sha256 = _open(context, conn, delivery)
+            name, sha256 = open_file(context, conn, delivery)
         receipt = Receipt(
             delivery_id=delivery.id,
             name=name,
@@ -76,20 +74,37 @@ def reject(context: Context, delivery_id: str, reason: str, *, actor: str) -> No
             _record(context, conn, "delivery.rejected", delivery.id, actor, result=REFUSAL_CODE)
 
 
-def _failed(conn: Connection, delivery_id: str) -> Failed:
-    delivery = queue.get_failed(conn, delivery_id)
+def sentence(reason: str) -> str:
+    """A person's reason as its sender reads it.
+
+    Raises:
+        CommandError: it can't be told.
+    """
+    told = " ".join(reason.split())
+    if not told or len(told) > MOST_REASON or not told.isprintable():
+        raise CommandError(f"the reason is a sentence of 1 to {MOST_REASON} characters: its sender reads it")
+    return told
+
+
+def _failed(conn: Connection, delivery_id: str) -> Decidable:
+    delivery = queue.get_in(conn, delivery_id, DeliveryState.FAILED)
     if delivery is None:
         state = queue.state_of(conn, delivery_id)
         if state is None:
-            raise CommandError(f"there is no delivery {delivery_id}; see: gateway deliveries list")
+            raise unknown(delivery_id)
         raise CommandError(
-            f"{delivery_id} is {state.upper()}, and only a FAILED one can be retried or rejected: {_INSTEAD[state]}"
+            f"{delivery_id} is {state.upper()}, and only a FAILED one can be retried or rejected: {INSTEAD[state]}"
         )
     return delivery
 
 
+def unknown(delivery_id: str) -> CommandError:
+    """There is none of that id."""
+    return CommandError(f"there is no delivery {delivery_id}; see: gateway deliveries list")
+
+
 #: What there is to say of a delivery in another state.
-_INSTEAD = {
+INSTEAD = {
     DeliveryState.RECEIVING: "its partner is still sending it",
     DeliveryState.STAGED: "its partner has yet to give it its final name",
     DeliveryState.ARRIVED: "it waits for its turn, by itself",
@@ -99,10 +114,11 @@ _INSTEAD = {
     DeliveryState.ABORTED: "it was never received; its partner may send the file again",
     DeliveryState.PURGING: "it is being purged",
     DeliveryState.PURGED: "it is purged",
+    DeliveryState.FAILED: "its partner waits for you; see: gateway deliveries retry, gateway deliveries reject",
 }
 
 
-def _open(context: Context, conn: Connection, delivery: Failed) -> tuple[str, str]:
+def open_file(context: Context, conn: Connection, delivery: Decidable) -> tuple[str, str]:
     """Name and SHA-256 of the file; empty when they can't be opened: that may be why it failed."""
     stored = data_keys.of_object(conn, delivery.id)
     if stored is None or delivery.name_sealed is None or delivery.sha256_sealed is None:

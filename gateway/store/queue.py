@@ -138,8 +138,8 @@ def held_count(conn: Connection) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """A FAILED delivery, as far as its receipt needs it; what is sealed is None when it is gone."""
+class Decidable:
+    """A delivery that a person decides on, as far as its sender is told of it; what is gone is None."""
 
     id: str
     partner_id: str
@@ -149,13 +149,13 @@ class Failed:
     sha256_sealed: bytes | None
 
 
-def get_failed(conn: Connection, delivery_id: str) -> Failed | None:
-    """A delivery if it is FAILED."""
-    columns = (_DELIVERY.c[name] for name in Failed.__slots__)
+def get_in(conn: Connection, delivery_id: str, state: DeliveryState) -> Decidable | None:
+    """A delivery if it is in a state."""
+    columns = (_DELIVERY.c[name] for name in Decidable.__slots__)
     row = conn.execute(
-        select(*columns).where(_DELIVERY.c.id == delivery_id, _DELIVERY.c.state == DeliveryState.FAILED)
+        select(*columns).where(_DELIVERY.c.id == delivery_id, _DELIVERY.c.state == state)
     ).one_or_none()
-    return None if row is None else Failed(**row._mapping)
+    return None if row is None else Decidable(**row._mapping)
 
 
 def accepted_before(conn: Connection, partner_id: str, digests: dict[bytes, str], *, month_key: str) -> bool:
