@@ -70,14 +70,24 @@ def set_up(*, json: bool | None = None, level: str = "INFO", stream: Any = None)
         structlog.processors.JSONRenderer(sort_keys=True)
         if as_json
         else structlog.dev.ConsoleRenderer(
-            colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback
+            colors=out.isatty(),
+            pad_event_to=20,
+            sort_keys=False,
+            # the one that shows local variables is the default
+            exception_formatter=structlog.dev.plain_traceback,
         )
+    )
+    # programs get UTC, people their own time
+    stamp = (
+        structlog.processors.TimeStamper(fmt="iso", utc=True)
+        if as_json
+        else structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False)
     )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            stamp,
             _only_known_fields,
             renderer,
         ],

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
+from rich.table import Table
 
 from gateway import logs
 from gateway.cli import screen
@@ -14,7 +15,11 @@ from gateway.clock import SystemClock
 from gateway.doctor.examine import examine
 from gateway.doctor.finding import Finding, Verdict
 
-_MARKS = {Verdict.OK: "[green]✓[/]", Verdict.WARN: "[bold yellow]![/]", Verdict.FAIL: "[bold red]✗[/]"}
+_MARKS = {
+    Verdict.OK: "[green]✓[/]",
+    Verdict.WARN: "[bold yellow]![/]",
+    Verdict.FAIL: "[bold red]✗[/]",
+}
 
 
 def doctor(
@@ -49,13 +54,14 @@ def doctor(
 
 
 def _show(finding: Finding) -> None:
-    screen.out.print(
-        screen.pairs(
-            (f"{_MARKS[finding.verdict]} [default not dim]{finding.subject:<13}[/]", escape(finding.what))
-        )
-    )
+    made = Table.grid(padding=(0, 1))
+    made.add_column(no_wrap=True)
+    made.add_column(width=13, no_wrap=True)
+    made.add_column(overflow="fold")
+    made.add_row(_MARKS[finding.verdict], finding.subject, escape(finding.what))
     if finding.remedy:
-        screen.out.print(screen.pairs((" " * 15, f"[cyan]{escape(finding.remedy)}[/]")))
+        made.add_row("", "", f"[cyan]{escape(finding.remedy)}[/]")
+    screen.out.print(made)
 
 
 def _conclude(failed: int, warned: int) -> None:

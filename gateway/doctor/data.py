@@ -92,10 +92,8 @@ def _log(home: Home, store: Store) -> Finding:
         return fail("audit log", report.problems[0], "gateway audit verify, which tells all of it")
     if not report.checkpoints:
         return ok("audit log", "no checkpoint is signed yet")
-    return ok(
-        "audit log",
-        f"{report.entries:,} entries, as log/checkpoint says; {report.unsequenced:,} not signed yet",
-    )
+    waiting = f"; {report.unsequenced:,} wait for the next one" if report.unsequenced else ""
+    return ok("audit log", f"{report.entries:,} entries, as log/checkpoint says{waiting}")
 
 
 def _clock(store: Store, now: datetime, *, is_running: bool) -> Finding:
