@@ -17,7 +17,7 @@ from gateway.demo.uploads import Upload
 from gateway.retention.due import past_runs
 
 #: How many mail addresses are looked for, beside the surnames.
-_MAILS = 4
+_MAILS = 2
 
 #: What a purge counts, as far as the demo tells it.
 KINDS = (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -85,7 +85,8 @@ class Stage:
         for upload in uploads:
             by_day[upload.day].append(upload)
         for day in _days(MONTHS[0], LAST_MONTH_ENDS):
-            await self._night(day, by_day.keys())
+            if day in by_day or self._nights(day):
+                await self._night(day)
             if day in by_day:
                 await self._deliver(day, by_day[day])
                 await self._collect(day, [collector.id for collector in COLLECTORS], "outbox")
@@ -95,20 +96,28 @@ class Stage:
 
     async def six_months_more(self) -> None:
         """Nobody sends anything: what is due goes in the night after its day, until nothing is left."""
+        nights = self._nights(GONE_ON) | {GONE_ON}
         for day in _days(LAST_MONTH_ENDS + timedelta(days=1), GONE_ON):
-            await self._night(day, (GONE_ON,))
+            if day in nights:
+                await self._night(day)
             self._told(day=day)
 
-    async def _night(self, day: date, always: Collection[date]) -> None:
-        """The nightly work, on the days of `always` and where more is due than the key of a day.
+    def _nights(self, until: date) -> set[date]:
+        """The nights in which more goes than the key of a day.
 
         The other nights are left out to save time: the first one after makes up for them.
         """
-        at, terms = _at(day, _NIGHT), self.gateway.settings.terms
-        going = due(self.gateway.store, at, day - timedelta(days=1), terms)
-        if day in always or any(each.raws + each.dispatches + each.signals + each.contents for each in going):
-            self._clock.set(at)
-            await self._daemon.schedule.run_due()
+        gateway = self.gateway
+        going = due(gateway.store, gateway.clock.now(), until - timedelta(days=1), gateway.settings.terms)
+        return {
+            each.day + timedelta(days=1)
+            for each in going
+            if each.raws + each.dispatches + each.signals + each.contents
+        }
+
+    async def _night(self, day: date) -> None:
+        self._clock.set(_at(day, _NIGHT))
+        await self._daemon.schedule.run_due()
 
     async def _deliver(self, day: date, uploads: Sequence[Upload]) -> None:
         """One after the other, so that their order is the same at each run; then publication."""

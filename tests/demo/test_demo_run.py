@@ -65,16 +65,15 @@ def test_it_ends_well_within_a_minute(ran: Ran) -> None:
 
 def test_every_claim_on_the_screen_holds(ran: Ran) -> None:
     """Each claim has its tick, and there is no cross."""
-    assert ran.screen.count("✓  ") == 8
+    assert len(re.findall("^✓  ", ran.screen, re.MULTILINE)) == 8
     assert "✗" not in ran.screen
     assert "every claim holds" in ran.screen
 
 
 def test_the_screen_is_a_hundred_columns(ran: Ran) -> None:
     """Tables fit a window of 100 columns and hide nothing, except the end of a code's sentence."""
-    lines = ran.screen.splitlines()
-    paths = [line for line in lines if str(ran.folder) in line]
-    assert max(len(line) for line in lines if line not in paths) <= 100
+    lines = ran.screen.partition("7  Where it all lies")[0].splitlines()
+    assert max(map(len, lines)) <= 100
     assert sum("…" in line for line in lines) <= 3
 
 
@@ -106,7 +105,7 @@ def test_every_municipality_got_what_the_table_says(ran: Ran) -> None:
         numbers = {
             line["signaalnummer"]
             for path in ran.folder.glob(f"partners/*/received/meldingen_{municipality.code}_*.csv")
-            for line in csv.DictReader(path.open(encoding="utf-8-sig"), delimiter=";")
+            for line in csv.DictReader(path.read_text("utf-8-sig").splitlines(), delimiter=";")
         } - {""}
         row = re.search(rf"^{municipality.name} +\d+ +([\d,]+) ", ran.screen, re.MULTILINE)
         assert row is not None
