@@ -68,7 +68,7 @@ def test_the_guide_lists_every_event_with_its_fields():
 def test_events_are_a_noun_and_what_happened_to_it():
     """`noun.past_participle`, and only fields that may be written."""
     for event, (_, fields) in calls().items():
-        assert re.fullmatch(r"[a-z]+\.([a-z]+ed|left)", event), event
+        assert re.fullmatch(r"[a-z]+\.([a-z]+ed|left|read|withdrawn)", event), event
         assert fields <= logs.FIELDS, event
 
 
