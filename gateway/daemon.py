@@ -204,7 +204,7 @@ class Daemon:
             "host_key": host_key_fingerprint(self.gateway.home.host_key),
         }
         place_file(self.gateway.home.status_file, (json.dumps(status) + "\n").encode(), mode=0o644)
-        _log.info("gateway.started", port=self.port, pid=os.getpid(), host_key=status["host_key"])
+        _log.info("gateway.ready", port=self.port, pid=os.getpid(), host_key=status["host_key"])
 
     async def stop(self) -> None:
         """Accept nobody, let what is under way end, and stop every part."""

@@ -17,7 +17,7 @@ def test_ready_tells_where_it_listens_and_who_it_is(house):
     fingerprint = host_key_fingerprint(house.home / "keys/host_ed25519")
     assert told == {"port": told["port"], "pid": house.daemon.pid, "host_key": fingerprint}
     assert "inbox" in house.sftp("woonservice", "ls -1")
-    ready = [event for event in house.events() if event["event"] == "gateway.started"]
+    ready = [event for event in house.events() if event["event"] == "gateway.ready"]
     assert [(event["port"], event["pid"], event["host_key"]) for event in ready] == [
         (told["port"], told["pid"], told["host_key"])
     ]
