@@ -66,9 +66,9 @@ def test_the_guide_lists_every_event_with_its_fields():
 
 
 def test_events_are_a_noun_and_what_happened_to_it():
-    """`noun.past_participle`, and only fields that may be written."""
+    """`noun.past_participle` (and `gateway.ready`, which scripts wait for), and only fields that may be written."""
     for event, (_, fields) in calls().items():
-        assert re.fullmatch(r"[a-z]+\.([a-z]+ed|left|read|withdrawn)", event), event
+        assert re.fullmatch(r"[a-z]+\.([a-z]+ed|left|read|ready|withdrawn)", event), event
         assert fields <= logs.FIELDS, event
 
 
