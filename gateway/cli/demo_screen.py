@@ -102,6 +102,8 @@ def _program() -> str:
     if shutil.which("gateway"):
         return "gateway"
     called = Path(sys.argv[0]).absolute()
+    if called.name == "__main__.py":
+        return "python -m gateway"
     return str(called.relative_to(Path.cwd())) if called.is_relative_to(Path.cwd()) else str(called)
 
 
@@ -144,15 +146,15 @@ def _codes(returned: Sequence[Returned]) -> Table:
     statuses = {code.value: text for code, text in STATUS_TEXTS.items()}
     texts = {**ROW_ERRORS, **WARNINGS, **FILE_ERRORS, **statuses}
     entries = [
-        (f"{given[code]:,}", code, texts[code].partition(";")[0])
+        (f"{given[code]:,}", code, texts[code])
         for code in sorted(given, key=lambda code: ("DFVW".index(code[0]), code))
     ]
     half = (len(entries) + 1) // 2
     shown = Table.grid(padding=(0, 1))
-    for _ in range(2):
+    for width in (47, 32):
         shown.add_column(justify="right", style="dim", min_width=5)
         shown.add_column(style="cyan")
-        shown.add_column(no_wrap=True, width=39)
+        shown.add_column(no_wrap=True, width=width)
     for left, right in zip(entries[:half], [*entries[half:], ("", "", "")], strict=False):
         shown.add_row(*left, *right)
     return shown
@@ -163,7 +165,7 @@ def _show_found(console: Console, found: Mapping[str, Found]) -> None:
         console,
         "2  What each municipality found",
         "From the files that were collected from /outbox: each melding in its last version.\n"
-        "Midden-Drenthe has a preset of its own, Dronten vps; the last four have nwf, and one partner collects for all.",
+        "Presets: midden-drenthe, vps for Dronten, nwf for the last four, for whom one partner collects.",
     )
     shown = _table("municipality", ">files", ">signals", ">mel-\ndingen")
     shown.add_column("MATCH", justify="right", style="bold")
