@@ -13,28 +13,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
 from gateway import logs, notify
-from gateway.audit.checkpoint import Signer, load_signing_key, write_checkpoint
+from gateway.audit.checkpoint import Signer, load_signing_key
+from gateway.audit.publish import seal_log
 from gateway.audit.sequencer import Sequencer
-from gateway.clock import Clock, SystemClock
+from gateway.audit.shelf import LogShelf
+from gateway.clock import Clock, SystemClock, local_day
 from gateway.errors import ConfigError
 from gateway.exchange.context import Exchange
 from gateway.exchange.keys import host_key_fingerprint
 from gateway.exchange.listener import Listener, listen
 from gateway.exchange.upload import abort_stale, abort_unfinished
 from gateway.pipeline.context import Context
+from gateway.pipeline.outgoing import post
+from gateway.pipeline.publish import policy_hash
 from gateway.pipeline.worker import Worker
 from gateway.retention.keys import ensure_keys
-from gateway.retention.purge import PurgeReport, purge
+from gateway.retention.notary import Notary
+from gateway.retention.purge import PurgeReport, purge, would_go
 from gateway.retention.run import Progress
 from gateway.retention.schedule import Job, Schedule
+from gateway.retention.shelves import CertificateShelf, RegisterShelf
 from gateway.settings import Home, Settings, load_settings
-from gateway.settings.gemeenten import pc4_gemeenten
+from gateway.settings.gemeenten import gemeente_names, pc4_gemeenten
 from gateway.store import blobs as known_blobs
 from gateway.store.engine import Store
 from gateway.vault.blobs import BlobFolder
@@ -101,29 +108,44 @@ class Gateway:
         progress: Progress | None = None,
     ) -> PurgeReport:
         """Let go of what is due, and sign the log that tells of it."""
+        terms = self.settings.terms
+        if dry_run:
+            return would_go(self.store, self.keyring, local_day(self.clock.now()), terms)
         report = purge(
             self.store,
             self.keyring,
             self.blobs,
             self.clock,
-            terms=self.settings.terms,
+            terms=terms,
+            notary=self.notary(),
             node=self.node,
             actor=actor,
             origin=origin,
-            dry_run=dry_run,
             progress=progress,
         )
-        if not dry_run:
-            self.sign()
+        self.sign()
         return report
+
+    def notary(self) -> Notary:
+        """What certificates of destruction are made with."""
+        settings = self.settings
+        return Notary(
+            signer=self.signer,
+            sequencer=self.sequencer,
+            log_dir=self.home.log,
+            partners=settings.partners,
+            served_by=settings.served_by,
+            names=gemeente_names(),
+            policy_versions={code: policy_hash(policy) for code, policy in settings.policies.items()},
+            mandates=settings.mandates,
+            post=partial(post, self.pipeline()),
+        )
 
     def sign(self) -> None:
         """Number the new entries of the audit log, sign a checkpoint, and put it outside the data."""
         # one at a time, in whatever process: two sequencers would number the same entries
         with self.store.exclusive():
-            with self.store.write() as conn:
-                note = self.sequencer.sequence(conn, self.clock.now())
-            write_checkpoint(self.home.log, note)
+            seal_log(self.store, self.sequencer, self.signer, self.home.log, self.clock.now())
 
     def wake(self) -> None:
         """Tell a running daemon to look: its worker sees the file change."""
@@ -233,6 +255,13 @@ class Daemon:
             listed_for=settings.listed_for,
             staged_for=settings.staged_for,
             raw_days=settings.terms.raw_days,
+            shelves={
+                "log": LogShelf(gateway.store, gateway.signer),
+                "registers": RegisterShelf(
+                    gateway.store, gateway.notary(), gateway.clock, settings.notice_days
+                ),
+                "verklaringen": CertificateShelf(gateway.store, gateway.signer),
+            },
         )
 
     def _recover(self) -> None:

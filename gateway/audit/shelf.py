@@ -7,10 +7,9 @@ from pathlib import Path
 
 from gateway.audit import tiles
 from gateway.audit.checkpoint import CHECKPOINT_FILE, PUBLIC_KEY_FILE, Signer
-from gateway.domain.shelf import Shown
+from gateway.domain.shelf import Document, Shown
 from gateway.store import Connection
 from gateway.store import audit as rows
-from gateway.store.audit import StoredCheckpoint
 from gateway.store.engine import Store
 
 #: The verifier, as it lies beside this module.
@@ -39,22 +38,21 @@ class LogShelf:
             note = Shown(name=CHECKPOINT_FILE, size=len(last.note.encode()), at=last.at)
             return [note, *shown, *([Shown(name="tile", size=None)] if last.size else [])]
 
-    def content(self, path: Sequence[str], scope: Sequence[str] | None) -> bytes | None:
-        """The bytes of a file."""
+    def document(self, path: Sequence[str], scope: Sequence[str] | None) -> Document | None:
+        """A file."""
         if len(path) == 1 and path[0] in self._fixed:
-            return self._fixed[path[0]]
+            return Document(data=self._fixed[path[0]])
         with self._store.read() as conn:
             last = rows.last_checkpoint(conn)
             if last is None:
                 return None
             if tuple(path) == (CHECKPOINT_FILE,):
-                return last.note.encode()
-            return _tile(conn, path, last)
-
-
-def _tile(conn: Connection, path: Sequence[str], last: StoredCheckpoint) -> bytes | None:
-    tile = tiles.find(path, last.size)
-    return None if tile is None else tiles.render(conn, tile)
+                return Document(data=last.note.encode(), at=last.at)
+            tile = tiles.find(path, last.size)
+            if tile is None:
+                return None
+            newest = tile.end - 1
+            return Document(data=tiles.render(conn, tile), at=rows.written_at(conn, [newest]).get(newest))
 
 
 def _folder(conn: Connection, path: tuple[str, ...], size: int) -> list[Shown] | None:

@@ -44,7 +44,7 @@ def _add(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _times(scalar: int, point: tuple[int, ...]) -> tuple[int, ...]:
-    sum_ = (0, 1, 1, 0)
+    sum_: tuple[int, ...] = (0, 1, 1, 0)
     while scalar:
         if scalar & 1:
             sum_ = _add(sum_, point)

@@ -11,6 +11,7 @@ from rich.markup import escape
 from gateway.audit.checkpoint import load_signing_key
 from gateway.cli import screen
 from gateway.clock import SystemClock, local_day
+from gateway.domain.certificate import Mandate
 from gateway.errors import KeyringError
 from gateway.exchange.keys import host_key_fingerprint
 from gateway.settings import Home, Settings, load_settings
@@ -39,6 +40,11 @@ def remarks(settings: Settings, now: datetime) -> Iterator[str]:
     for code, policy in settings.policies.items():
         if code not in settings.served_by:
             yield f"{code} {policy.name} has a policy and no partner that serves it: its signals are not passed on"
+        mandate = settings.mandates.get(code, Mandate())
+        if not mandate.reference:
+            yield f"{code} {policy.name} has no mandate for destruction on file: its certificates will say so"
+        elif mandate.until is not None and mandate.until < local_day(now):
+            yield f"{code} {policy.name}: its mandate for destruction ended on {mandate.until}"
     for partner in settings.partners.values():
         if not any(key.is_valid(now) for key in partner.keys):
             yield f"{partner.id} has no key that is valid now: it can't log in"

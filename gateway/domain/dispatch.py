@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
+
+from gateway.domain.partner import Box
 
 
 class DispatchState(StrEnum):
@@ -32,3 +36,25 @@ class DispatchKind(StrEnum):
     SIGNAL_STATUS = "signal_status"
     #: a note to a creditor whose file was withdrawn
     WITHDRAWAL = "withdrawal"
+    #: `vernietigd_<date>.csv`: what went of a creditor's deliveries
+    DESTROYED = "destroyed"
+    #: `verklaring_<nr>`: a certificate of destruction or its signature
+    CERTIFICATE = "certificate"
+
+
+#: What proves a destruction: it is handed out, and goes, without a proof of its own.
+PROOFS = (DispatchKind.DESTROYED, DispatchKind.CERTIFICATE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """A file for a partner's box. `belongs_to` is the name of the letter that it comes and goes with."""
+
+    partner_id: str
+    box: Box
+    name: str
+    kind: DispatchKind
+    content: bytes
+    due_on: date
+    municipality: str = ""
+    belongs_to: str | None = None

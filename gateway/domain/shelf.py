@@ -17,6 +17,14 @@ class Shown:
     at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A file as it is now; `at`: since when it is as it is."""
+
+    data: bytes
+    at: datetime | None = None
+
+
 class Shelf(Protocol):
     """A tree of folders and files; paths are below it, and () is the shelf itself.
 
@@ -27,6 +35,6 @@ class Shelf(Protocol):
         """What is in a folder; None when there is no such folder."""
         ...
 
-    def content(self, path: Sequence[str], scope: Sequence[str] | None) -> bytes | None:
-        """The bytes of a file; None when there is no such file."""
+    def document(self, path: Sequence[str], scope: Sequence[str] | None) -> Document | None:
+        """A file; None when there is no such file."""
         ...

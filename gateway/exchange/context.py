@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from gateway.clock import Clock
 from gateway.domain.partner import Partner
+from gateway.domain.shelf import Shelf
 from gateway.store.engine import Store
 from gateway.vault.blobs import BlobFolder
 from gateway.vault.index import Indexer
@@ -29,6 +30,8 @@ class Exchange:
     node: str
     #: called after a delivery ARRIVED: the wake-up of the worker
     on_arrival: Callable[[], None]
+    #: name -> what is shown in the auditor's box under it
+    shelves: Mapping[str, Shelf] = field(default_factory=dict)
     #: the largest file that is received
     most_file_bytes: int = 64 * 1024 * 1024
     #: how long a received file stays in its partner's listing

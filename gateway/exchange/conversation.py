@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.partner import BOXES, Box
-from gateway.exchange import download, inbox
+from gateway.exchange import download, inbox, reading_room
 from gateway.exchange import protocol as sftp
 from gateway.exchange.context import Exchange, Visit
 from gateway.exchange.download import Download
 from gateway.exchange.protocol import Attributes, OpenFlag, Refused, Status
+from gateway.exchange.reading_room import Reading
 from gateway.exchange.tree import (
     BadName,
+    Below,
     File,
     Folder,
     Nowhere,
@@ -62,7 +64,7 @@ class Conversation:
     exchange: Exchange
     visit: Visit
     totals: _Totals = field(default_factory=_Totals)
-    _handles: dict[bytes, Upload | Download | _Listing] = field(default_factory=dict)
+    _handles: dict[bytes, Upload | Download | Reading | _Listing] = field(default_factory=dict)
     _last_handle: int = 0
 
     @property
@@ -81,7 +83,7 @@ class Conversation:
                 self._upload(handle).write(offset, data)
                 self.totals.bytes_in += len(data)
             case sftp.Read(handle, offset, length):
-                read = await asyncio.to_thread(self._download(handle).read, offset, length)
+                read = await asyncio.to_thread(self._readable(handle).read, offset, length)
                 self.totals.bytes_out += len(read)
                 return sftp.data_reply(number, read)
             case sftp.Init():
@@ -129,12 +131,12 @@ class Conversation:
                     await asyncio.to_thread(handle.abort, "not closed")
                 case Download():
                     handle.abort()
-                case _Listing():
+                case Reading() | _Listing():
                     pass
 
     # handles
 
-    def _add(self, opened: Upload | Download | _Listing) -> bytes:
+    def _add(self, opened: Upload | Download | Reading | _Listing) -> bytes:
         self._last_handle += 1
         handle = self._last_handle.to_bytes(4, "big")
         self._handles[handle] = opened
@@ -144,7 +146,7 @@ class Conversation:
         if len(self._handles) >= MOST_HANDLES:
             raise Refused(Status.FAILURE, f"Too many open files: at most {MOST_HANDLES}")
 
-    def _opened(self, handle: bytes) -> Upload | Download | _Listing:
+    def _opened(self, handle: bytes) -> Upload | Download | Reading | _Listing:
         opened = self._handles.get(handle)
         if opened is None:
             raise Refused(Status.FAILURE, "That handle is not open")
@@ -156,9 +158,9 @@ class Conversation:
             raise Refused(Status.PERMISSION_DENIED)
         return opened
 
-    def _download(self, handle: bytes) -> Download:
+    def _readable(self, handle: bytes) -> Download | Reading:
         opened = self._opened(handle)
-        if not isinstance(opened, Download):
+        if not isinstance(opened, Download | Reading):
             raise Refused(Status.PERMISSION_DENIED)
         return opened
 
@@ -187,6 +189,8 @@ class Conversation:
                 if file is None:
                     raise Refused(Status.NO_SUCH_FILE)
                 return self._add(await asyncio.to_thread(Download, self.exchange, self.visit, box, file))
+            case Below(path=below) if not writes:
+                return self._add(await asyncio.to_thread(Reading, self.exchange, self.visit, below))
             case BadName(Box.INBOX) if writes:
                 raise Refused(
                     Status.FAILURE, "This name can't be used: 1-200 characters, none of them invisible"
@@ -232,7 +236,7 @@ class Conversation:
                     self.exchange.on_arrival()
             case Download():
                 await asyncio.to_thread(opened.close)
-            case _Listing():
+            case Reading() | _Listing():
                 pass
 
     def _sync(self, handle: bytes) -> None:
@@ -256,6 +260,8 @@ class Conversation:
             case File(box, name):
                 if outgoing := await asyncio.to_thread(download.find, self.exchange, self.visit, box, name):
                     return download.attributes_of(box, outgoing)
+            case Below(below):
+                return await asyncio.to_thread(reading_room.attributes_of, self.exchange, self.visit, below)
             case _:
                 pass
         raise Refused(Status.NO_SUCH_FILE)
@@ -291,11 +297,19 @@ class Conversation:
             case Folder(Box.INBOX):
                 entries = await asyncio.to_thread(inbox.listing, self.exchange, self.visit)
                 return self._add(_Listing(Box.INBOX, _with_dots(Box.INBOX, entries)))
+            case Folder(Box.AUDIT):
+                return await self._open_shelf(())
+            case Below(below):
+                return await self._open_shelf(below)
             case Folder(box):
                 entries = await asyncio.to_thread(download.listing, self.exchange, self.visit, box)
                 return self._add(_Listing(box, _with_dots(box, entries)))
             case _:
                 raise Refused(Status.NO_SUCH_FILE)
+
+    async def _open_shelf(self, path: tuple[str, ...]) -> bytes:
+        entries = await asyncio.to_thread(reading_room.listing, self.exchange, self.visit, path)
+        return self._add(_Listing(Box.AUDIT, _with_dots(Box.AUDIT, entries)))
 
     def _read_folder(self, number: int, handle: bytes) -> bytes:
         opened = self._opened(handle)

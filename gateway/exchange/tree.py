@@ -1,7 +1,7 @@
 """The virtual tree of boxes: what a client's path means. Pure; no path of a client reaches a disk.
 
 /            the partner's boxes
-/inbox       write-only       /outbox /returns /audit   read-only
+/inbox       write-only       /outbox /returns /audit   read-only; /audit has folders
 """
 
 from __future__ import annotations
@@ -45,6 +45,13 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
+class Below:
+    """A path below the auditor's box; whether a folder or a file has it is another question."""
+
+    path: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class BadName:
     """A name in a box that no file can have."""
 
@@ -59,7 +66,7 @@ class Nowhere:
     in_root: bool = False
 
 
-Place = Root | Folder | File | BadName | Nowhere
+Place = Root | Folder | File | Below | BadName | Nowhere
 
 
 def is_name(name: str) -> bool:
@@ -106,6 +113,9 @@ def resolve(role: Role, path: bytes) -> Place:
         return Root()
     head, _, name = text[1:].partition("/")
     box = next((box for box in BOXES[role] if box == head), None)
+    if box is Box.AUDIT and name:
+        parts = tuple(name.split("/"))
+        return Below(parts) if all(map(is_name, parts)) else BadName(box)
     if box is None or "/" in name:
         return Nowhere(in_root=text.count("/") == 1)
     if not name:

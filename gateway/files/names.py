@@ -33,6 +33,16 @@ def status_name(on: date, seq: int) -> str:
     return _checked(f"signaalstatus_{on.isoformat()}_{seq}.csv")
 
 
+def destroyed_name(on: date, seq: int) -> str:
+    """`vernietigd_2027-05-23.csv`; a second one on a day ends in `_2`."""
+    return _checked(f"vernietigd_{on.isoformat()}{f'_{seq}' if seq > 1 else ''}.csv")
+
+
+def certificate_names(number: str) -> tuple[str, str]:
+    """`verklaring_<nr>.json` and `.txt`; the signature of each is its name and `.sig`."""
+    return _checked(f"verklaring_{number}.json"), _checked(f"verklaring_{number}.txt")
+
+
 def _checked(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise ValueError("a dispatch's name is 1-200 of A-Z, a-z, 0-9, '.', '_' and '-'")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from hashlib import sha256
 
-from gateway.domain.dispatch import DispatchKind, DispatchState
+from gateway.domain.dispatch import DispatchKind, DispatchState, Letter
 from gateway.domain.partner import Box
 from gateway.pipeline.context import Context
 from gateway.pipeline.sealing import store_key
@@ -132,3 +132,22 @@ def store_files(context: Context, conn: Connection, files: Iterable[OutgoingFile
     )
     for file in files:
         outgoing.add_contents(conn, file.id, file.contents)
+
+
+def post(context: Context, letters: Iterable[Letter]) -> Callable[[Connection, datetime], None]:
+    """Seal letters, those that others belong to first; gives what stores their rows: with that they are listed."""
+    files: dict[tuple[str, str], OutgoingFile] = {}
+    for letter in letters:
+        parent = files.get((letter.partner_id, letter.belongs_to or ""))
+        files[letter.partner_id, letter.name] = seal_file(
+            context,
+            [letter.content],
+            partner_id=letter.partner_id,
+            box=letter.box,
+            name=letter.name,
+            kind=letter.kind,
+            due_on=letter.due_on,
+            municipality=letter.municipality,
+            parent_id=None if parent is None else parent.id,
+        )
+    return lambda conn, now: store_files(context, conn, files.values(), now)

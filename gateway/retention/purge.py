@@ -3,12 +3,15 @@
     with the lock that intake and publication take too:
       rewrap      unprocessed files get the key of today instead of the one that goes
       block       what goes is taken out of sight: PURGING
+    figures     what goes is written down, for certificates and lists
       blobs       sealed bytes are removed, and seen to be absent
       rows        sealed contents, rows, meldingen; index tokens of a month that nobody needs
       data keys   wrapped keys
       keys        the keys of the days and months that are over: the destruction itself
       tombstones  PURGED: id, partner, counts, dates, digest of the ciphertext
-      verify      nothing that was due is left
+      compact     the database is written anew and its journal emptied, while CLOSE waits
+    verify      nothing that was due is left
+    certify     signed certificates, and lists for the creditors
 
 Each step finds its work by the due day in the row, is idempotent and ends on disk in short transactions, so
 a run that was killed is simply run again. An error at one record stops none of the others.
@@ -17,15 +20,17 @@ a run that was killed is simply run again. An error at one record stops none of 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from gateway import logs
 from gateway.clock import Clock, local_day
 from gateway.domain.retention import Terms
+from gateway.retention import figures, steps
+from gateway.retention.certify import certify
+from gateway.retention.notary import Notary
 from gateway.retention.run import Failure, Progress, Run
-from gateway.retention.steps import STEPS, due_keys
 from gateway.store import registers, retention
 from gateway.store.engine import Store
 from gateway.vault.blobs import BlobFolder
@@ -34,11 +39,27 @@ from gateway.vault.keyring import Keyring
 _log = logs.get("retention")
 
 
+STEPS: Sequence[tuple[str, Callable[[Run], None]]] = (
+    ("rewrap", steps.rewrap_unprocessed),
+    ("block", steps.block),
+    ("figures", figures.write_down),
+    ("blobs", steps.remove_blobs),
+    ("rows", steps.purge_rows),
+    ("tokens", steps.purge_tokens),
+    ("data_keys", steps.purge_data_keys),
+    ("keys", steps.destroy_keys),
+    ("tombstones", steps.leave_tombstones),
+    ("compact", figures.compact_database),
+    ("verify", steps.verify),
+    ("certify", certify),
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PurgeReport:
     """What a purge did, or would do. `counts` by the names in `gateway.store.registers.COUNTS`.
 
-    `run_id` is None when nothing was changed (`dry_run`). `keys` are the ids of the keys that went.
+    `run_id` is None when nothing was changed (`would_go`). `keys` are the ids of the keys that went.
     """
 
     due_before: date
@@ -60,10 +81,10 @@ def purge(
     clock: Clock,
     *,
     terms: Terms,
+    notary: Notary,
     node: str,
     actor: str = "gateway",
     origin: str = "schedule",
-    dry_run: bool = False,
     progress: Progress | None = None,
 ) -> PurgeReport:
     """Let everything go whose due day is before today (Europe/Amsterdam).
@@ -74,10 +95,10 @@ def purge(
         blobs: the sealed bytes.
         clock: the day at the start decides.
         terms: when a month's index key goes.
+        notary: what certificates are made with.
         node: this node, for the audit log.
         actor: who purges, for the audit log.
         origin: `schedule` or `cli`, for the audit log.
-        dry_run: count what would go, and change nothing.
         progress: told the step, how much of it is done and how much there is; may raise to stop the purge,
             which the next one then completes.
 
@@ -88,8 +109,6 @@ def purge(
         StoreError: the database can't be used; what is left goes with the next purge.
     """
     began, today = time.monotonic(), local_day(clock.now())
-    if dry_run:
-        return _count(store, keyring, today, terms)
     with retention.own_errors(), store.exclusive():
         run = Run.start(
             store,
@@ -98,6 +117,7 @@ def purge(
             clock,
             today,
             terms=terms,
+            notary=notary,
             node=node,
             actor=actor,
             origin=origin,
@@ -125,12 +145,12 @@ def purge(
     )
 
 
-def _count(store: Store, keyring: Keyring, today: date, terms: Terms) -> PurgeReport:
-    """What a purge would do, from one snapshot."""
+def would_go(store: Store, keyring: Keyring, today: date, terms: Terms) -> PurgeReport:
+    """What the purge of a day would do, from one snapshot; nothing is changed."""
     with store.read() as conn:
         raws = retention.raws_going(conn, today)
         dispatches = retention.dispatches_going(conn, today)
-        keys = due_keys(conn, keyring, today, terms)
+        keys = steps.due_keys(conn, keyring, today, terms)
         counts = {
             "rewrapped": len(retention.unprocessed_due(conn, today)),
             "raws": len(raws),

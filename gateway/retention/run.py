@@ -14,6 +14,7 @@ from gateway.audit.log import record
 from gateway.clock import Clock
 from gateway.domain.retention import Terms
 from gateway.errors import KeyringError, VaultError
+from gateway.retention.notary import Notary
 from gateway.store import Connection, registers
 from gateway.store.engine import Store
 from gateway.store.retention import RecordRefused, writing
@@ -55,6 +56,7 @@ class Run:
     clock: Clock
     today: date
     terms: Terms
+    notary: Notary
     node: str
     actor: str
     origin: str
@@ -72,6 +74,7 @@ class Run:
         today: date,
         *,
         terms: Terms,
+        notary: Notary,
         node: str,
         actor: str,
         origin: str,
@@ -88,6 +91,7 @@ class Run:
                 clock=clock,
                 today=today,
                 terms=terms,
+                notary=notary,
                 node=node,
                 actor=actor,
                 origin=origin,

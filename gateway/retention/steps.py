@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date
 
 from gateway.domain.retention import Terms, index_due
@@ -161,7 +161,7 @@ def destroy_keys(run: Run) -> None:
                     raise KeyringError(f"{key_id} still wraps a data key: it is kept until that is gone")
             run.keyring.destroy(key_id)
             with run.transaction(keys=1) as conn:
-                registers.mark_destroyed(conn, key_id, run.now)
+                registers.mark_destroyed(conn, key_id, run.now, run.id)
                 run.note(conn, "key.destroyed", key_id)
             run.destroyed.append(key_id)
 
@@ -211,19 +211,6 @@ def verify(run: Run) -> None:
         run.fail("verify", run.object_id, f"{count} of kind {kind} are left")
     for key_id in keys:
         run.fail("verify", key_id, f"{key_id} is left")
-
-
-STEPS: Sequence[tuple[str, Callable[[Run], None]]] = (
-    ("rewrap", rewrap_unprocessed),
-    ("block", block),
-    ("blobs", remove_blobs),
-    ("rows", purge_rows),
-    ("tokens", purge_tokens),
-    ("data_keys", purge_data_keys),
-    ("keys", destroy_keys),
-    ("tombstones", leave_tombstones),
-    ("verify", verify),
-)
 
 
 def due_keys(conn: Connection, keyring: Keyring, today: date, terms: Terms) -> list[str]:

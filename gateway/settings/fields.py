@@ -72,6 +72,20 @@ def _read_moment(value: Any, of_day: Callable[[date], datetime]) -> datetime | N
     raise ValueError("write a day (2026-12-31) or a moment with its offset (2026-12-31T12:00:00+01:00)")
 
 
+def _read_day(value: Any) -> date | None:
+    """A date, or nothing."""
+    if value == "":
+        return None
+    if isinstance(value, str):
+        try:
+            value = date.fromisoformat(value)
+        except ValueError:
+            value = None
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    raise ValueError("write a day, such as 2026-12-31")
+
+
 def _start_of_day(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=AMSTERDAM)
 
@@ -119,4 +133,6 @@ GemeenteCode = Annotated[str, AfterValidator(_check_gemeente)]
 From = Annotated[datetime | None, BeforeValidator(lambda value: _read_moment(value, _start_of_day))]
 #: The first instant that counts no more: a day counts until its end.
 Until = Annotated[datetime | None, BeforeValidator(lambda value: _read_moment(value, end_of_day))]
+#: A calendar day; empty text: none.
+Day = Annotated[date | None, BeforeValidator(_read_day)]
 Port = Annotated[int, Strict(), Field(ge=0, le=65_535)]

@@ -43,6 +43,7 @@ class RetentionTable(Table):
     raw: Days = 14
     dispatches: Months = 6
     excluded: Days = 1
+    notice: Days = 14
     schedule: Annotated[str, AfterValidator(check_line)] = "30 2 * * *"
 
     def terms(self) -> Terms:

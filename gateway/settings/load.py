@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from gateway.domain.certificate import Mandate
 from gateway.domain.partner import Partner
 from gateway.domain.policy import Policy
 from gateway.domain.retention import Terms
@@ -45,6 +46,10 @@ class Settings:
     terms: Terms
     #: cron line, Europe/Amsterdam
     purge_schedule: str
+    #: how many days ahead it is announced what will go
+    notice_days: int
+    #: municipality code -> who ordered destruction
+    mandates: Mapping[str, Mandate]
     #: partner id -> partner
     partners: Mapping[str, Partner]
     #: municipality code -> policy
@@ -125,6 +130,8 @@ def build(home: Home, files: Mapping[str, bytes]) -> Settings:
         staged_for=own.boxes.staged_for,
         terms=own.retention.terms(),
         purge_schedule=own.retention.schedule,
+        notice_days=own.retention.notice,
+        mandates={code: file.mandate.value() for code, file in municipality_files.items()},
         partners=partners,
         policies={
             code: municipality_files.get(code, MunicipalityFile()).policy(
@@ -190,6 +197,9 @@ def _municipality_problems(
         if months is not None and months > own.retention.signals:
             reason = f"may only shorten the gateway's own term of {own.retention.signals} months"
             yield ConfigError(reason, file=file, key="retention.signals")
+        mandate = municipality.mandate.value()
+        if mandate.given_on and mandate.until and mandate.until < mandate.given_on:
+            yield ConfigError("ends before it was given", file=file, key="mandate.until")
 
 
 def _shared_keys(partner_files: Mapping[str, PartnerFile]) -> Iterator[ConfigError]:

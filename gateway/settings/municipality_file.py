@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from gateway.cron import check_line
+from gateway.domain.certificate import Mandate
 from gateway.domain.policy import (
     DEFAULT_ARREARS_DAYS,
     DEFAULT_ORDER,
@@ -21,7 +22,7 @@ from gateway.domain.policy import (
     Publish,
 )
 from gateway.matching.rank import check_order
-from gateway.settings.fields import Cents, Flag, Months, Sector, Table, Whole, Words
+from gateway.settings.fields import Cents, Day, Flag, Months, Sector, Table, Whole, Words
 
 
 def _check_consecutive(value: int) -> int:
@@ -40,6 +41,12 @@ def _check_names(value: tuple[str, ...]) -> tuple[str, ...]:
 
 def _check_when(value: str) -> str:
     return value if value == "arrival" else check_line(value)
+
+
+def _check_reference(value: str) -> str:
+    if len(value) > 200 or not value.isprintable() or value != value.strip():
+        raise ValueError("write at most 200 printable characters without white space around them")
+    return value
 
 
 def _read_window(value: Any) -> tuple[int, int | None]:
@@ -125,6 +132,19 @@ class OwnRetentionTable(Table):
     signals: Months | None = None
 
 
+class MandateTable(Table):
+    """`[mandate]`: who ordered the destruction; printed on the certificate. Empty: not on file."""
+
+    approval: Literal["mandate"] = "mandate"
+    reference: Annotated[str, AfterValidator(_check_reference)] = ""
+    date: Day = None
+    until: Day = None
+
+    def value(self) -> Mandate:
+        """The table as a value of the domain."""
+        return Mandate(reference=self.reference, given_on=self.date, until=self.until)
+
+
 class MunicipalityFile(Table):
     """The whole file."""
 
@@ -135,6 +155,7 @@ class MunicipalityFile(Table):
     #: sector -> days of arrears outside which a signal gets W02
     arrears_days: Mapping[Sector, Annotated[tuple[int, int | None], BeforeValidator(_read_window)]] = {}
     retention: OwnRetentionTable = OwnRetentionTable()
+    mandate: MandateTable = MandateTable()
 
     def policy(self, code: str, name: str, *, signals_months: int) -> Policy:
         """The policy of municipality `code`; `signals_months` is the gateway's term."""

@@ -106,6 +106,14 @@ def entries(conn: Connection, since: int, size: int) -> Iterator[bytes]:
         yield row.entry
 
 
+def place_of(conn: Connection, entry: bytes) -> int:
+    """The place in the tree of an entry that was numbered; the last of those that say the same."""
+    place: int = conn.execute(
+        select(func.max(_ENTRY.c.leaf_index)).where(_ENTRY.c.entry == entry)
+    ).scalar_one()
+    return place
+
+
 def written_at(conn: Connection, leaf_indexes: Collection[int]) -> dict[int, datetime]:
     """When entries were written, by their place in the tree."""
     query = select(_ENTRY.c.leaf_index, _ENTRY.c.at).where(_ENTRY.c.leaf_index.in_(leaf_indexes))

@@ -10,9 +10,9 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.domain.certificate import CompactionFigures
 from gateway.store.engine import Store
 
 #: VACUUM writes the database once aside and once into the WAL.
@@ -25,36 +25,19 @@ CHECKPOINT_WAIT_S = 60.0
 _TRY_S = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compaction:
-    """What a compaction did. Sizes in bytes, of the database file and of the WAL that is left.
-
-    `seconds` is how long writers waited. `reason` is empty when all was done, else the code of what stood in the
-    way: `disk`, `writers`, `readers` or `database`.
-    """
-
-    bytes_before: int
-    bytes_after: int
-    wal_bytes: int
-    seconds: float
-    busy: bool
-    reason: str = ""
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the checkpoint returned busy = 0 and the WAL is empty."""
-        return not self.reason and not self.busy and self.wal_bytes == 0
-
-
 def compact(
     store: Store, *, window_wait_s: float = WINDOW_WAIT_S, checkpoint_wait_s: float = CHECKPOINT_WAIT_S
-) -> Compaction:
+) -> CompactionFigures:
     """Compact the database in one window in which writers wait, and nobody fails for it.
 
     Args:
         store: the database; the caller holds its exclusive lock.
         window_wait_s: how long to wait for the writers to let go.
         checkpoint_wait_s: how long to try to empty the WAL while others read.
+
+    Returns:
+        What was done; its `seconds` are how long writers waited, its `reason` the code of what stood in the
+        way: `disk`, `writers`, `readers` or `database`.
     """
     path, before = store.path, store.path.stat().st_size
     if shutil.disk_usage(path.parent).free < TIMES_SPACE * before:
@@ -75,7 +58,7 @@ def compact(
 
 def _in_window(
     store: Store, conn: sqlite3.Connection, before: int, window_wait_s: float, checkpoint_wait_s: float
-) -> Compaction:
+) -> CompactionFigures:
     with store.no_writers(within_s=window_wait_s) as alone:
         if not alone:
             return _outcome(store.path, before, 0, busy=True, reason="writers")
@@ -105,10 +88,12 @@ def _checkpoint(conn: sqlite3.Connection) -> bool:
     return bool(busy)
 
 
-def _outcome(path: Path, before: int, seconds: float, *, busy: bool = False, reason: str = "") -> Compaction:
+def _outcome(
+    path: Path, before: int, seconds: float, *, busy: bool = False, reason: str = ""
+) -> CompactionFigures:
     wal = path.with_name(f"{path.name}-wal")
     wal_bytes = wal.stat().st_size if wal.exists() else 0
-    return Compaction(
+    return CompactionFigures(
         bytes_before=before,
         bytes_after=path.stat().st_size,
         wal_bytes=wal_bytes,

@@ -6,14 +6,15 @@ replaced goes whatever its day.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    RowMapping,
     Select,
     Table,
     and_,
@@ -25,8 +26,9 @@ from sqlalchemy import (
     select,
 )
 
+from gateway.domain.certificate import Kind
 from gateway.domain.delivery import DeliveryState
-from gateway.domain.dispatch import DispatchState
+from gateway.domain.dispatch import PROOFS, DispatchState
 from gateway.domain.signal import SignalState
 from gateway.store.tables import DataKeyRow, Delivery, Dispatch, SignalRow
 
@@ -126,19 +128,6 @@ def data_key_goes(before: date) -> ColumnElement[bool]:
     return and_(ends, ~of_unprocessed, ~is_used)
 
 
-class Kind(StrEnum):
-    """What of an object goes; the words are those of the certificate."""
-
-    #: the received file itself
-    FILE = "bestand"
-    #: rows of signals, with their contents
-    ROWS = "signalen"
-    #: sealed contents of rows that stay a while themselves
-    CONTENTS = "inhoud"
-    #: an outgoing file
-    DISPATCH = "uitgaand"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Going:
     """What goes of one delivery or dispatch under one data key.
@@ -164,19 +153,27 @@ class Going:
 
 
 def going(conn: Connection, before: date) -> list[Going]:
-    """All that goes when every day before `before` is over, in a fixed order."""
+    """All that goes when every day before `before` is over, in a fixed order: what has no data key comes first."""
+    keys = set(conn.execute(select(_DATA_KEY.c.id).where(data_key_goes(before))).scalars())
     found = [
-        Going(**{**row, "kind": Kind(row["kind"]), "sha256": row["sha256"] or b"", "key": row["key"] or b""})
+        _going(row, keys)
         for query in (
             _files(before),
-            _signals(Kind.ROWS, row_goes(before), _SIGNAL.c.due_on, before),
-            _signals(Kind.CONTENTS, contents_go(before), _SIGNAL.c.contents_due_on, before),
+            _signals(Kind.ROWS, row_goes(before), _SIGNAL.c.due_on),
+            _signals(Kind.CONTENTS, contents_go(before), _SIGNAL.c.contents_due_on),
             _dispatches(before),
         )
         for row in conn.execute(query).mappings()
     ]
     found.sort(key=lambda one: (one.object_id, one.kind, one.municipality, one.due_on or date.max, one.key))
     return found
+
+
+def _going(row: RowMapping, keys: Collection[int]) -> Going:
+    fields = dict(row)
+    key_id = fields.pop("key_id")
+    fields |= {"kind": Kind(row["kind"]), "sha256": row["sha256"] or b"", "key": row["key"] or b""}
+    return Going(**fields, key_goes=key_id in keys)
 
 
 def _files(before: date) -> Select[Any]:
@@ -195,15 +192,15 @@ def _files(before: date) -> Select[Any]:
             _DELIVERY.c.sealed_bytes,
             _DELIVERY.c.sealed_sha256.label("sha256"),
             _DATA_KEY.c.commitment.label("key"),
-            _DATA_KEY.c.id.is_not(None).label("key_goes"),
+            _DATA_KEY.c.id.label("key_id"),
             literal(False).label("never_collected"),
         )
         .select_from(_DELIVERY.outerjoin(_DATA_KEY, own_key))
-        .where(raw_goes(before))
+        .where(raw_goes(before), or_(_DELIVERY.c.blob.is_not(None), _DATA_KEY.c.id.is_not(None)))
     )
 
 
-def _signals(kind: Kind, goes: ColumnElement[bool], due_on: Any, before: date) -> Select[Any]:
+def _signals(kind: Kind, goes: ColumnElement[bool], due_on: Any) -> Select[Any]:
     # rows of a municipality that takes no part never were that municipality's
     municipality = case(
         (or_(_SIGNAL.c.state == SignalState.NOT_CONNECTED, ~_SIGNAL.c.municipality.like("GM%")), ""),
@@ -232,7 +229,7 @@ def _signals(kind: Kind, goes: ColumnElement[bool], due_on: Any, before: date) -
         _DELIVERY.c.sealed_bytes,
         _DELIVERY.c.sealed_sha256.label("sha256"),
         _DATA_KEY.c.commitment.label("key"),
-        case((_DATA_KEY.c.id.is_(None), False), else_=data_key_goes(before)).label("key_goes"),
+        _DATA_KEY.c.id.label("key_id"),
         literal(False).label("never_collected"),
     ).select_from(
         counted.join(_DELIVERY, _DELIVERY.c.id == counted.c.delivery_id).outerjoin(
@@ -242,6 +239,8 @@ def _signals(kind: Kind, goes: ColumnElement[bool], due_on: Any, before: date) -
 
 
 def _dispatches(before: date) -> Select[Any]:
+    file = _DISPATCH.alias()
+    proofs = select(file.c.id).where(file.c.kind.in_(PROOFS))
     return (
         select(
             literal(Kind.DISPATCH.value).label("kind"),
@@ -254,7 +253,7 @@ def _dispatches(before: date) -> Select[Any]:
             _DISPATCH.c.sealed_bytes,
             _DISPATCH.c.sealed_sha256.label("sha256"),
             _DATA_KEY.c.commitment.label("key"),
-            _DATA_KEY.c.id.is_not(None).label("key_goes"),
+            _DATA_KEY.c.id.label("key_id"),
             and_(
                 _DISPATCH.c.parent_id.is_(None),
                 _DISPATCH.c.collected_at.is_(None),
@@ -262,5 +261,10 @@ def _dispatches(before: date) -> Select[Any]:
             ).label("never_collected"),
         )
         .select_from(_DISPATCH.outerjoin(_DATA_KEY, _DATA_KEY.c.object_id == _DISPATCH.c.id))
-        .where(dispatch_goes(before))
+        .where(
+            dispatch_goes(before),
+            or_(_DISPATCH.c.blob != "", _DATA_KEY.c.id.is_not(None)),
+            _DISPATCH.c.kind.not_in(PROOFS),
+            or_(_DISPATCH.c.parent_id.is_(None), _DISPATCH.c.parent_id.not_in(proofs)),
+        )
     )

@@ -82,10 +82,18 @@ def live_keys(conn: Connection) -> list[str]:
     return list(conn.execute(select(_KEY.c.id).where(_KEY.c.destroyed_at.is_(None))).scalars())
 
 
-def mark_destroyed(conn: Connection, key_id: str, at: datetime) -> None:
-    """A key is destroyed, on record from now on."""
-    destroyed = upsert(_KEY).values(id=key_id, version=1, made_at=at, destroyed_at=at)
-    conn.execute(destroyed.on_conflict_do_update(index_elements=[_KEY.c.id], set_={"destroyed_at": at}))
+def mark_destroyed(conn: Connection, key_id: str, at: datetime, run_id: int | None = None) -> None:
+    """A key is destroyed, on record from now on; by a run of the purge, if by one."""
+    gone = {"destroyed_at": at, "destroyed_in": run_id}
+    destroyed = upsert(_KEY).values(id=key_id, version=1, made_at=at, **gone)
+    conn.execute(destroyed.on_conflict_do_update(index_elements=[_KEY.c.id], set_=gone))
+
+
+def destroyed_in(conn: Connection, run_id: int) -> list[str]:
+    """The keys that a run of the purge destroyed, by id."""
+    return list(
+        conn.execute(select(_KEY.c.id).where(_KEY.c.destroyed_in == run_id).order_by(_KEY.c.id)).scalars()
+    )
 
 
 # Runs of the purge ---------------------------------------------------------------------------------------

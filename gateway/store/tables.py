@@ -380,7 +380,6 @@ class CertificateRow(SQLModel, table=True):
     """A verklaring van vernietiging as it was signed: the exact bytes of both forms. No personal data."""
 
     __tablename__ = "certificate"
-    __table_args__ = (UniqueConstraint("run_id", "party"),)
 
     number: str = Field(primary_key=True)
     run_id: int

@@ -30,10 +30,10 @@ def fetch(shelf: LogShelf, to: Path, path: tuple[str, ...] = ()) -> Path:
         if shown.size is None:
             fetch(shelf, to / shown.name, below)
         else:
-            content = shelf.content(below, None)
-            assert content is not None
-            assert len(content) == shown.size
-            (to / shown.name).write_bytes(content)
+            document = shelf.document(below, None)
+            assert document is not None
+            assert (len(document.data), document.at) == (shown.size, shown.at)
+            (to / shown.name).write_bytes(document.data)
     return to
 
 
@@ -111,7 +111,9 @@ def test_the_log_outside_grows_with_each_checkpoint(log: Log, tmp_path: Path) ->
         seal_log(log.store, log.sequencer, log.signer, log.folder, log.now)
     shelf = LogShelf(log.store, log.signer)
     for name in ("verify_log.py", "audit.pub"):
-        (log.folder / name).write_bytes(shelf.content((name,), None) or b"")
+        document = shelf.document((name,), None)
+        assert document is not None
+        (log.folder / name).write_bytes(document.data)
     assert run_verifier(log.folder)[0] == 0
     assert not (log.folder / "tile" / "0" / "000.p").exists()
     kept = tmp_path / "kept"
@@ -174,12 +176,13 @@ def test_a_partial_tile_stays_readable_when_it_grew(log: Log) -> None:
     log.add("one", "two", "three")
     seal_log(log.store, log.sequencer, log.signer, log.folder, log.now)
     shelf = LogShelf(log.store, log.signer)
-    before = shelf.content(("tile", "0", "000.p", "3"), None)
+    before = shelf.document(("tile", "0", "000.p", "3"), None)
+    assert before is not None
     log.add("four")
     seal_log(log.store, log.sequencer, log.signer, log.folder, log.now)
-    assert shelf.content(("tile", "0", "000.p", "3"), None) == before
+    assert shelf.document(("tile", "0", "000.p", "3"), None) == before
     with log.store.read() as conn:
-        assert render(conn, Tile(level=0, number=0, width=3)) == before
+        assert render(conn, Tile(level=0, number=0, width=3)) == before.data
     assert [shown.name for shown in shelf.listing(("tile", "0", "000.p"), None) or []] == ["4"]
 
 

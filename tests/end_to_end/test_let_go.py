@@ -7,6 +7,7 @@ from datetime import date, datetime
 
 from gateway.clock import AMSTERDAM
 from gateway.daemon import open_gateway
+from gateway.domain.dispatch import PROOFS
 from gateway.errors import KeyMissing
 from gateway.pipeline.sealing import open_key
 from gateway.store import data_keys
@@ -36,8 +37,17 @@ async def exchanged(town, signal, csv_file):
 
 
 def vault(town):
-    """The names of all blobs."""
-    return {path.name for path in (town.home / "data" / "vault").iterdir()}
+    """The names of all blobs, but for those of certificates and lists that prove a destruction."""
+    return {path.name for path in (town.home / "data" / "vault").iterdir()} - {
+        row["blob"] for row in proofs(town)
+    }
+
+
+def proofs(town):
+    """What was handed out to prove a destruction, with what belongs to it."""
+    rows = town.rows(Dispatch)
+    ids = {row["id"] for row in rows if row["kind"] in PROOFS}
+    return [row for row in rows if row["id"] in ids or row["parent_id"] in ids]
 
 
 async def test_nothing_is_left(town, signal, csv_file):
@@ -54,8 +64,10 @@ async def test_nothing_is_left(town, signal, csv_file):
     assert len((await town.collect("middendrenthe")).lines) == 3
     await night(town, "2027-05-04T02:30")
     assert vault(town) == set()
-    for table in (SignalRow, MeldingRow, DataKeyRow):
+    for table in (SignalRow, MeldingRow):
         assert town.rows(table) == [], table
+    kept = {row["id"] for row in proofs(town)}
+    assert {row["object_id"] for row in town.rows(DataKeyRow)} <= kept
     await night(town, "2027-05-30T02:30")
     assert (
         index_id("2026-11") in town.gateway.keyring.ids()
@@ -65,8 +77,15 @@ async def test_nothing_is_left(town, signal, csv_file):
     ids = town.gateway.keyring.ids()
     assert min(day for key_id in ids if (day := day_of(key_id))) >= date(2027, 5, 31)
     assert index_id("2026-11") not in ids
-    for partner in ("woonservice", "dezorgkas", "stroomhuis", "middendrenthe"):
-        assert (await town.collect(partner)).files == {}
+    for partner, name in (
+        ("woonservice", "vernietigd_"),
+        ("dezorgkas", "vernietigd_"),
+        ("stroomhuis", ""),
+        ("middendrenthe", "verklaring_"),
+    ):
+        found = (await town.collect(partner)).files
+        assert bool(found) == bool(name)
+        assert all(path.split("/")[-1].startswith(name) for path in found)
     stones = sorted(town.rows(Delivery), key=lambda row: row["arrival"])
     assert [(row["state"], row["partner_id"], row["row_count"]) for row in stones] == [
         ("purged", "woonservice", 2),
@@ -76,7 +95,7 @@ async def test_nothing_is_left(town, signal, csv_file):
     for stone in stones:
         assert all((stone["received_at"], stone["purged_at"], stone["sealed_sha256"]))
         assert (stone["name_sealed"], stone["sha256_sealed"], stone["content_digest"]) == (None, None, None)
-    assert {row["state"] for row in town.rows(Dispatch)} == {"purged"}
+    assert {row["state"] for row in town.rows(Dispatch) if row["id"] not in kept} == {"purged"}
 
 
 def openable(data, keys, clock, to):

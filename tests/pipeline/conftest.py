@@ -8,12 +8,15 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import insert, select
 
+from gateway.audit.checkpoint import create_signing_key, load_signing_key
+from gateway.audit.sequencer import Sequencer
 from gateway.clock import AMSTERDAM, SteppedClock, local_day
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.partner import Partner, Role
@@ -21,10 +24,13 @@ from gateway.domain.retention import Terms, raw_due
 from gateway.files.csvfile import Limits
 from gateway.pipeline.context import Context
 from gateway.pipeline.ledger import check
+from gateway.pipeline.outgoing import post
 from gateway.pipeline.sealing import open_key, store_key
 from gateway.pipeline.worker import publish_now, step
 from gateway.retention.keys import ensure_keys
+from gateway.retention.notary import Notary
 from gateway.retention.purge import purge
+from gateway.settings.gemeenten import gemeente_names
 from gateway.store import blobs as known_blobs
 from gateway.store import data_keys, outgoing, reference
 from gateway.store.engine import Store
@@ -95,6 +101,8 @@ class World:
         home.mkdir()
         clock = SteppedClock(NOW)
         keyring = Keyring.create(home / "keys")
+        create_signing_key(home / "keys")
+        (home / "log").mkdir()
         reference.load(home / "reference.db", ADDRESSES)
         partners = {
             name: Partner(id=name, name=name.title(), role=Role.CREDITOR, sectors=(sector,))
@@ -151,7 +159,27 @@ class World:
     def purge(self) -> None:
         """The purge of this night."""
         context = self.context
-        purge(context.store, context.keyring, context.blobs, context.clock, terms=context.terms, node="test")
+        signer = load_signing_key(context.reference.parent / "keys")
+        notary = Notary(
+            signer=signer,
+            sequencer=Sequencer(signer),
+            log_dir=context.reference.parent / "log",
+            partners=context.partners,
+            served_by=context.served_by,
+            names=gemeente_names(),
+            policy_versions={},
+            mandates={},
+            post=partial(post, context),
+        )
+        purge(
+            context.store,
+            context.keyring,
+            context.blobs,
+            context.clock,
+            terms=context.terms,
+            notary=notary,
+            node="test",
+        )
 
     def sweep(self) -> None:
         """What a start does with the blobs that an interrupted try left."""

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,23 @@ import pytest
 import structlog
 from sqlalchemy import insert, select, update
 
+from gateway.audit.checkpoint import create_signing_key, load_signing_key
+from gateway.audit.sequencer import Sequencer
 from gateway.clock import AMSTERDAM, SteppedClock, local_day, month_of
+from gateway.domain.certificate import Mandate
 from gateway.domain.delivery import DeliveryState
-from gateway.domain.dispatch import DispatchState
+from gateway.domain.dispatch import PROOFS, DispatchState
+from gateway.domain.partner import Partner, Role
 from gateway.domain.retention import Terms, contents_due, raw_due, signal_due
 from gateway.domain.signal import SignalState
+from gateway.files.csvfile import Limits
+from gateway.pipeline.context import Context
+from gateway.pipeline.outgoing import post
 from gateway.retention.keys import ensure_keys
-from gateway.retention.purge import PurgeReport, purge
+from gateway.retention.notary import Notary
+from gateway.retention.purge import PurgeReport, purge, would_go
+from gateway.store import blobs as known_blobs
+from gateway.store import data_keys
 from gateway.store.engine import Store
 from gateway.store.tables import (
     AuditEntry,
@@ -33,12 +44,20 @@ from gateway.store.tables import (
     SignalRow,
 )
 from gateway.vault.blobs import BlobFolder
-from gateway.vault.datakey import DataKey, wrap
+from gateway.vault.datakey import DataKey, WrappedKey, unwrap, wrap
+from gateway.vault.index import Indexer
 from gateway.vault.keyring import Keyring, index_id, until_id
+from gateway.vault.objects import dispatched_file
 from gateway.vault.rows import RowSealer
-from gateway.vault.stream import Sealer, associated_data
+from gateway.vault.stream import SealedReader, Sealer, associated_data
 
 PARTNER = "woonstichting"
+PARTNERS = {
+    PARTNER: Partner(id=PARTNER, name="Woonstichting", role=Role.CREDITOR, sectors=("Huur",)),
+    "gemeente-md": Partner(
+        id="gemeente-md", name="Gemeente Midden-Drenthe", role=Role.MUNICIPALITY, serves=("GM1731",)
+    ),
+}
 TEXT = b"signaal_id;achternaam\r\nS-1;Geheimnaam\r\n"
 
 
@@ -52,12 +71,14 @@ class World:
     keyring: Keyring
     blobs: BlobFolder
     terms: Terms = field(default_factory=Terms)
+    mandates: dict[str, Mandate] = field(default_factory=dict)
     made: int = 0
 
     @classmethod
     def create(cls, home: Path, at: datetime) -> World:
         """An empty home with its keys made ahead."""
         (home / "data").mkdir(parents=True)
+        (home / "log").mkdir()
         world = cls(
             home=home,
             clock=SteppedClock(at),
@@ -65,6 +86,7 @@ class World:
             keyring=Keyring.create(home / "keys"),
             blobs=BlobFolder(home / "data" / "vault"),
         )
+        create_signing_key(home / "keys")
         world.ensure_keys()
         return world
 
@@ -104,7 +126,48 @@ class World:
     def purge(self, **options: Any) -> PurgeReport:
         """Run the purge."""
         return purge(
-            self.store, self.keyring, self.blobs, self.clock, terms=self.terms, node="test", **options
+            self.store,
+            self.keyring,
+            self.blobs,
+            self.clock,
+            terms=self.terms,
+            notary=self.notary(),
+            node="test",
+            **options,
+        )
+
+    def would_go(self) -> PurgeReport:
+        """What a purge would do."""
+        return would_go(self.store, self.keyring, self.today, self.terms)
+
+    def notary(self) -> Notary:
+        """What certificates are made with: one creditor, one municipality, as the daemon would have it."""
+        context = Context(
+            store=self.store,
+            keyring=self.keyring,
+            indexer=Indexer(self.keyring),
+            blobs=self.blobs,
+            clock=self.clock,
+            partners=PARTNERS,
+            policies={},
+            served_by={"GM1731": "gemeente-md"},
+            terms=self.terms,
+            limits=Limits(),
+            reference=self.home / "none",
+            pc4={},
+            node="test",
+        )
+        signer = load_signing_key(self.home / "keys")
+        return Notary(
+            signer=signer,
+            sequencer=Sequencer(signer),
+            log_dir=self.home / "log",
+            partners=PARTNERS,
+            served_by=context.served_by,
+            names={"GM1731": "Midden-Drenthe", "GM0303": "Dronten"},
+            policy_versions={"GM1731": "p1"},
+            mandates=self.mandates,
+            post=partial(post, context),
         )
 
     def rows(self, table: Any) -> list[dict[str, Any]]:
@@ -115,6 +178,54 @@ class World:
     def row(self, table: Any, row_id: str) -> dict[str, Any]:
         """One row of a table."""
         return next(row for row in self.rows(table) if row["id"] == row_id)
+
+    def sweep(self) -> None:
+        """What a start does with the blobs that no row knows."""
+        with self.store.read() as conn:
+            used = known_blobs.in_use(conn)
+        self.blobs.sweep(used.__contains__, older_than=timedelta(0))
+
+    def proofs(self) -> list[dict[str, Any]]:
+        """Certificates and lists that were handed out, with what belongs to them."""
+        rows = self.rows(Dispatch)
+        ids = {row["id"] for row in rows if row["kind"] in PROOFS}
+        return [row for row in rows if row["id"] in ids or row["parent_id"] in ids]
+
+    def letters(self, kind: str) -> dict[str, str]:
+        """The contents of what was handed out of a kind, by partner and name."""
+        return {
+            f"{row['partner_id']}/{row['name']}": self.read(row).decode()
+            for row in self.rows(Dispatch)
+            if row["kind"] == kind and row["blob"]
+        }
+
+    def read(self, dispatch: dict[str, Any]) -> bytes:
+        """The plaintext of an outgoing file, as its partner reads it."""
+        with self.store.read() as conn:
+            stored = data_keys.of_object(conn, dispatch["id"])
+        assert stored is not None
+        wrapped = WrappedKey(
+            key_id=stored.key_id,
+            key_version=stored.key_version,
+            wrapped=stored.wrapped,
+            commitment=stored.commitment,
+        )
+        key = unwrap(self.keyring, wrapped, partner=stored.partner_id, object_id=dispatch["id"])
+        associated = dispatched_file(
+            partner=stored.partner_id, delivery=None, dispatch=dispatch["id"], kind=dispatch["kind"]
+        )
+        with self.blobs.open(dispatch["blob"]) as blob:
+            reader = SealedReader(key.file_key(dispatch["id"]), associated, blob.read_at, blob.size)
+            return b"".join(reader.chunks())
+
+    def held_blobs(self) -> list[str]:
+        """The blobs that are held, but for those that prove a destruction."""
+        return sorted({*self.blobs.names()} - {row["blob"] for row in self.proofs()})
+
+    def held_keys(self) -> list[dict[str, Any]]:
+        """The wrapped data keys that are held, but for those of what proves a destruction."""
+        proofs = {row["id"] for row in self.proofs()}
+        return [row for row in self.rows(DataKeyRow) if row["object_id"] not in proofs]
 
     def change(self, table: Any, row_id: Any, **values: Any) -> None:
         """Change one row."""

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from gateway.audit.checkpoint import create_signing_key
 from gateway.cli import main
 from gateway.clock import add_months, local_day
 from gateway.domain.delivery import DeliveryState
@@ -29,8 +28,6 @@ def home(make_world: Callable[[str, datetime], World]) -> World:
     world = make_world("home", now - timedelta(days=215))
     (world.home / "config").mkdir()
     (world.home / "config" / "gateway.toml").touch()
-    create_signing_key(world.home / "keys")
-    (world.home / "log").mkdir()
     world.deliver()
     world.clock.set(now)
     world.ensure_keys()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -13,16 +14,18 @@ import pytest
 
 from gateway.clock import AMSTERDAM
 from gateway.domain.delivery import DeliveryState
-from gateway.domain.dispatch import DispatchState
+from gateway.domain.dispatch import DispatchKind, DispatchState
 from gateway.domain.retention import Terms
 from gateway.domain.signal import SignalState
 from gateway.errors import KeyMissing, StoreError
-from gateway.retention.steps import STEPS
+from gateway.retention.purge import STEPS
 from gateway.store import data_keys, registers
 from gateway.store.engine import Store
 from gateway.store.tables import (
+    CertificateRow,
     DataKeyRow,
     Delivery,
+    Destruction,
     Dispatch,
     IndexToken,
     KeyRow,
@@ -48,13 +51,13 @@ def test_a_received_file_goes_after_fourteen_days_and_its_rows_stay(world: World
     delivery_id = world.deliver()
     world.go_to(RAW_DUE)
     assert world.purge().counts["raws"] == 0
-    assert len(world.blobs.names()) == 1
+    assert len(world.held_blobs()) == 1
 
     world.go_to(RAW_DUE + DAY)
     report = world.purge()
 
     assert (report.counts["raws"], report.counts["blobs"], report.counts["data_keys"]) == (1, 1, 1)
-    assert world.blobs.names() == []
+    assert world.held_blobs() == []
     row = world.row(Delivery, delivery_id)
     assert row["state"] == DeliveryState.PROCESSED
     assert row["raw_gone_at"] == world.now
@@ -85,8 +88,8 @@ def test_after_six_months_only_the_tombstone_is_left(world: World) -> None:
     assert {name: report.counts[name] for name in expected} == expected
     assert report.keys == ("until-2027-05-22",)
 
-    assert world.rows(SignalRow) == world.rows(MeldingRow) == world.rows(DataKeyRow) == []
-    assert world.blobs.names() == []
+    assert world.rows(SignalRow) == world.rows(MeldingRow) == world.held_keys() == []
+    assert world.held_blobs() == []
     tombstone = world.row(Delivery, delivery_id)
     assert (tombstone["state"], tombstone["purged_at"]) == (DeliveryState.PURGED, world.now)
     assert (tombstone["purged_rows"], tombstone["sealed_sha256"]) == (3, digest)
@@ -151,7 +154,7 @@ def test_the_contents_of_what_is_not_passed_on_go_early(world: World, state: Sig
     assert world.purge().counts["contents"] == 1
     (row,) = world.rows(SignalRow)
     assert (row["sealed"], row["data_key_id"], row["content_token"]) == (None, None, b"t" * 16)
-    assert not [key for key in world.rows(DataKeyRow) if key["municipality"]]
+    assert not [key for key in world.held_keys() if key["municipality"]]
 
     world.go_to(DUE + DAY)
     assert world.purge().counts["signals"] == 1
@@ -186,7 +189,7 @@ def test_what_was_refused_goes_at_the_next_purge(world: World, state: DeliverySt
     assert (report.counts["deliveries"], report.counts["raws"], report.counts["errors"]) == (1, 1, 0)
     row = world.row(Delivery, delivery_id)
     assert (row["state"], row["content_digest"], row["name_sealed"]) == (DeliveryState.PURGED, None, None)
-    assert world.rows(DataKeyRow) == world.blobs.names() == []
+    assert world.held_keys() == world.held_blobs() == []
 
 
 def test_what_a_crash_left_of_a_file_that_was_to_go_at_once_goes(world: World) -> None:
@@ -196,7 +199,7 @@ def test_what_a_crash_left_of_a_file_that_was_to_go_at_once_goes(world: World) -
     world.change(Delivery, delivery_id, raw_gone_at=gone_at)
     world.clock.step(timedelta(hours=1))
     world.purge()
-    assert world.blobs.names() == []
+    assert world.held_blobs() == []
     row = world.row(Delivery, delivery_id)
     assert (row["state"], row["raw_gone_at"]) == (DeliveryState.PURGED, gone_at)
 
@@ -215,10 +218,10 @@ def test_a_replaced_dispatch_goes_at_the_next_purge_with_its_manifest(world: Wor
     manifest, other = world.dispatch(parent_id=file), world.dispatch()
     world.change(Dispatch, file, state=DispatchState.REPLACED)
     assert world.purge().counts["dispatches"] == 2
-    states = {row["id"]: row["state"] for row in world.rows(Dispatch)}
+    states = {of: world.row(Dispatch, of)["state"] for of in (file, manifest, other)}
     gone = DispatchState.PURGED
     assert states == {file: gone, manifest: gone, other: DispatchState.READY}
-    assert len(world.blobs.names()) == len(world.rows(DataKeyRow)) == 1
+    assert len(world.held_blobs()) == len(world.held_keys()) == 1
 
 
 @pytest.mark.parametrize(
@@ -235,7 +238,7 @@ def test_an_unprocessed_file_is_rewrapped_day_by_day(world: World, state: Delive
     assert not world.keyring.has("until-2026-12-06")
     assert not world.keyring.has("until-2026-12-07")
     assert open_key(world.store, world.keyring, delivery_id) is not None
-    assert len(world.blobs.names()) == 1
+    assert len(world.held_blobs()) == 1
 
 
 def test_an_unprocessed_file_waits_however_long_nothing_ran(world: World) -> None:
@@ -296,6 +299,7 @@ def test_keys_are_destroyed_on_record(world: World) -> None:
     destroyed = {row["id"]: row["destroyed_at"] for row in world.rows(KeyRow) if row["destroyed_at"]}
     assert destroyed == dict.fromkeys(report.keys, world.now)
     assert [key_id in entry for key_id, entry in zip(report.keys, world.audit("key.destroyed"), strict=True)]
+    assert {row["destroyed_in"] for row in world.rows(KeyRow) if row["destroyed_at"]} == {report.run_id}
     live = {row["id"] for row in world.rows(KeyRow) if row["destroyed_at"] is None}
     assert live == set(world.keyring.ids())
 
@@ -330,7 +334,7 @@ def test_an_error_at_one_record_stops_no_other(world: World) -> None:
     report = world.purge()
 
     assert [(error.step, error.object_id) for error in report.errors] == [("blobs", stuck)]
-    assert world.rows(SignalRow) == world.rows(DataKeyRow) == []
+    assert world.rows(SignalRow) == world.held_keys() == []
     states = {row["id"]: row["state"] for row in world.rows(Delivery)}
     assert states == {stuck: DeliveryState.PURGING, other: DeliveryState.PURGED}
     assert not world.keyring.has("until-2026-12-06")
@@ -363,7 +367,7 @@ def test_a_dry_run_changes_nothing_and_counts_the_same(world: World) -> None:
     """Byte for byte the same database, vault and keyring; then the purge does what was said."""
     fill(world)
     before = world.dump()
-    said = world.purge(dry_run=True)
+    said = world.would_go()
     assert world.dump() == before
     assert said.is_dry_run
     done = world.purge()
@@ -409,6 +413,7 @@ def test_killed_after_any_step_and_run_again_it_ends_the_same(due_home: World, t
 
         with pytest.raises(Killed):
             world.purge(progress=kill)
+        world.sweep()
         assert outcome(world, world.purge()) == expected, calls[nth]
         assert len(world.audit("purge.resumed")) == 1
         world.store.close()
@@ -442,6 +447,7 @@ def test_killed_before_any_commit_and_run_again_it_ends_the_same(
             patch.setattr(Store, "write", dying)
             with pytest.raises(Killed):
                 world.purge()
+        world.sweep()
         assert outcome(world, world.purge()) == expected, nth
         world.store.close()
     whole.store.close()
@@ -515,15 +521,28 @@ def outcome(world: World, report: Any) -> dict[str, Any]:
         "counts": dict(report.counts),
         "keys": world.keyring.ids(),
         "register": sorted((row["id"], row["destroyed_at"]) for row in world.rows(KeyRow)),
-        "blobs": world.blobs.names(),
+        "blobs": world.held_blobs(),
         "deliveries": world.rows(Delivery),
-        "dispatches": world.rows(Dispatch),
+        "dispatches": [row for row in world.rows(Dispatch) if row not in world.proofs()],
+        "proofs": sorted((row["partner_id"], row["name"], row["due_on"]) for row in world.proofs()),
+        "lists": world.letters(DispatchKind.DESTROYED),
+        "certificates": [certificate_of(row) for row in world.rows(CertificateRow)],
+        "destroyed": [{**row, "id": 0} for row in world.rows(Destruction)],
         "signals": world.rows(SignalRow),
         "meldingen": world.rows(MeldingRow),
-        "data_keys": [(row["object_id"], row["key_id"]) for row in world.rows(DataKeyRow)],
+        "data_keys": [(row["object_id"], row["key_id"]) for row in world.held_keys()],
         "tokens": world.rows(IndexToken),
         "run": world.rows(PurgeRun),
         "audit": sorted(set(world.audit("key.destroyed") + world.audit("delivery.purged"))),
+    }
+
+
+def certificate_of(row: dict[str, Any]) -> dict[str, Any]:
+    """What a certificate says, but for the log and the seconds of this life."""
+    return {
+        name: value
+        for name, value in json.loads(row["as_json"]).items()
+        if name not in {"logboek", "compactie", "ondertekenaar"}
     }
 
 

@@ -51,7 +51,7 @@ def test_gateway_file(refusals, text, key, reason):
     [
         "[retention]\nreports = '24 months'",
         "[retention]\naudit = '7 years'",
-        "[retention]\nnotice = '14 days'",
+        "[retention]\nhold = '90 days'",
         "[listener]\nprofile = 'legacy'",
         "[sectors]\nHypotheek = 1",
     ],
@@ -84,7 +84,7 @@ def test_partner_settings_of_later_versions(refusals, text):
     [
         '[feedback]\nhelp_accepted = "consent"',
         '[[route]]\nto = "sdd"',
-        "[mandate]\nreference = ''",
+        "[mandate]\napprovers = 2",
         "successor = 'GM1731'",
         "legal_basis = ''",
     ],
@@ -319,3 +319,16 @@ def test_every_role_has_its_settings(refusals):
         text = f'role = "{role}"\n' + "\n".join(settings.values())
         keys = {key for _, key, _ in refusals({"partners/aaa.toml": text})}
         assert keys == {"sectors", "serves", "scope"} - {settings[role].split(" ")[0]}
+
+
+def test_mandates_that_cannot_be(refusals):
+    """Approvals come later; a mandate has days, ends after it began, and its text is one line."""
+    for table, key in (
+        ("approval = 'per_batch'", "mandate.approval"),
+        ("date = 'gisteren'", "mandate.date"),
+        ("reference = 'a\\nb'", "mandate.reference"),
+        ("date = 2026-03-01\nuntil = 2026-02-28", "mandate.until"),
+    ):
+        text = f"[mandate]\n{table}".replace("'a\\nb'", '"a\\nb"')
+        file, found, _ = one(refusals({"municipalities/GM1731.toml": text}))
+        assert (file, found) == ("municipalities/GM1731.toml", key)

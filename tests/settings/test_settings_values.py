@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import asyncssh
 import pytest
 
+from gateway.domain.certificate import Mandate
 from gateway.domain.partner import TEMPORARY_NAMES, Role
 from gateway.domain.policy import (
     DEFAULT_ORDER,
@@ -38,6 +39,7 @@ def test_everything_has_a_default(configure):
     assert settings.listed_for == settings.staged_for == timedelta(hours=24)
     assert settings.terms == Terms(signals_months=6, raw_days=14, dispatches_months=6, excluded_days=1)
     assert settings.purge_schedule == "30 2 * * *"
+    assert (settings.notice_days, settings.mandates) == (14, {})
     assert settings.partners == settings.policies == settings.served_by == {}
 
 
@@ -263,3 +265,15 @@ def test_municipalities_of_cbs():
     """The list has all 342 municipalities."""
     assert len(gemeente_names()) == 342
     assert gemeente_names()["GM1731"] == "Midden-Drenthe"
+
+
+def test_a_mandate_as_it_stands_in_the_file(configure):
+    """With days as TOML has them or as text; empty values say that there is none."""
+    files = {
+        "municipalities/GM1731.toml": '[mandate]\napproval = "mandate"\nreference = "B&W 1"\ndate = 2026-03-01\nuntil = "2027-12-31"',
+        "municipalities/GM0303.toml": '[mandate]\nreference = ""\ndate = ""\nuntil = ""',
+    }
+    assert configure(files).mandates == {
+        "GM1731": Mandate(reference="B&W 1", given_on=date(2026, 3, 1), until=date(2027, 12, 31)),
+        "GM0303": Mandate(),
+    }

@@ -1,0 +1,257 @@
+"""`verklaring_<nr>.json` and `.txt`: a certificate of destruction for programs and for people (spec 4).
+
+Both say the same; the JSON form is complete, the text lists at most what people read. Both are signed.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime
+from textwrap import wrap
+
+from gateway.clock import AMSTERDAM
+from gateway.domain.certificate import Certificate, Destroyed, Kind
+
+LEGAL_GROUND = "Archiefbesluit 1995, artikel 8"
+
+NO_MANDATE = "geen mandaat in het dossier"
+
+METHODS = {
+    "kluis": "verzegeld bestand verwijderd, map weggeschreven, afwezigheid nagezien",
+    "database": "rijen overschreven en verwijderd (secure_delete), daarna VACUUM en een lege WAL",
+    "sleutels": "gegevenssleutel verwijderd; dagsleutel vernietigd in elke kopie, afwezigheid nagezien: ook in "
+    "reservekopieën zonder de map keys/ is de inhoud daarmee onleesbaar",
+}
+
+NOT_COVERED = (
+    "kopieën die partners zelf hebben gemaakt of opgehaald",
+    "reservekopieën waarin ook de map keys/ is opgenomen",
+    "momentopnamen onder het bestandssysteem, wisselgeheugen en geheugendumps van de machine",
+    "open kolommen in reservekopieën van voor deze vernietiging (willekeurige nummers, partner, codes, maand, bedrag, "
+    "data): zij verwijzen naar niemand bij naam",
+    "de grafsteen die blijft: nummer, partner, aantallen, data en controlegetal van de versleutelde inhoud",
+)
+
+_WIDTH = 100
+
+
+def render_json(certificate: Certificate) -> bytes:
+    """The whole certificate as JSON."""
+    made = certificate
+    value = {
+        "soort": "verklaring van vernietiging",
+        "grondslag": LEGAL_GROUND,
+        "nummer": made.number,
+        "status": _status(made),
+        "redenen": list(made.problems),
+        "opgemaakt_op": _instant(made.made_at),
+        _party_word(made): {"code": made.party, "naam": made.party_name},
+        "mandaat": _mandate_json(made),
+        "beleid": {"versie": made.policy_version},
+        "periode": {"van": _day(_first(made)), "tot_en_met": _day(_last(made))},
+        "uitgevoerd": {
+            "run": made.run_id,
+            "van": _instant(made.began_at),
+            "tot": _instant(made.made_at),
+            "node": made.node,
+            "gateway": made.version,
+        },
+        "vernietigd": [_item_json(item) for item in made.items],
+        "sleutels": [
+            {"id": key, "kopieen": [{"kopie": copy, "resultaat": "vernietigd"} for copy in made.copies]}
+            for key in made.keys
+        ],
+        "wijze": METHODS,
+        "compactie": {
+            "bytes_voor": made.compaction.bytes_before,
+            "bytes_na": made.compaction.bytes_after,
+            "wal_bytes": made.compaction.wal_bytes,
+            "seconden": made.compaction.seconds,
+            "busy": int(made.compaction.busy),
+            "reden": made.compaction.reason,
+        },
+        "uitgezonderd_wegens_bewaarplicht": [],
+        "nooit_opgehaald": [item.object_id for item in made.items if item.never_collected],
+        "goedgekeurd_door": [],
+        "logboek": {"index": made.log.index, "checkpoint": made.log.checkpoint},
+        "niet_omvat": list(NOT_COVERED),
+        "ondertekenaar": made.public_key,
+    }
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def render_text(certificate: Certificate) -> bytes:
+    """The certificate in Dutch, to read and to print."""
+    made = certificate
+    never = sum(item.never_collected for item in made.items)
+    lines = [
+        "VERKLARING VAN VERNIETIGING",
+        f"({LEGAL_GROUND})",
+        "",
+        *_pairs(
+            ("Nummer", made.number),
+            ("Status", _status(made)),
+            (_party_word(made).capitalize(), f"{made.party_name} ({made.party})"),
+            ("Mandaat", _mandate_text(made)),
+            ("Beleid", f"versie {made.policy_version}"),
+            ("Periode", f"vervallen van {_day(_first(made))} tot en met {_day(_last(made))}"),
+            (
+                "Uitgevoerd",
+                f"{_moment(made.began_at)} tot {_moment(made.made_at)}, run {made.run_id}, {made.node}",
+            ),
+            ("Goedgekeurd", "uitgevoerd op grond van het bewaarbeleid; geen afzonderlijke goedkeurders"),
+            ("Bewaarplicht", "niets uitgezonderd"),
+        ),
+        "",
+        *_section("Waarom onvolledig", [f"- {reason}" for reason in made.problems]),
+        *_section("Vernietigd", _table(made)),
+        *_section("Sleutels", _keys(made)),
+        *_section("Wijze", [f"- {medium}: {how}" for medium, how in METHODS.items()]),
+        *_section("Compactie van de database", [_compaction(made)]),
+        *_section(
+            "Nooit opgehaald",
+            [f"- {never} uitgaande bestanden zijn door niemand opgehaald"] if never else ["- geen"],
+        ),
+        *_section("Niet omvat", [f"- {what}" for what in NOT_COVERED]),
+        *_section(
+            "Logboek",
+            [
+                f"Regel {made.log.index} van het logboek vermeldt deze vernietiging. Controlepunt:",
+                "",
+                *(f"    {line}" for line in made.log.checkpoint.rstrip("\n").split("\n")),
+            ],
+        ),
+        *_section(
+            "Echtheid",
+            [
+                "Bij dit bestand hoort een handtekening (.sig). Controleer haar met:",
+                "    ssh-keygen -Y verify -f allowed_signers -I gateway -n verklaring@gateway -s BESTAND.sig < BESTAND",
+                "allowed_signers bevat:",
+                f'    gateway namespaces="verklaring@gateway" {made.public_key}',
+            ],
+        ),
+    ]
+    return ("\n".join(line.rstrip() for line in lines).rstrip("\n") + "\n").encode()
+
+
+# -- parts of the JSON form ------------------------------------------------------------------------
+
+
+def _item_json(item: Destroyed) -> dict[str, object]:
+    return {
+        "soort": item.kind.value,
+        "id": item.object_id,
+        "partner": item.partner_id,
+        "gemaakt_op" if item.kind is Kind.DISPATCH else "ontvangen_op": _day(item.received_at),
+        "vervallen_na": _day(item.due_on),
+        "signalen": item.rows,
+        "bytes": item.sealed_bytes,
+        "sha256": item.sha256.hex(),
+        "sleutel": item.key.hex(),
+        "sleutel_vernietigd": item.key_destroyed,
+        "opgehaald": None if item.kind is not Kind.DISPATCH else not item.never_collected,
+    }
+
+
+def _mandate_json(made: Certificate) -> dict[str, object] | None:
+    if not made.mandate.reference:
+        return None
+    return {
+        "kenmerk": made.mandate.reference,
+        "datum": _day(made.mandate.given_on),
+        "geldig_tot_en_met": _day(made.mandate.until),
+        "verlopen": _is_over(made),
+    }
+
+
+# -- parts of the text -----------------------------------------------------------------------------
+
+
+def _table(made: Certificate) -> list[str]:
+    head = f"{'soort':<9} {'id':<18} {'partner':<20} {'ontvangen':<10} {'verv. na':<10} {'signalen':>8} {'bytes':>11}"
+    lines = [head, "-" * len(head)]
+    for item in made.items:
+        received, due = _day(item.received_at), _day(item.due_on)
+        lines.append(
+            f"{item.kind.value:<9} {item.object_id:<18} {item.partner_id:<20.20} {received:<10} {due:<10} "
+            f"{item.rows:>8} {item.sealed_bytes:>11}"
+        )
+    rows = sum(item.rows for item in made.items if item.kind is Kind.ROWS)
+    lines += ["", f"Samen {len(made.items)} onderdelen, {rows} signalen."]
+    lines += ["Controlegetallen en sleutels van elk onderdeel staan in het JSON-bestand van deze verklaring."]
+    return lines
+
+
+def _keys(made: Certificate) -> list[str]:
+    if not made.keys:
+        return ["- geen dag- of maandsleutels in deze run"]
+    return [f"- {key}: {', '.join(f'{copy} vernietigd' for copy in made.copies)}" for key in made.keys]
+
+
+def _compaction(made: Certificate) -> str:
+    figures = made.compaction
+    return (
+        f"{figures.bytes_before} bytes voor, {figures.bytes_after} na; {figures.seconds:.1f} seconden; "
+        f"busy = {int(figures.busy)}; WAL {figures.wal_bytes} bytes"
+    )
+
+
+def _mandate_text(made: Certificate) -> str:
+    mandate = made.mandate
+    if not mandate.reference:
+        return NO_MANDATE
+    given = f" van {_day(mandate.given_on)}" if mandate.given_on else ""
+    until = f", geldig tot en met {_day(mandate.until)}" if mandate.until else ""
+    return f"{mandate.reference}{given}{until}{' (verlopen)' if _is_over(made) else ''}"
+
+
+def _pairs(*rows: tuple[str, str]) -> list[str]:
+    return [f"{name + ':':<14}{value}" for name, value in rows]
+
+
+def _section(title: str, lines: list[str]) -> list[str]:
+    if not lines:
+        return []
+    wrapped = [
+        part
+        for line in lines
+        for part in (wrap(line, _WIDTH, subsequent_indent="  ") if line.startswith("- ") else [line])
+    ]
+    return [title.upper(), "", *wrapped, ""]
+
+
+# -- words -----------------------------------------------------------------------------------------
+
+
+def _status(made: Certificate) -> str:
+    return "volledig" if made.is_complete else "onvolledig"
+
+
+def _party_word(made: Certificate) -> str:
+    return "gemeente" if made.is_municipality else "partner"
+
+
+def _is_over(made: Certificate) -> bool:
+    return made.mandate.until is not None and made.mandate.until < made.due_before
+
+
+def _first(made: Certificate) -> date:
+    return min(item.due_on for item in made.items)
+
+
+def _last(made: Certificate) -> date:
+    return max(item.due_on for item in made.items)
+
+
+def _day(value: date | datetime | None) -> str:
+    if isinstance(value, datetime):
+        value = value.astimezone(AMSTERDAM).date()
+    return "" if value is None else value.isoformat()
+
+
+def _moment(at: datetime) -> str:
+    return f"{at.astimezone(AMSTERDAM):%Y-%m-%d %H:%M}"
+
+
+def _instant(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,388 @@
+"""What runs of the purge took, their certificates, and the registers made from them (spec 4, Retention).
+
+Each function works in the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Table,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from gateway.domain.certificate import CompactionFigures, Kind
+from gateway.domain.dispatch import PROOFS
+from gateway.store.going import Going
+from gateway.store.tables import (
+    CertificateRow,
+    CompactionRow,
+    DataKeyRow,
+    Delivery,
+    Destruction,
+    Dispatch,
+    KeyRow,
+    SignalRow,
+)
+
+_DESTRUCTION: Table = Destruction.__table__  # type: ignore[attr-defined]
+_COMPACTION: Table = CompactionRow.__table__  # type: ignore[attr-defined]
+_CERTIFICATE: Table = CertificateRow.__table__  # type: ignore[attr-defined]
+_DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
+_DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
+_DISPATCH: Table = Dispatch.__table__  # type: ignore[attr-defined]
+_SIGNAL: Table = SignalRow.__table__  # type: ignore[attr-defined]
+_KEY: Table = KeyRow.__table__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What a run takes, as it was written down before it went; fields as `gateway.store.going.Going`."""
+
+    id: int
+    party: str
+    kind: Kind
+    object_id: str
+    partner_id: str
+    received_at: datetime | None
+    due_on: date
+    rows: int
+    sealed_bytes: int
+    sha256: bytes
+    key: bytes
+    key_goes: bool
+    never_collected: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """A certificate as it was signed: the exact bytes of both forms."""
+
+    number: str
+    run_id: int
+    party: str
+    made_at: datetime
+    is_complete: bool
+    as_json: bytes
+    json_signature: bytes
+    as_text: bytes
+    text_signature: bytes
+    keep_until: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A line of the register: what is or was held of an object; `rows` None: it is a file."""
+
+    object_id: str
+    kind: Kind
+    partner_id: str
+    municipality: str
+    received_at: datetime | None
+    due_on: date
+    rows: int | None
+    destroyed_at: datetime | None = None
+    certificate: str | None = None
+
+
+# Before and after it goes --------------------------------------------------------------------------------
+
+
+def write_down(
+    conn: Connection, run_id: int, going: Sequence[tuple[str, date, Going]], keep_until: date
+) -> None:
+    """Note what a run takes, with its party and due day; what was noted already stays as it was."""
+    rows = [
+        {
+            "run_id": run_id,
+            "party": party,
+            "kind": one.kind,
+            "object_id": one.object_id,
+            "partner_id": one.partner_id,
+            "received_at": one.received_at,
+            "due_on": due_on,
+            "rows": one.rows,
+            "sealed_bytes": one.sealed_bytes,
+            "sha256": one.sha256,
+            "key": one.key,
+            "key_goes": one.key_goes,
+            "never_collected": one.never_collected,
+            "keep_until": keep_until,
+        }
+        for party, due_on, one in going
+    ]
+    if rows:
+        conn.execute(upsert(_DESTRUCTION).on_conflict_do_nothing(), rows)
+
+
+def uncertified(conn: Connection, run_id: int) -> list[Taken]:
+    """What a run takes and no certificate tells of yet, in a fixed order."""
+    columns = [_DESTRUCTION.c[field.name] for field in fields(Taken)]
+    query = (
+        select(*columns)
+        .where(_DESTRUCTION.c.run_id == run_id, _DESTRUCTION.c.certificate.is_(None))
+        .order_by(_DESTRUCTION.c.party, _DESTRUCTION.c.object_id, _DESTRUCTION.c.id)
+    )
+    return [Taken(**{**row, "kind": Kind(row["kind"])}) for row in conn.execute(query).mappings()]
+
+
+def has_uncertified(conn: Connection, run_id: int) -> bool:
+    """Whether a run takes anything that no certificate tells of yet."""
+    left = exists().where(_DESTRUCTION.c.run_id == run_id, _DESTRUCTION.c.certificate.is_(None))
+    return bool(conn.execute(select(left)).scalar_one())
+
+
+def settle(conn: Connection, gone: Mapping[int, int], number: str, at: datetime) -> None:
+    """What was written down (id -> rows) is destroyed, and on a certificate."""
+    conn.execute(
+        update(_DESTRUCTION)
+        .where(_DESTRUCTION.c.id == bindparam("of"))
+        .values(rows=bindparam("count"), destroyed_at=at, certificate=number),
+        [{"of": of, "count": count} for of, count in gone.items()],
+    )
+
+
+def drop(conn: Connection, ids: Collection[int]) -> None:
+    """What was written down is here still: the run that takes it writes it down again."""
+    conn.execute(delete(_DESTRUCTION).where(_DESTRUCTION.c.id.in_(ids)))
+
+
+def forget(conn: Connection, today: date) -> int:
+    """Certificates and what they tell of go when their own term is over; how many certificates."""
+    conn.execute(delete(_DESTRUCTION).where(_DESTRUCTION.c.keep_until < today))
+    return conn.execute(delete(_CERTIFICATE).where(_CERTIFICATE.c.keep_until < today)).rowcount
+
+
+# Compaction ----------------------------------------------------------------------------------------------
+
+
+def record_compaction(conn: Connection, run_id: int, done: CompactionFigures, at: datetime) -> None:
+    """How the database was compacted after a run; a later one takes its place."""
+    figures = {
+        "at": at,
+        "bytes_before": done.bytes_before,
+        "bytes_after": done.bytes_after,
+        "wal_bytes": done.wal_bytes,
+        "seconds": done.seconds,
+        "busy": done.busy,
+        "reason": done.reason,
+    }
+    made = upsert(_COMPACTION).values(run_id=run_id, **figures)
+    conn.execute(made.on_conflict_do_update(index_elements=[_COMPACTION.c.run_id], set_=figures))
+
+
+def compaction(conn: Connection, run_id: int) -> CompactionFigures | None:
+    """How the database was compacted after a run; None when it was not."""
+    columns = [_COMPACTION.c[field.name] for field in fields(CompactionFigures)]
+    row = conn.execute(select(*columns).where(_COMPACTION.c.run_id == run_id)).mappings().one_or_none()
+    return None if row is None else CompactionFigures(**row)
+
+
+# Certificates --------------------------------------------------------------------------------------------
+
+
+def add_certificate(conn: Connection, signed: Signed) -> None:
+    """Store a certificate."""
+    conn.execute(
+        insert(_CERTIFICATE).values({field.name: getattr(signed, field.name) for field in fields(Signed)})
+    )
+
+
+def certificate(conn: Connection, number: str) -> Signed | None:
+    """A certificate by its number."""
+    row = conn.execute(select(_CERTIFICATE).where(_CERTIFICATE.c.number == number)).mappings().one_or_none()
+    return None if row is None else Signed(**row)
+
+
+def last_number(conn: Connection, year: int) -> int:
+    """The number of the last certificate of a year, without the year; 0: it has none."""
+    query = select(func.max(_CERTIFICATE.c.number)).where(_CERTIFICATE.c.number.startswith(f"{year}-"))
+    last: str | None = conn.execute(query).scalar_one()
+    return 0 if last is None else int(last.partition("-")[2])
+
+
+def lists_made(conn: Connection, partner_id: str, first: str) -> int:
+    """How many lists of what went a partner got on the day whose first list is named `first`; purged ones too."""
+    same_day = _DISPATCH.c.name.startswith(first.removesuffix(".csv"), autoescape=True)
+    query = select(func.count()).select_from(_DISPATCH).where(_DISPATCH.c.partner_id == partner_id, same_day)
+    return int(conn.execute(query).scalar_one())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A certificate in a list; sizes of its four files in bytes."""
+
+    number: str
+    run_id: int
+    party: str
+    made_at: datetime
+    is_complete: bool
+    json_bytes: int
+    json_signature_bytes: int
+    text_bytes: int
+    text_signature_bytes: int
+
+
+def certificates(conn: Connection, parties: Collection[str] | None = None) -> list[Listed]:
+    """Every certificate of these parties (None: of all), newest first."""
+    query = select(
+        _CERTIFICATE.c.number,
+        _CERTIFICATE.c.run_id,
+        _CERTIFICATE.c.party,
+        _CERTIFICATE.c.made_at,
+        _CERTIFICATE.c.is_complete,
+        func.length(_CERTIFICATE.c.as_json).label("json_bytes"),
+        func.length(_CERTIFICATE.c.json_signature).label("json_signature_bytes"),
+        func.length(_CERTIFICATE.c.as_text).label("text_bytes"),
+        func.length(_CERTIFICATE.c.text_signature).label("text_signature_bytes"),
+    ).order_by(_CERTIFICATE.c.made_at.desc(), _CERTIFICATE.c.number.desc())
+    if parties is not None:
+        query = query.where(_CERTIFICATE.c.party.in_(parties))
+    return [Listed(**row) for row in conn.execute(query).mappings()]
+
+
+def proofs_held(conn: Connection) -> int:
+    """How many outgoing files prove a destruction: certificates, lists, and what comes and goes with them."""
+    file = _DISPATCH.alias()
+    parents = select(file.c.id).where(file.c.kind.in_(PROOFS))
+    is_proof = _DISPATCH.c.kind.in_(PROOFS) | _DISPATCH.c.parent_id.in_(parents)
+    held = select(func.count()).select_from(_DISPATCH).where(_DISPATCH.c.purged_at.is_(None), is_proof)
+    return int(conn.execute(held).scalar_one())
+
+
+# Registers -----------------------------------------------------------------------------------------------
+
+
+def register(
+    conn: Connection, since: datetime, until: datetime, scope: Collection[str] | None
+) -> list[Recorded]:
+    """What was received or made from `since` up to `until`: what is held, and what was destroyed.
+
+    `scope` are the municipalities whose part is told; None: all. What is held is known by its data keys.
+    """
+    return [*_held(conn, since, until, scope), *_destroyed(conn, since, until, scope)]
+
+
+def months(conn: Connection) -> tuple[datetime, datetime] | None:
+    """The first and last receipt that a register tells of; None: nothing was received yet."""
+    received = _DELIVERY.c.received_at
+    row = conn.execute(select(func.min(received), func.max(received))).one()
+    return None if row[0] is None else (row[0], row[1])
+
+
+def key_register(
+    conn: Connection, since: datetime, until: datetime
+) -> list[tuple[str, datetime, datetime | None]]:
+    """Id, when it was made and when it was destroyed, of each key made from `since` up to `until`."""
+    query = (
+        select(_KEY.c.id, _KEY.c.made_at, _KEY.c.destroyed_at)
+        .where(_KEY.c.made_at >= since, _KEY.c.made_at < until)
+        .order_by(_KEY.c.id)
+    )
+    return [(row.id, row.made_at, row.destroyed_at) for row in conn.execute(query)]
+
+
+def _held(
+    conn: Connection, since: datetime, until: datetime, scope: Collection[str] | None
+) -> Iterable[Recorded]:
+    counted = (
+        select(_SIGNAL.c.delivery_id, _SIGNAL.c.data_key_id, func.count().label("rows"))
+        .where(_SIGNAL.c.delivery_id.in_(_received_in(since, until)), _SIGNAL.c.data_key_id.is_not(None))
+        .group_by(_SIGNAL.c.delivery_id, _SIGNAL.c.data_key_id)
+        .subquery()
+    )
+    of_delivery = (
+        select(
+            _DATA_KEY.c.object_id,
+            _DATA_KEY.c.partner_id,
+            _DATA_KEY.c.municipality,
+            _DATA_KEY.c.due_on,
+            _DELIVERY.c.received_at,
+            counted.c.rows,
+        )
+        .select_from(
+            _DATA_KEY.join(_DELIVERY, _DELIVERY.c.id == _DATA_KEY.c.object_id).outerjoin(
+                counted, counted.c.data_key_id == _DATA_KEY.c.id
+            )
+        )
+        .where(_between(_DELIVERY.c.received_at, since, until), _in(_DATA_KEY.c.municipality, scope))
+    )
+    for row in conn.execute(of_delivery.order_by(_DATA_KEY.c.object_id, _DATA_KEY.c.id)).mappings():
+        is_file = row["municipality"] == ""
+        yield Recorded(
+            **{**row, "rows": None if is_file else row["rows"] or 0}, kind=Kind.FILE if is_file else Kind.ROWS
+        )
+    outgoing = (
+        select(
+            _DISPATCH.c.id.label("object_id"),
+            _DISPATCH.c.partner_id,
+            _DISPATCH.c.municipality,
+            _DISPATCH.c.due_on,
+            _DISPATCH.c.created_at.label("received_at"),
+        )
+        .where(
+            _DISPATCH.c.purged_at.is_(None),
+            _between(_DISPATCH.c.created_at, since, until),
+            _in(_DISPATCH.c.municipality, scope),
+        )
+        .order_by(_DISPATCH.c.id)
+    )
+    for row in conn.execute(outgoing).mappings():
+        yield Recorded(**row, rows=None, kind=Kind.DISPATCH)
+
+
+def _destroyed(
+    conn: Connection, since: datetime, until: datetime, scope: Collection[str] | None
+) -> Iterable[Recorded]:
+    query = (
+        select(_DESTRUCTION)
+        .where(
+            _DESTRUCTION.c.certificate.is_not(None),
+            _between(_DESTRUCTION.c.received_at, since, until),
+            _in(_DESTRUCTION.c.party, scope),
+        )
+        .order_by(_DESTRUCTION.c.object_id, _DESTRUCTION.c.id)
+    )
+    for row in conn.execute(query).mappings():
+        yield _recorded(row)
+
+
+def _recorded(row: RowMapping) -> Recorded:
+    kind = Kind(row["kind"])
+    return Recorded(
+        object_id=row["object_id"],
+        kind=kind,
+        partner_id=row["partner_id"],
+        municipality=row["party"] if row["party"].startswith("GM") else "",
+        received_at=row["received_at"],
+        due_on=row["due_on"],
+        rows=row["rows"] if kind in {Kind.ROWS, Kind.CONTENTS} else None,
+        destroyed_at=row["destroyed_at"],
+        certificate=row["certificate"],
+    )
+
+
+def _received_in(since: datetime, until: datetime) -> Any:
+    return select(_DELIVERY.c.id).where(_between(_DELIVERY.c.received_at, since, until))
+
+
+def _between(column: ColumnElement[Any], since: datetime, until: datetime) -> ColumnElement[bool]:
+    return (column >= since) & (column < until)
+
+
+def _in(column: ColumnElement[Any], scope: Collection[str] | None) -> ColumnElement[bool]:
+    return column.is_not(None) if scope is None else column.in_(scope)
