@@ -16,13 +16,12 @@ from rich.table import Table
 from gateway.cli import screen
 from gateway.cli.opened import actor, opened
 from gateway.clock import AMSTERDAM, local_day
+from gateway.errors import CommandError
 from gateway.retention import run as purge_run
 from gateway.retention.due import DueDay, due, past_runs
 from gateway.retention.purge import PurgeReport
+from gateway.store.destruction import Listed, certificate, certificates
 from gateway.store.registers import Run
-
-#: How far `due` looks ahead when it is not told.
-AHEAD = timedelta(days=14)
 
 #: What a purge counts, in words and in the order in which people ask for it.
 WORDS: Mapping[str, str] = {
@@ -51,7 +50,9 @@ def show_due(
     until: Annotated[
         datetime | None,
         typer.Option(
-            formats=["%Y-%m-%d"], metavar="DAY", help="The last day listed; 14 days ahead if not given."
+            formats=["%Y-%m-%d"],
+            metavar="DAY",
+            help="The last day listed; as far ahead as it is announced if not given.",
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -60,7 +61,7 @@ def show_due(
     with opened(context.obj) as gateway:
         now = gateway.clock.now()
         today = local_day(now)
-        last = until.date() if until else today + AHEAD
+        last = until.date() if until else today + timedelta(days=gateway.settings.notice_days)
         days = due(gateway.store, now, last, gateway.settings.terms)
     if as_json:
         _print_json([_day_json(day) for day in days])
@@ -101,6 +102,33 @@ def show_log(context: typer.Context, *, as_json: JsonOption = False) -> None:
         screen.out.print(_log_table(runs))
     else:
         screen.out.print("No purge has run yet.")
+
+
+@app.command("certificate")
+def show_certificate(
+    context: typer.Context,
+    number: Annotated[
+        str, typer.Argument(metavar="[ID]", help="Its number; without it all are listed, newest first.")
+    ] = "",
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a certificate of destruction (verklaring van vernietiging), as it was signed."""
+    with opened(context.obj) as gateway, gateway.store.read() as conn:
+        listed = certificates(conn)
+        signed = certificate(conn, number) if number else None
+    if signed is not None:
+        print((signed.as_json if as_json else signed.as_text).decode(), end="")
+    elif number:
+        raise CommandError(
+            f"there is no certificate {number}; see which there are: gateway retention certificate"
+        )
+    elif as_json:
+        screen.print_json([_listed_json(one) for one in listed])
+    elif listed:
+        screen.out.print(_certificate_table(listed))
+    else:
+        screen.out.print("Nothing was destroyed yet that a certificate tells of.")
 
 
 # -- tables ----------------------------------------------------------------------------------------
@@ -169,6 +197,14 @@ def _log_table(runs: list[Run]) -> Table:
     return made
 
 
+def _certificate_table(listed: list[Listed]) -> Table:
+    made = screen.table("certificate", "made", "municipality or partner", "run", "status")
+    for one in listed:
+        status = "[green]complete[/]" if one.is_complete else "[bold yellow]incomplete[/]"
+        made.add_row(one.number, screen.moment(one.made_at), escape(one.party), str(one.run_id), status)
+    return made
+
+
 def _took(run: Run) -> str:
     if run.finished_at is None:
         return f"[yellow]not finished[/] ({run.step or 'begun'})"
@@ -217,6 +253,16 @@ def _report_json(report: PurgeReport) -> dict[str, object]:
         "errors": [
             {"step": error.step, "object": error.object_id, "reason": error.reason} for error in report.errors
         ],
+    }
+
+
+def _listed_json(one: Listed) -> dict[str, object]:
+    return {
+        "number": one.number,
+        "made_at": screen.instant(one.made_at),
+        "party": one.party,
+        "run": one.run_id,
+        "complete": one.is_complete,
     }
 
 

@@ -14,7 +14,7 @@ import pytest
 from gateway.cli import main
 from gateway.clock import add_months, local_day
 from gateway.domain.delivery import DeliveryState
-from gateway.store.tables import Delivery
+from gateway.store.tables import CertificateRow, Delivery
 
 #: The class of `conftest.py`.
 World = Any
@@ -96,3 +96,20 @@ def test_what_could_not_be_purged_is_said_and_the_exit_code_is_1(home: World, re
     assert stuck["id"] in err
     code, out, _ = retention("run", "--json")
     assert (code, json.loads(out)["errors"][0]["object"]) == (1, stuck["id"])
+
+
+def test_certificates_are_listed_and_shown_as_they_were_signed(home: World, retention: Run) -> None:
+    """All of them, one in Dutch, one as JSON byte for byte; a number that there is not is told."""
+    assert "Nothing was destroyed yet" in retention("certificate")[1]
+    retention("run")
+    code, out, _ = retention("certificate", "--json")
+    listed = json.loads(out)
+    assert (code, {one["complete"] for one in listed}) == (0, {True})
+    number = next(one["number"] for one in listed if one["party"] == "GM1731")
+    assert number in retention("certificate")[1]
+    code, out, _ = retention("certificate", number)
+    assert (code, out.startswith("VERKLARING VAN VERNIETIGING\n")) == (0, True)
+    signed = {row["number"]: row["as_json"] for row in home.rows(CertificateRow)}
+    assert retention("certificate", number, "--json")[1].encode() == signed[number]
+    code, _, err = retention("certificate", "2020-000001")
+    assert (code != 0, "there is no certificate 2020-000001" in err) == (True, True)
