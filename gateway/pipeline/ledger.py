@@ -16,8 +16,6 @@ from gateway.pipeline.context import Context
 from gateway.store import Connection, ledger
 from gateway.store import blobs as known_blobs
 
-_ARRIVALS = "arrival"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
@@ -61,14 +59,12 @@ def check(context: Context) -> Ledger:
 
 def _figures(context: Context, conn: Connection, vault: list[Found]) -> Figures:
     today = local_day(context.clock.now())
-    numbers = ledger.numbers(conn)
-    arrivals = numbers.pop(_ARRIVALS, 0)
     return Figures(
         deliveries=ledger.deliveries(conn),
         in_force=ledger.in_force(conn),
         states=frozenset(SignalState),
-        arrivals=arrivals,
-        numbers=numbers,
+        arrivals=ledger.last_arrival(conn),
+        numbers=ledger.numbers(conn),
         numbered=ledger.numbered(conn),
         found=[
             *(ledger.search(conn, each, today, Level.SIGNAL) for each in ledger.SEARCHED),

@@ -157,20 +157,34 @@ def in_force(conn: Connection) -> dict[str, dict[str, int]]:
     return found
 
 
+#: The kinds of outgoing file that a partner gets in an unbroken row, and what their numbers are called.
+_NUMBERED: Mapping[DispatchKind, str] = {
+    DispatchKind.MELDINGEN: "meldingen",
+    DispatchKind.SIGNAL_STATUS: "signaalstatus",
+}
+_ARRIVALS = "arrival"
+
+
+def last_arrival(conn: Connection) -> int:
+    """The last number of arrival that was given out."""
+    return int(conn.execute(select(_COUNTER.c.value).where(_COUNTER.c.name == _ARRIVALS)).scalar() or 0)
+
+
 def numbers(conn: Connection) -> dict[str, int]:
-    """The last number given out, by name."""
-    return {row[0]: row[1] for row in conn.execute(select(_COUNTER.c.name, _COUNTER.c.value))}
+    """The last number that was given to a file, by the name of the numbers (`meldingen/middendrenthe`)."""
+    rows = conn.execute(select(_COUNTER.c.name, _COUNTER.c.value))
+    return {name: value for name, value in rows if name.partition("/")[0] in _NUMBERED.values()}
 
 
 def numbered(conn: Connection) -> dict[str, int]:
     """Outgoing files that have a number, by the name of their numbers; purged ones too."""
-    names = {DispatchKind.MELDINGEN: "meldingen", DispatchKind.SIGNAL_STATUS: "signaalstatus"}
     query = (
         select(_DISPATCH.c.kind, _DISPATCH.c.partner_id, func.count())
-        .where(_DISPATCH.c.kind.in_(names))
+        .where(_DISPATCH.c.kind.in_(_NUMBERED))
         .group_by(_DISPATCH.c.kind, _DISPATCH.c.partner_id)
     )
-    return {f"{names[DispatchKind(kind)]}/{partner}": count for kind, partner, count in conn.execute(query)}
+    rows = conn.execute(query)
+    return {f"{_NUMBERED[DispatchKind(kind)]}/{partner}": count for kind, partner, count in rows}
 
 
 def search(conn: Connection, check: Check, today: date, signal_level: str) -> Found:

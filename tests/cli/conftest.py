@@ -26,6 +26,7 @@ from gateway.clock import SteppedClock, SystemClock
 from gateway.daemon import Daemon, Gateway, open_gateway
 from gateway.exchange.context import Visit
 from gateway.exchange.upload import Upload
+from gateway.pipeline.ledger import check
 from gateway.pipeline.worker import step
 
 #: partner -> what `gateway partner add` is told of it
@@ -260,8 +261,22 @@ def made_house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return house.path
 
 
+#: Tests that damage a home on purpose, and what the ledger must tell of it.
+DAMAGED: Mapping[str, set[str]] = {}
+#: Tests after which the home can't be opened: its configuration is wrong.
+UNOPENED = frozenset({"test_a_wrong_configuration_starts_nothing"})
+
+
+def check_ledger(test: str, house: House) -> None:
+    """After what a start does with what a kill left, everything that came in is accounted for (spec 1)."""
+    with house.opened() as opened:
+        Daemon(opened)._recover()
+        found = check(opened.pipeline()).differences
+    assert {str(each.check) for each in found} == DAMAGED.get(test, set()), found
+
+
 @pytest.fixture
-def house(made_house: Path, tmp_path: Path) -> Iterator[House]:
+def house(made_house: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[House]:
     """A house whose daemon is yet to be started."""
     path = tmp_path / "house"
     shutil.copytree(made_house, path)
@@ -270,3 +285,5 @@ def house(made_house: Path, tmp_path: Path) -> Iterator[House]:
     if house.daemon and house.daemon.poll() is None:
         os.kill(house.daemon.pid, signal.SIGKILL)
         house.daemon.wait()
+    if request.node.originalname not in UNOPENED:
+        check_ledger(request.node.originalname, house)

@@ -23,11 +23,12 @@ import structlog
 
 from gateway import logs
 from gateway.cli import main
-from gateway.clock import AMSTERDAM, SteppedClock
+from gateway.clock import AMSTERDAM, Clock, SteppedClock
 from gateway.daemon import Daemon, Gateway, open_gateway
 from gateway.exchange.context import Visit
 from gateway.exchange.upload import Upload
 from gateway.pipeline.context import Context
+from gateway.pipeline.ledger import check
 from gateway.pipeline.worker import due_municipalities, pending
 from gateway.store import blobs as known_blobs
 from gateway.store import queue
@@ -421,14 +422,32 @@ def edit_file(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
+#: Tests that damage a home on purpose, and what the ledger must tell of it.
+DAMAGED: Mapping[str, set[str]] = {}
+
+
+def check_ledger(test: str, home: Path, clock: Clock | None = None) -> None:
+    """After what a start does with what a kill left, everything that came in is accounted for (spec 1)."""
+    gateway = open_gateway(home, clock)
+    try:
+        Daemon(gateway)._recover()
+        found = check(gateway.pipeline()).differences
+    finally:
+        gateway.close()
+    assert {str(each.check) for each in found} == DAMAGED.get(test, set()), found
+
+
 @pytest.fixture
-async def closed_town(template: Template, tmp_path: Path) -> AsyncIterator[Town]:
+async def closed_town(
+    template: Template, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[Town]:
     """A town whose gateway is yet to be started, so that its configuration can be changed."""
     home = tmp_path / "home"
     shutil.copytree(template.home, home)
     town = Town(tmp_path, home, dict(template.keys))
     yield town
     await town.stop()
+    check_ledger(request.node.originalname, home, town.clock)
     structlog.reset_defaults()
 
 
@@ -496,7 +515,9 @@ class Village(Clients):
 
 
 @pytest.fixture
-async def village(template: Template, tmp_path: Path) -> AsyncIterator[Village]:
+async def village(
+    template: Template, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[Village]:
     """A village whose gateway is yet to be started."""
     home = tmp_path / "home"
     shutil.copytree(template.home, home)
@@ -506,3 +527,4 @@ async def village(template: Template, tmp_path: Path) -> AsyncIterator[Village]:
     yield village
     if village.process and village.process.returncode is None:
         await village.kill()
+    check_ledger(request.node.originalname, home)

@@ -33,6 +33,7 @@ from gateway.exchange.context import Visit
 from gateway.exchange.download import Download
 from gateway.exchange.upload import Upload
 from gateway.logs import set_up
+from gateway.pipeline.ledger import check
 from gateway.pipeline.worker import step
 from gateway.settings.gemeenten import pc4_gemeenten
 from gateway.store import blobs, dispatches
@@ -150,6 +151,7 @@ def outcome(gateway: Gateway) -> dict[str, Any]:
             "missing": sorted(known - {path.name for path in home.vault.iterdir()}),
             "told": (home.root / "told.ok").exists(),
         }
+    found["differences"] = [str(each) for each in check(gateway.pipeline()).differences]
     found["files"] = files(gateway)
     return found
 

@@ -31,6 +31,7 @@ from gateway.exchange.upload import Upload
 from gateway.matching import rank
 from gateway.pipeline import snapshot
 from gateway.pipeline.context import Context
+from gateway.pipeline.ledger import check
 from gateway.pipeline.publish import publish
 from gateway.pipeline.sealing import Opener
 from gateway.pipeline.worker import step
@@ -304,6 +305,7 @@ def test_scenario(path: Path, process: Any, world: Any) -> None:
         golden["expected"]["signals"]
     )
     answers.check_meldingen(town.meldingen(), golden["expected"]["meldingen"])
+    assert check(town.context).differences == ()
 
 
 def test_there_are_scenarios() -> None:

@@ -33,7 +33,7 @@ def check(outcomes, least):
     assert len(killed) >= least
     for number, outcome in enumerate(killed, 1):
         assert outcome == undisturbed, f"killed at point {number}"
-    assert (undisturbed["orphans"], undisturbed["missing"]) == ([], [])
+    assert (undisturbed["orphans"], undisturbed["missing"], undisturbed["differences"]) == ([], [], [])
     return undisturbed
 
 
@@ -85,7 +85,7 @@ async def test_killed_during_close(town):
     assert states[0] in ([], ["aborted"])
     assert states[-1] == ["arrived"]
     for outcome, state in zip(outcomes, states, strict=True):
-        assert (outcome["orphans"], outcome["missing"]) == ([], [])
+        assert (outcome["orphans"], outcome["missing"], outcome["differences"]) == ([], [], [])
         assert len(outcome["data_keys"]) == state.count("arrived")
         assert not outcome["told"] or state == ["arrived"]
 

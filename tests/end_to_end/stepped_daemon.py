@@ -1,0 +1,40 @@
+"""A daemon in a process of its own, whose clock another process moves, so that a test can kill it.
+
+    python stepped_daemon.py HOME AT        AT is an ISO instant
+
+It says its port when it is ready; then each line of standard input is an instant to move to, and is answered with `ok`.
+Keys are made ahead at each, as the daemon does every night.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from gateway import logs
+from gateway.clock import SteppedClock
+from gateway.daemon import Daemon, open_gateway
+
+
+async def main(home: Path, at: datetime) -> None:
+    """Run until standard input ends."""
+    logs.set_up(json=True, level="ERROR")
+    clock = SteppedClock(at)
+    gateway = open_gateway(home, clock)
+    daemon = Daemon(gateway)
+    await daemon.start(host="127.0.0.1", port=0)
+    sys.stdout.write(f"{daemon.port}\n")
+    sys.stdout.flush()
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        clock.set(datetime.fromisoformat(line.strip()))
+        await asyncio.to_thread(gateway.make_keys)
+        sys.stdout.write("ok\n")
+        sys.stdout.flush()
+    await daemon.stop()
+    gateway.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), datetime.fromisoformat(sys.argv[2])))
