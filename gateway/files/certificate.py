@@ -1,6 +1,6 @@
 """`verklaring_<nr>.json` and `.txt`: a certificate of destruction for programs and for people (spec 4).
 
-Both say the same; the JSON form is complete, the text lists at most what people read. Both are signed.
+Both say the same, and both are signed.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def render_json(certificate: Certificate) -> bytes:
 def render_text(certificate: Certificate) -> bytes:
     """The certificate in Dutch, to read and to print."""
     made = certificate
-    never = sum(item.never_collected for item in made.items)
+    never = [item.object_id for item in made.items if item.never_collected]
     lines = [
         "VERKLARING VAN VERNIETIGING",
         f"({LEGAL_GROUND})",
@@ -108,11 +108,9 @@ def render_text(certificate: Certificate) -> bytes:
         *_section("Sleutels", _keys(made)),
         *_section("Wijze", [f"- {medium}: {how}" for medium, how in METHODS.items()]),
         *_section("Compactie van de database", [_compaction(made)]),
-        *_section(
-            "Nooit opgehaald",
-            [f"- {never} uitgaande bestanden zijn door niemand opgehaald"] if never else ["- geen"],
-        ),
+        *_section("Nooit opgehaald", [f"- {', '.join(never)}" if never else "- geen"]),
         *_section("Niet omvat", [f"- {what}" for what in NOT_COVERED]),
+        *_section("Controlegetallen", _digests(made)),
         *_section(
             "Logboek",
             [
@@ -178,14 +176,27 @@ def _table(made: Certificate) -> list[str]:
         )
     rows = sum(item.rows for item in made.items if item.kind is Kind.ROWS)
     lines += ["", f"Samen {len(made.items)} onderdelen, {rows} signalen."]
-    lines += ["Controlegetallen en sleutels van elk onderdeel staan in het JSON-bestand van deze verklaring."]
     return lines
 
 
 def _keys(made: Certificate) -> list[str]:
     if not made.keys:
         return ["- geen dag- of maandsleutels in deze run"]
-    return [f"- {key}: {', '.join(f'{copy} vernietigd' for copy in made.copies)}" for key in made.keys]
+    places = ", ".join(f"{copy}: vernietigd" for copy in made.copies)
+    return [f"- {len(made.keys)} sleutels, van elk de kopie in {places}", f"- {', '.join(made.keys)}"]
+
+
+def _digests(made: Certificate) -> list[str]:
+    """Digest of the ciphertext and commitment of the key, in the order of the table."""
+    return [
+        line
+        for item in made.items
+        for line in (
+            f"{item.object_id} {item.kind.value} ({_day(item.due_on)})",
+            f"    sha256  {item.sha256.hex() or 'geen'}",
+            f"    sleutel {item.key.hex() or 'geen'}{'' if item.key_destroyed or not item.key else ' (dient nog)'}",
+        )
+    ]
 
 
 def _compaction(made: Certificate) -> str:

@@ -36,10 +36,11 @@ def compact(
         checkpoint_wait_s: how long to try to empty the WAL while others read.
 
     Returns:
-        What was done; its `seconds` are how long writers waited, its `reason` the code of what stood in the
+        What was done, in bytes of the file and its WAL; its `seconds` are how long writers waited, its `reason` the code of what stood in the
         way: `disk`, `writers`, `readers` or `database`.
     """
-    path, before = store.path, store.path.stat().st_size
+    path = store.path
+    before = path.stat().st_size + _wal_bytes(path)
     if shutil.disk_usage(path.parent).free < TIMES_SPACE * before:
         return _outcome(path, before, 0, reason="disk")
     conn = sqlite3.connect(path, isolation_level=None)
@@ -91,13 +92,16 @@ def _checkpoint(conn: sqlite3.Connection) -> bool:
 def _outcome(
     path: Path, before: int, seconds: float, *, busy: bool = False, reason: str = ""
 ) -> CompactionFigures:
-    wal = path.with_name(f"{path.name}-wal")
-    wal_bytes = wal.stat().st_size if wal.exists() else 0
     return CompactionFigures(
         bytes_before=before,
         bytes_after=path.stat().st_size,
-        wal_bytes=wal_bytes,
+        wal_bytes=_wal_bytes(path),
         seconds=round(seconds, 3),
         busy=busy,
         reason=reason,
     )
+
+
+def _wal_bytes(path: Path) -> int:
+    wal = path.with_name(f"{path.name}-wal")
+    return wal.stat().st_size if wal.exists() else 0

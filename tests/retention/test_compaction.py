@@ -50,9 +50,7 @@ def test_nothing_deleted_stays_and_the_figures_say_so(world: World) -> None:
     assert (done.busy, done.wal_bytes, done.reason) == (False, 0, "")
     assert on_disk(world) == 0
     assert done.bytes_after == (world.home / "data" / "gateway.db").stat().st_size
-    assert sorted(path.suffix for path in (world.home / "data").glob("gateway.*")) == sorted(
-        [".db", ".db-shm", ".db-wal", ".lock", ".window"]
-    ) or not list((world.home / "data").glob("etilqs*"))
+    assert not list((world.home / "data").glob("etilqs*")), "the copy aside has no name"
 
 
 def test_a_reader_keeps_it_from_being_complete_and_nobody_hangs(world: World) -> None:
@@ -113,7 +111,9 @@ def test_writers_that_do_not_let_go_keep_the_window_shut(world: World) -> None:
 def test_a_disk_without_room_is_left_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """VACUUM needs twice the database: with less it is not begun."""
     usage = namedtuple("usage", "total used free")
-    size = world.store.path.stat().st_size
+    size = sum(
+        path.stat().st_size for path in (world.home / "data").glob("gateway.db*") if path.suffix != ".db-shm"
+    )
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9 * size, 8 * size, 2 * size - 1))
     assert compact(world.store).reason == "disk"
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9 * size, 7 * size, 2 * size))
