@@ -273,6 +273,7 @@ class Daemon:
             with gateway.store.read() as conn:
                 used = known_blobs.in_use(conn)
             gateway.blobs.sweep(used.__contains__, older_than=timedelta(0))
+        gateway.sign()
 
     def _jobs(self) -> list[Job]:
         gateway = self.gateway

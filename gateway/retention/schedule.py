@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
@@ -22,6 +22,8 @@ from gateway.store.engine import Store
 
 #: How often is looked whether something is due, in seconds.
 TICK_S = 1
+#: What failed is tried again after this: a purge must not wait for the next night.
+RETRY_AFTER = timedelta(minutes=15)
 
 _log = logs.get("schedule")
 
@@ -41,6 +43,8 @@ class Schedule:
     def __init__(self, store: Store, clock: Clock, jobs: Sequence[Job]) -> None:
         self._store, self._clock, self._jobs = store, clock, jobs
         self._last: dict[str, datetime] = {}
+        #: when a job that failed is tried again
+        self._again: dict[str, datetime] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._scheduler = AsyncIOScheduler(timezone=UTC)
 
@@ -73,19 +77,23 @@ class Schedule:
     def _start_due(self) -> None:
         now = self._clock.now()
         for job in self._jobs:
-            if job.name not in self._running and cron.next_time(job.line, self._last[job.name]) <= now:
+            if job.name not in self._running and self._next(job) <= now:
                 self._running[job.name] = asyncio.create_task(self._run(job, now), name=job.name)
+
+    def _next(self, job: Job) -> datetime:
+        return self._again.get(job.name) or cron.next_time(job.line, self._last[job.name])
 
     async def _run(self, job: Job, started_at: datetime) -> None:
         try:
             await asyncio.to_thread(job.run)
-        except Exception as exc:  # noqa: BLE001  # one job's error stops neither the others nor its next time
+            await asyncio.to_thread(self._record, job.name, started_at)
+            self._last[job.name] = started_at
+            self._again.pop(job.name, None)
+        except Exception as exc:  # noqa: BLE001  # one job's error stops neither the others nor its next try
+            self._again[job.name] = started_at + RETRY_AFTER
             # our own errors bear no personal data; others may quote what they choked on
             error = str(exc) if isinstance(exc, GatewayError) else ""
             _log.error("schedule.failed", operation=job.name, error_type=type(exc).__name__, error=error)
-        try:
-            await asyncio.to_thread(self._record, job.name, started_at)
-            self._last[job.name] = started_at
         finally:
             del self._running[job.name]
 

@@ -128,6 +128,24 @@ async def test_a_failing_job_stops_neither_the_others_nor_its_next_time(
     assert [(entry["event"], entry["operation"]) for entry in logged] == [("schedule.failed", "purge")] * 2
 
 
+async def test_a_failed_job_is_tried_again_the_same_night(store: Store, clock: SteppedClock) -> None:
+    """After a quarter of an hour, not at each tick; once it is done it waits for its next time."""
+    tries: list[datetime] = []
+
+    def fail_once() -> None:
+        tries.append(clock.now())
+        if len(tries) == 1:
+            raise ValueError("no luck")
+
+    schedule = await started(store, clock, nightly(fail_once))
+    clock.step(DAY)
+    for minutes in (0, 10, 5, 20):
+        clock.step(timedelta(minutes=minutes))
+        await schedule.run_due()
+    await schedule.stop()
+    assert [after - tries[0] for after in tries] == [timedelta(0), timedelta(minutes=15)]
+
+
 async def test_the_scheduler_ticks_by_itself(store: Store, clock: SteppedClock) -> None:
     """Nobody has to ask: a job whose time has come runs within a tick, and the record is there after it."""
     done = Event()
