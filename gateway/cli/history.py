@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
+from rich.table import Table
 
 from gateway.cli import screen
 from gateway.cli.opened import opened
@@ -121,7 +122,7 @@ def _show(
     facts += [
         ("size", f"{screen.size(known.size_bytes)}, sealed {screen.size(known.sealed_bytes)}"),
         ("ciphertext", (known.sealed_sha256 or b"").hex() or "[dim]·[/]"),
-        ("signed by", escape(known.key_fingerprint) or "[dim]no longer held[/]"),
+        ("uploaded with", escape(known.key_fingerprint) or "[dim]no longer held[/]"),
         ("attempts", str(known.attempts)),
         ("rows", _rows(known)),
     ]
@@ -243,28 +244,32 @@ def _show_trace(known: Known, held: Sequence[Held], told: Sequence[Told], contac
     if not told:
         screen.out.print("Nothing of it was ever ready for anyone.")
         return
-    screen.out.print(_files(told))
-    could = {each.partner_id for each in told}
-    did = {each.partner_id for each in told if each.collected_at}
-    screen.out.print()
-    for partner in sorted(could):
-        verb = "collected something of it" if partner in did else "could collect, and did not"
-        contact = f", {escape(contacts[partner])}" if contacts.get(partner) else ""
-        screen.out.print(f"  {escape(partner)}{contact}: {verb}")
+    for partner in sorted({each.partner_id for each in told}):
+        theirs = [each for each in told if each.partner_id == partner]
+        collected = sum(each.collected_at is not None for each in theirs)
+        contact = f" [dim]{escape(contacts[partner])}[/]" if contacts.get(partner) else ""
+        verdict = f"[yellow]collected {collected}[/]" if collected else "collected none"
+        screen.out.print(
+            f"[bold]{escape(partner)}[/]{contact} {verdict} of {screen.counted(len(theirs), 'file')}"
+        )
+        screen.out.print(_files(theirs))
+        screen.out.print()
 
 
-def _files(told: Sequence[Told]) -> Any:
-    made = screen.table("for", "file", "ready", "collected", "removed", "gone")
+def _files(told: Sequence[Told]) -> Table:
+    """Files of one partner; a file is there until its partner removed it, or it was purged."""
+    made = screen.table("file")
     made.add_column("signals", justify="right")
-    for column in (2, 3, 4, 5):
-        made.columns[column].no_wrap = True
+    for name in ("ready", "collected", "there until"):
+        made.add_column(name, no_wrap=True)
     for each in told:
-        times = (each.created_at, each.collected_at, each.removed_at, each.purged_at)
+        until = min(filter(None, (each.removed_at, each.purged_at)), default=None)
         made.add_row(
-            escape(each.partner_id),
-            f"{each.box}/{escape(each.name)}",
-            *map(screen.moment, times),
+            escape(each.name),
             "[dim]·[/]" if each.signals is None else f"{each.signals:,}",
+            screen.moment(each.created_at),
+            screen.moment(each.collected_at),
+            screen.moment(until),
         )
     return made
 

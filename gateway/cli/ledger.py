@@ -65,12 +65,14 @@ def _show(found: Ledger) -> None:
     count = screen.counted(len(found.differences), "thing does", "things do")
     screen.out.print(f"[bold red]✗[/] {count} not add up\n")
     for each in found.differences:
-        screen.out.print(f"[bold red]{each.check}[/] [dim]should hold:[/] {escape(each.claim)}")
+        screen.out.print(
+            f"[bold red]{each.check}[/] [dim]should hold:[/] {escape(each.claim)}", soft_wrap=True
+        )
         for subject in each.ids:
             screen.out.print(f"    {escape(subject)}", soft_wrap=True)
         if each.count > len(each.ids):
             screen.out.print(f"    [dim]and {each.count - len(each.ids):,} more[/]")
-        screen.out.print(f"  [cyan]→[/] {escape(each.remedy)}\n")
+        screen.out.print(f"  [cyan]→[/] {escape(each.remedy)}\n", soft_wrap=True)
 
 
 def _states(counts: Mapping[str, int]) -> str:

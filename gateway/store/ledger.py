@@ -49,8 +49,8 @@ _SEARCHES: Mapping[Check, tuple[str, ...]] = {
         # an automatic id that was withdrawn may come again; nothing else may
         "SELECT max(s.number) FROM signal s WHERE s.in_force AND s.due_on >= :today "
         "GROUP BY s.creditor, s.place_s1 HAVING count(*) > 1 "
-        "AND (sum(s.state NOT IN ('withdrawn')) > 1 OR EXISTS "
-        "(SELECT 1 FROM index_token t WHERE t.level = :signal_level AND t.place = s.place_s1))",
+        "AND (sum(s.state != 'withdrawn') > 1 OR s.place_s1 IN "
+        "(SELECT t.place FROM index_token t WHERE t.level = :signal_level))",
     ),
     Check.MELDING: (
         "SELECT s.number FROM signal s LEFT JOIN melding m ON m.id = s.melding_id "
