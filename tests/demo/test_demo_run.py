@@ -123,6 +123,16 @@ def test_nothing_is_left_afterwards(ran: Ran) -> None:
     assert boxed == (sum(path.is_file() for path in (home / "data" / "vault").rglob("*")),)
 
 
+def test_its_ledger_adds_up(ran: Ran) -> None:
+    """Half a year later every signal is counted as purged, and nothing differs."""
+    command = [sys.executable, "-m", "gateway", "--home", ran.folder / "home", "ledger", "check", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["differences"]) == (0, [])
+    assert told["signals"] == {}
+    assert told["new"] == told["purged"] > 0
+
+
 def test_no_name_is_anywhere_but_at_the_partners(ran: Ran) -> None:
     """Neither in the home nor in the daemon's log; every partner's own folder has them."""
     here = [path for path in ran.folder.rglob("*") if path.is_file() and "partners" not in path.parts]
