@@ -331,7 +331,7 @@ def _show_places(console: Console, root: Path) -> None:
         ("data/vault/", "sealed files: empty again"),
         ("data/gateway.db", "ids, codes, dates and tombstones; names only ever sealed"),
         ("data/reference.db", "which municipality an address lies in"),
-        ("log/", "the newest signed checkpoint of the audit log"),
+        ("log/", "the audit log as tiles, and its newest signed checkpoint"),
     ):
         home.add(f"{name:<18}[dim]{text}[/]")
     partners = tree.add("partners/ [dim]the computers of the others: not the gateway's[/]")

@@ -100,8 +100,10 @@ def wrong_manifests(collectors: Sequence[Client]) -> tuple[int, list[str]]:
         manifest = _json(path)
         file = path.with_name(manifest["name"])
         data = file.read_bytes()
-        told = manifest["bytes"], manifest["sha256"], manifest["rows"]
-        if told != (len(data), hashlib.sha256(data).hexdigest(), len(lines(file))):
+        told = manifest["bytes"], manifest["sha256"]
+        # of a certificate the rows are what it tells of
+        rows = len(lines(file)) if file.suffix == ".csv" else manifest["rows"]
+        if (*told, manifest["rows"]) != (len(data), hashlib.sha256(data).hexdigest(), rows):
             wrong.append(file.name)
     return len(paths), wrong
 

@@ -15,6 +15,7 @@ from gateway.demo import collected
 from gateway.demo.client import Client
 from gateway.demo.uploads import Upload
 from gateway.retention.due import past_runs
+from gateway.store.destruction import proofs_held
 
 #: How many mail addresses are looked for, beside the surnames.
 _MAILS = 2
@@ -100,10 +101,14 @@ def destruction(gateway: Gateway) -> Destruction:
         counts = by_month.setdefault(f"{run.due_before:%Y-%m}", dict.fromkeys(KINDS, 0))
         for kind in KINDS:
             counts[kind] += run.counts[kind]
-    # whatever is held must go at some time: what a purge in ten years would find is what is left
+    # whatever is held must go at some time: what a purge in ten years would find is what is left, but for the
+    # certificates and lists that prove it
     now = gateway.clock.now()
     years_on = replace(gateway, clock=SteppedClock(now.replace(year=now.year + 10)))
     left = {kind: years_on.purge(dry_run=True).counts[kind] for kind in KINDS}
+    with gateway.store.read() as conn:
+        proofs = proofs_held(conn)
+    left |= {kind: left[kind] - proofs for kind in ("dispatches", "data_keys")}
     return Destruction(by_month=by_month, left=left | {"keys": gateway.purge(dry_run=True).counts["keys"]})
 
 
