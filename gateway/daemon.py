@@ -18,6 +18,7 @@ from pathlib import Path
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
 
 from gateway import logs, notify
 from gateway.audit.checkpoint import Signer, load_signing_key
@@ -187,7 +188,7 @@ class Daemon:
         self.gateway = gateway
         self.worker = Worker(gateway.pipeline())
         self.schedule = Schedule(gateway.store, gateway.clock, self._jobs())
-        self._observer = Observer()
+        self._observer: BaseObserver | None = None
         self._listener: Listener | None = None
 
     @property
@@ -206,6 +207,8 @@ class Daemon:
         await asyncio.to_thread(self._recover)
         await self.schedule.start()
         self.worker.start()
+        # made here, not before: an observer holds one of the host's inotify instances from the start
+        self._observer = Observer()
         self._observer.schedule(_Waker(self.worker), str(self.gateway.home.run))
         self._observer.start()
         try:
@@ -233,8 +236,9 @@ class Daemon:
         if self._listener is not None:
             await self._listener.close()
         await self.schedule.stop()
-        self._observer.stop()
-        await asyncio.to_thread(self._observer.join)
+        if self._observer is not None:
+            self._observer.stop()
+            await asyncio.to_thread(self._observer.join)
         await asyncio.to_thread(self.worker.stop)
         await asyncio.to_thread(self.gateway.sign)
         self.gateway.home.status_file.unlink(missing_ok=True)
