@@ -63,12 +63,16 @@ def index_due(month: str, terms: Terms) -> date:
 
 def key_days(today: date, terms: Terms) -> list[date]:
     """The days that need an `until-` key: from today to the longest term plus 14 days."""
-    longest = max(
-        add_months(today, max(terms.signals_months, terms.dispatches_months)),
-        today + timedelta(days=max(terms.raw_days, terms.excluded_days, terms.not_routable_days)),
+    months = max(terms.signals_months, terms.dispatches_months)
+    days = max(terms.raw_days, terms.excluded_days, terms.not_routable_days)
+    later = today + timedelta(days=KEYS_AHEAD_DAYS)
+    last = max(
+        add_months(today, months) + timedelta(days=KEYS_AHEAD_DAYS),
+        # months differ in length: the last day of grace may reach a few days further
+        add_months(later, months),
+        later + timedelta(days=days),
     )
-    count = (longest - today).days + KEYS_AHEAD_DAYS + 1
-    return [today + timedelta(days=n) for n in range(count)]
+    return [today + timedelta(days=n) for n in range((last - today).days + 1)]
 
 
 def key_months(today: date) -> list[str]:
