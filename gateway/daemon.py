@@ -9,7 +9,7 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -301,8 +301,14 @@ class _Waker(FileSystemEventHandler):
             self._worker.wake()
 
 
-async def serve(gateway: Gateway, *, host: str | None = None, port: int | None = None) -> None:
-    """Run until SIGTERM or SIGINT, then drain.
+async def serve(
+    gateway: Gateway,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    on_ready: Callable[[], None] | None = None,
+) -> None:
+    """Run until SIGTERM or SIGINT, then drain; `on_ready` is called once partners can come in.
 
     Raises:
         ConfigError: another gateway runs on this home, or the port is taken.
@@ -321,6 +327,8 @@ async def serve(gateway: Gateway, *, host: str | None = None, port: int | None =
         )
         watchdog = asyncio.create_task(notify.stay_alive())
         notify.send(notify.READY)
+        if on_ready is not None:
+            on_ready()
         await stopping.wait()
         notify.send(notify.STOPPING)
         await daemon.stop()

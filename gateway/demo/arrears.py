@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from random import Random
@@ -16,8 +17,8 @@ class Arrear:
 
     resident: Resident
     creditor: Creditor
-    #: place in MONTHS
-    month: int
+    #: the first day of it
+    month: date
     cents: int
     #: the first bill that was not paid
     since: date
@@ -41,21 +42,21 @@ _COURSES = (
 _BILLS = {"Huur": (410, 780), "Zorg": (118, 190), "Energie": (95, 290), "Water": (28, 75)}
 
 
-def invent_arrears(random: Random) -> list[Arrear]:
-    """All arrears of the demo's months, by municipality: as many a month as it really sees."""
+def invent_arrears(random: Random, months: Sequence[date] = MONTHS) -> list[Arrear]:
+    """All arrears of some months (their first days), by municipality: as many a month as it really sees."""
     found: list[Arrear] = []
     for municipality in MUNICIPALITIES:
-        counts = [0] * len(MONTHS)
-        for month in range(len(MONTHS)):
+        counts = dict.fromkeys(months, 0)
+        for at, month in enumerate(months):
             while counts[month] < municipality.monthly:
-                for arrear in _household(random, invent(random, municipality.code), month):
+                for arrear in _household(random, invent(random, municipality.code), months[at:]):
                     counts[arrear.month] += 1
                     found.append(arrear)
     return found
 
 
-def _household(random: Random, resident: Resident, first: int) -> list[Arrear]:
-    """The arrears of one household from its first month on."""
+def _household(random: Random, resident: Resident, months: Sequence[date]) -> list[Arrear]:
+    """The arrears of one household from its first month on; `months` begin with that one."""
     course = random.choices([steps for _, steps in _COURSES], [share for share, _ in _COURSES])[0]
     creditors = [_BY_ID[creditor_id] for creditor_id in resident.customer_numbers]
     bills = [random.randint(*_BILLS[creditor.sector]) * 100 + random.randrange(100) for creditor in creditors]
@@ -64,13 +65,13 @@ def _household(random: Random, resident: Resident, first: int) -> list[Arrear]:
         Arrear(
             resident=resident,
             creditor=creditors[bill],
-            month=first + month,
+            month=months[month],
             cents=bills[bill] * (month + 1) + random.randrange(2_000),
-            since=MONTHS[first] + timedelta(days=creditors[bill].days[0] - behind[bill]),
+            since=months[0] + timedelta(days=creditors[bill].days[0] - behind[bill]),
             is_crisis=creditors[bill].sector == "Huur" and random.random() < 0.012,
         )
         for month, bill in course
-        if first + month < len(MONTHS) and bill < len(creditors)
+        if month < len(months) and bill < len(creditors)
     ]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from enum import Enum
+
+from gateway.clock import add_months
 
 
 class Spelling(Enum):
@@ -62,8 +64,23 @@ class Collector:
     serves: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auditor:
+    """A partner that looks at whether all goes as it should."""
+
+    id: str
+    name: str
+
+
 #: The three months in which signals come in.
 MONTHS = (date(2026, 9, 1), date(2026, 10, 1), date(2026, 11, 1))
+
+
+def months_until(day: date) -> tuple[date, ...]:
+    """The last three months of which the signals themselves, not yet their changes, were sent before a day."""
+    last = (day - timedelta(days=14)).replace(day=1)
+    return tuple(add_months(last, back) for back in (-2, -1, 0))
+
 
 MUNICIPALITIES = (
     Municipality(code="GM1731", name="Midden-Drenthe", preset="midden-drenthe", monthly=168),
@@ -81,6 +98,9 @@ COLLECTORS = (
         id="dienst-noordwest", name="Dienst Noordwest", serves=("GM1949", "GM0072", "GM0093", "GM0096")
     ),
 )
+
+#: Only where somebody looks around.
+AUDITOR = Auditor(id="toezicht", name="Bureau Toezicht")
 
 CREDITORS = (
     Creditor(
@@ -133,7 +153,7 @@ CREDITORS = (
         id="zonnedauw",
         name="Zonnedauw Energie",
         sector="Energie",
-        days=(9, 21),
+        days=(5, 21),
         spelling=Spelling.TOGETHER,
         date_format="%Y%m%d",
     ),
@@ -141,16 +161,16 @@ CREDITORS = (
         id="turfvuur",
         name="Turfvuur Warmte",
         sector="Energie",
-        days=(9, 21),
+        days=(5, 21),
         encoding="utf-8-sig",
         renames=True,
     ),
-    Creditor(id="duinlicht", name="Duinlicht Stroom", sector="Energie", days=(9, 21), date_format="%d/%m/%Y"),
+    Creditor(id="duinlicht", name="Duinlicht Stroom", sector="Energie", days=(5, 21), date_format="%d/%m/%Y"),
     Creditor(
         id="bron-en-noord",
         name="Bron & Noord",
         sector="Water",
-        days=(9, 21),
+        days=(5, 21),
         spelling=Spelling.CAPITALS,
     ),
 )

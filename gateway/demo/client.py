@@ -21,6 +21,16 @@ class Client:
     port: int = 0
 
     @property
+    def private_key(self) -> Path:
+        """What it proves with who it is."""
+        return self.folder / "id_ed25519"
+
+    @property
+    def known_hosts(self) -> Path:
+        """By which key it knows the gateway."""
+        return self.folder / "known_hosts"
+
+    @property
     def public_key(self) -> Path:
         """What the partner sends the administrator."""
         return self.folder / "id_ed25519.pub"
@@ -37,7 +47,7 @@ class Client:
 
     def knows(self, port: int, host_key: str) -> Client:
         """The same client, told where the gateway is and by which key to know it (one `.pub` line)."""
-        create_file(self.folder / "known_hosts", f"[127.0.0.1]:{port} {host_key}".encode())
+        create_file(self.known_hosts, f"[127.0.0.1]:{port} {host_key}".encode())
         return replace(self, port=port)
 
     async def put(self, name: str, data: bytes, *, rename: bool = False) -> None:
@@ -72,12 +82,12 @@ class Client:
             "IdentitiesOnly": "yes",
             "IdentityAgent": "none",
             "StrictHostKeyChecking": "yes",
-            "UserKnownHostsFile": f'"{self.folder / "known_hosts"}"',
+            "UserKnownHostsFile": f'"{self.known_hosts}"',
             "GlobalKnownHostsFile": "/dev/null",
         }
         process = await asyncio.create_subprocess_exec(
             *("sftp", "-q", "-b", "-", "-F", "/dev/null", "-P", str(self.port)),
-            *("-i", str(self.folder / "id_ed25519")),
+            *("-i", str(self.private_key)),
             *(word for name, value in options.items() for word in ("-o", f"{name}={value}")),
             f"{self.partner_id}@127.0.0.1",
             stdin=asyncio.subprocess.PIPE,
@@ -103,7 +113,7 @@ def make_client(partners: Path, partner_id: str) -> Client:
     client = Client(partner_id=partner_id, folder=partners / partner_id)
     for folder in (client.sent, client.received):
         folder.mkdir(parents=True)
-    create_key(client.folder / "id_ed25519", comment=partner_id)
+    create_key(client.private_key, comment=partner_id)
     return client
 
 

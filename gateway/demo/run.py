@@ -1,4 +1,4 @@
-"""The demo itself: three months of days, then six more until everything is gone.
+"""The demo itself: months of days with uploads, and six more until everything is gone.
 
 The daemon runs in this process with a clock that is stepped forward; partners come in over the network.
 """
@@ -49,22 +49,28 @@ class Tick:
 Tell = Callable[[Tick], None]
 
 
-def days() -> int:
-    """How many days the demo lasts on its own clock."""
-    return (GONE_ON - MONTHS[0]).days + 1
-
-
 class Stage:
-    """A gateway that runs, its clock, and its partners' computers."""
+    """A gateway that runs, its clock, which begins on the day `first`, and its partners' computers."""
 
-    def __init__(self, home: Path, clients: Sequence[Client], tell: Tell) -> None:
-        self._clock = SteppedClock(_at(MONTHS[0], time(0)))
+    def __init__(self, home: Path, clients: Sequence[Client], tell: Tell, *, first: date) -> None:
+        self._first = first
+        self._clock = SteppedClock(_at(first, time(0)))
         self.gateway: Gateway = open_gateway(home, self._clock)
         self._daemon = Daemon(self.gateway)
         self._pipeline = self.gateway.pipeline()
         self._clients: Mapping[str, Client] = {client.partner_id: client for client in clients}
         self._tell = tell
-        self._tick = Tick(day=MONTHS[0], uploads=0, rows=0, collected=0)
+        self._tick = Tick(day=first, uploads=0, rows=0, collected=0)
+
+    @property
+    def port(self) -> int:
+        """The port that partners connect to."""
+        return self._daemon.port
+
+    @property
+    def tick(self) -> Tick:
+        """How far it is."""
+        return self._tick
 
     async def start(self) -> None:
         """Open the door, on a free port of loopback, and tell the partners where it is."""
@@ -79,12 +85,12 @@ class Stage:
         await self._daemon.stop()
         self.gateway.close()
 
-    async def three_months(self, uploads: Sequence[Upload]) -> None:
-        """On some days creditors send, the gateway publishes and partners collect."""
+    async def exchange(self, uploads: Sequence[Upload], until: date) -> None:
+        """Up to and including a day: on some days creditors send, the gateway publishes and partners collect."""
         by_day: dict[date, list[Upload]] = defaultdict(list)
         for upload in uploads:
             by_day[upload.day].append(upload)
-        for day in _days(MONTHS[0], LAST_MONTH_ENDS):
+        for day in _days(self._first, until):
             if day in by_day or self._nights(day):
                 await self._night(day)
             if day in by_day:
@@ -93,6 +99,11 @@ class Stage:
             if (day + timedelta(days=1)).day == 1:
                 await self._collect(day, [creditor.id for creditor in CREDITORS], "returns")
             self._told(day=day)
+
+    async def up_to(self, at: datetime) -> None:
+        """Do what is scheduled up to a moment: a gateway that goes on from there makes up for nothing."""
+        self._clock.set(at)
+        await self._daemon.schedule.run_due()
 
     async def six_months_more(self) -> None:
         """Nobody sends anything: what is due goes in the night after its day, until nothing is left."""
@@ -103,17 +114,13 @@ class Stage:
             self._told(day=day)
 
     def _nights(self, until: date) -> set[date]:
-        """The nights in which more goes than the key of a day.
+        """The nights in which received files or signals go.
 
         The other nights are left out to save time: the first one after makes up for them.
         """
         gateway = self.gateway
         going = due(gateway.store, gateway.clock.now(), until - timedelta(days=1), gateway.settings.terms)
-        return {
-            each.day + timedelta(days=1)
-            for each in going
-            if each.raws + each.dispatches + each.signals + each.contents
-        }
+        return {each.day + timedelta(days=1) for each in going if each.raws + each.signals}
 
     async def _night(self, day: date) -> None:
         self._clock.set(_at(day, _NIGHT))

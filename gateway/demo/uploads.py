@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from random import Random
 
@@ -37,28 +37,30 @@ class _Sent:
     row: Row
 
 
-def invent_uploads(seed: int = SEED) -> list[Upload]:
-    """Everything that is uploaded in the demo's months, in the order of sending; the same for the same seed."""
+def invent_uploads(seed: int = SEED, months: Sequence[date] = MONTHS) -> list[Upload]:
+    """Everything that is uploaded in some months, in the order of sending; the same for the same seed and months."""
     random = Random(seed)  # noqa: S311  # invented residents, not secrets
-    arrears = invent_arrears(random)
+    arrears = invent_arrears(random, months)
     found: list[Upload] = []
-    for month in range(len(MONTHS)):
+    for at, month in enumerate(months):
         for creditor in CREDITORS:
             own = [each for each in arrears if each.month == month and each.creditor is creditor]
-            found += _of_month(random, creditor, month, own)
+            found += _of_month(random, creditor, month, own, at=at)
     return sorted(found, key=lambda upload: upload.day)
 
 
-def _of_month(random: Random, creditor: Creditor, month: int, arrears: Sequence[Arrear]) -> list[Upload]:
-    """A creditor's two files of a month, and what happens to go wrong with them."""
-    first, later = (_workday(MONTHS[month], day) for day in creditor.days)
+def _of_month(
+    random: Random, creditor: Creditor, month: date, arrears: Sequence[Arrear], *, at: int
+) -> list[Upload]:
+    """A creditor's two files of a month, and what happens to go wrong with them in the month `at` of all."""
+    first, later = (_workday(month, day) for day in creditor.days)
     sent = [_Sent(arrear=arrear, row=_row(arrear, number)) for number, arrear in enumerate(arrears, start=1)]
     good, rows = _with_mistakes(random, sent)
     if creditor.sector == "Zorg":
         rows.append(_moved_away(rows[0]))
     main = _upload(creditor, first, "signalen", rows)
     changes = _upload(creditor, later, "mutaties", _changes(random, good, later))
-    match creditor.id, month:
+    match creditor.id, at:
         case "duinlicht", 1:
             # a column that no creditor may send: the file is refused unread, and comes again without it
             spoiled = [row | {"bsn": "000000000"} for row in rows]
@@ -78,6 +80,33 @@ def _of_month(random: Random, creditor: Creditor, month: int, arrears: Sequence[
             return [main, changes]
 
 
+def invent_sample(creditor: Creditor, municipality: str, months: Sequence[date], day: date) -> Upload:
+    """A file to try an upload with, on a day after `months`: three good signals, one a crisis, and a bad postcode.
+
+    Its residents have bills with other creditors in the last of the months: in that month two are MEERVOUDIG.
+    """
+    arrears = invent_arrears(Random(SEED), months)  # noqa: S311  # as above
+    here = [
+        each
+        for each in arrears
+        if each.month == months[-1] and each.resident.address.municipality == municipality
+    ]
+    own = {each.resident.email for each in here if each.creditor is creditor}
+    chosen = {
+        each.resident.email: each
+        for each in here
+        if creditor.id in each.resident.customer_numbers and each.resident.email not in own
+    }
+    rows = [
+        _row(replace(arrear, creditor=creditor, since=day - timedelta(days=45)), number)
+        | {"signaal_id": f"{creditor.id[:2].upper()}{day:%y%m%d}-{number:04d}"}
+        for number, arrear in enumerate(list(chosen.values())[:4], start=1)
+    ]
+    rows[2] |= {"crisissignaal": "J"}
+    rows[3] |= {"postcode": "94O1 XK"}
+    return _upload(creditor, day, "proef", rows)
+
+
 # -- rows ------------------------------------------------------------------------------------------
 
 
@@ -85,7 +114,7 @@ def _row(arrear: Arrear, number: int) -> Row:
     """An arrear as a new signal."""
     resident, creditor, address = arrear.resident, arrear.creditor, arrear.resident.address
     row = {
-        "signaal_id": f"{creditor.id[:2].upper()}{MONTHS[arrear.month]:%y%m}-{number:04d}",
+        "signaal_id": f"{creditor.id[:2].upper()}{arrear.month:%y%m}-{number:04d}",
         "sector": creditor.sector,
         creditor.customer_column: resident.customer_numbers[creditor.id],
         "voorletters": resident.initials,

@@ -7,7 +7,7 @@ from random import Random
 
 from gateway.demo import residents
 from gateway.demo.arrears import invent_arrears
-from gateway.demo.cast import COLLECTORS, CREDITORS, MUNICIPALITIES, Spelling
+from gateway.demo.cast import COLLECTORS, CREDITORS, MONTHS, MUNICIPALITIES, Spelling
 from gateway.demo.proof import planted
 from gateway.demo.uploads import invent_uploads
 from gateway.domain.partner import Partner, Role
@@ -51,7 +51,7 @@ def test_a_municipality_sees_as_much_as_it_really_does() -> None:
         (arrear.resident.address.municipality, arrear.month) for arrear in invent_arrears(Random(7))
     )
     for municipality in MUNICIPALITIES:
-        for month in range(3):
+        for month in MONTHS:
             assert municipality.monthly <= months[municipality.code, month] <= municipality.monthly * 1.5
 
 
