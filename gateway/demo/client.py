@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gateway.errors import ConfigError, TransferError
 from gateway.exchange.keys import create_key
 from gateway.vault.durable import create_file
+
+#: What a partner gets of a box: of the outbox the meldingen and their manifests, and no certificates.
+_WANTED = {"outbox": "meldingen_*", "returns": "*"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +22,8 @@ class Client:
     partner_id: str
     folder: Path
     port: int = 0
+    #: files that it told the gateway it has
+    told: set[str] = field(default_factory=set)
 
     @property
     def private_key(self) -> Path:
@@ -70,10 +75,12 @@ class Client:
             TransferError: sftp failed.
         """
         had = {path.name for path in self.received.iterdir()}
-        batch = [f"-rm {box}/{name}" for box in boxes for name in sorted(had) if _lies_in(name, box)]
+        fresh = sorted(had - self.told)
+        batch = [f"-rm {box}/{name}" for box in boxes for name in fresh if _lies_in(name, box)]
         # an empty box is no mistake
-        batch += [f'-get {box}/* "{self.received}/"' for box in boxes]
+        batch += [f'-get {box}/{_WANTED[box]} "{self.received}/"' for box in boxes]
         await self._run(*batch)
+        self.told.update(fresh)
         return sum(path.name not in had for path in self.received.iterdir())
 
     async def _run(self, *batch: str) -> None:
