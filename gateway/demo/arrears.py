@@ -68,7 +68,7 @@ def _household(random: Random, resident: Resident, months: Sequence[date]) -> li
             month=months[month],
             cents=bills[bill] * (month + 1) + random.randrange(2_000),
             since=months[0] + timedelta(days=creditors[bill].days[0] - behind[bill]),
-            is_crisis=creditors[bill].sector == "Huur" and random.random() < 0.012,
+            is_crisis=creditors[bill].sector == "Huur" and random.random() < 0.006,
         )
         for month, bill in course
         if month < len(months) and bill < len(creditors)

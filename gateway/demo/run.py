@@ -91,12 +91,13 @@ class Stage:
         for upload in uploads:
             by_day[upload.day].append(upload)
         for day in _days(self._first, until):
-            if day in by_day or self._nights(day):
+            if self._nights(day):
                 await self._night(day)
             if day in by_day:
                 await self._deliver(day, by_day[day])
-                await self._collect(day, [collector.id for collector in COLLECTORS], "outbox")
             if (day + timedelta(days=1)).day == 1:
+                await self._collect(day, [collector.id for collector in COLLECTORS], "outbox")
+            if day == until:
                 await self._collect(day, [creditor.id for creditor in CREDITORS], "returns")
             self._told(day=day)
 
@@ -129,6 +130,7 @@ class Stage:
     async def _deliver(self, day: date, uploads: Sequence[Upload]) -> None:
         """One after the other, so that their order is the same at each run; then publication."""
         self._clock.set(_at(day, _MORNING))
+        await asyncio.to_thread(self.gateway.make_keys)
         for upload in uploads:
             client = self._clients[upload.creditor_id]
             await client.put(upload.name, upload.data, rename=upload.creditor_id in _RENAMES)

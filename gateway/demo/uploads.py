@@ -212,7 +212,7 @@ def _changes(random: Random, sent: Sequence[_Sent], day: date) -> list[Row]:
         elif chance < 0.16:
             higher = _euros(each.arrear.cents + 5_000, creditor)
             rows.append(row | {"signaal_id": f"{row['signaal_id']}-B", "bedrag": higher})
-        elif chance < 0.19 and creditor.sector == "Energie":
+        elif chance < 0.17 and creditor.sector == "Energie":
             ends_on = (day + timedelta(days=35)).strftime(creditor.date_format)
             rows.append(
                 row
