@@ -62,7 +62,7 @@ def index_due(month: str, terms: Terms) -> date:
 
 
 def key_days(today: date, terms: Terms) -> list[date]:
-    """The days that need an `until-` key: from today to the longest term plus 14 days."""
+    """The days that need an `until-` key: from today to the longest term, counted also from 14 days on."""
     months = max(terms.signals_months, terms.dispatches_months)
     days = max(terms.raw_days, terms.excluded_days, terms.not_routable_days)
     later = today + timedelta(days=KEYS_AHEAD_DAYS)

@@ -483,15 +483,15 @@ def test_the_audit_log_tells_what_went_and_names_nobody(world: World) -> None:
 
 
 def test_keys_made_ahead_cover_every_due_day(world: World) -> None:
-    """From today to the longest term plus 14 days, and the index keys of this month and the next."""
+    """From today to the term of what comes in 14 days from now; the index keys of this month and the next."""
     days = sorted(key_id for key_id in world.keyring.ids() if key_id.startswith("until-"))
-    assert (days[0], days[-1]) == ("until-2026-11-22", "until-2027-06-05")
-    assert len(days) == (date(2027, 6, 5) - RECEIVED).days + 1
+    assert (days[0], days[-1]) == ("until-2026-11-22", "until-2027-06-06")
+    assert len(days) == (date(2027, 6, 6) - RECEIVED).days + 1
     assert {"index-2026-11", "index-2026-12"} <= set(world.keyring.ids())
     assert {row["id"] for row in world.rows(KeyRow)} == set(world.keyring.ids())
     assert world.ensure_keys() == []
     world.clock.step(timedelta(days=1))
-    assert world.ensure_keys() == ["until-2027-06-06"]
+    assert world.ensure_keys() == ["until-2027-06-07"]
     assert len(world.audit("key.made")) == len(world.keyring.ids())
 
 
