@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection, Mapping
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
@@ -10,43 +12,27 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli import (
-    audit,
-    check,
-    deliveries,
-    demo,
-    doctor,
-    health,
-    init,
-    ledger,
-    municipality,
-    partner,
-    publish,
-    reference,
-    retention,
-    screen,
-    serve,
-    status,
-    wait,
-)
+from gateway.cli import screen
 from gateway.errors import GatewayError
-from gateway.settings import Home
+from gateway.settings.home import Home
 
 EXIT_CODES = (
     "Exit codes: 0 done · 1 not done · 2 wrong configuration or command · 11 database · 12 keyring · "
     "13 audit log"
 )
 
-app = typer.Typer(
-    name="gateway",
-    help="The exchange for early debt signals.",
-    epilog=EXIT_CODES,
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+#: Verbs, in the order of the help text; each is the function of its name in the module of its name.
+VERBS = ("demo", "init", "check", "serve", "status", "doctor", "health", "wait", "publish")
+#: Groups of verbs with their help; each is the `app` in the module of its name.
+GROUPS: Mapping[str, str] = {
+    "deliveries": "What was received, and what became of it.",
+    "ledger": "Whether everything that came in is accounted for.",
+    "retention": "What goes when, and what went.",
+    "audit": "Who did what, and whether the record of it is whole.",
+    "partner": "Who exchanges files: creditors, municipalities, auditors.",
+    "municipality": "How a municipality's signals are matched.",
+    "reference": "Which municipality an address lies in.",
+}
 
 
 def _show_version(wanted: bool) -> None:
@@ -55,7 +41,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _choose_home(
     context: typer.Context,
     home: Annotated[
@@ -71,31 +56,39 @@ def _choose_home(
     context.obj = Home(root=home)
 
 
-app.command()(demo.demo)
-app.command()(init.init)
-app.command()(check.check)
-app.command()(serve.serve)
-app.command()(status.status)
-app.command()(doctor.doctor)
-app.command()(health.health)
-app.command()(wait.wait)
-app.command()(publish.publish)
-app.add_typer(deliveries.app, name="deliveries", help="What was received, and what became of it.")
-app.add_typer(ledger.app, name="ledger", help="Whether everything that came in is accounted for.")
-app.add_typer(retention.app, name="retention", help="What goes when, and what went.")
-app.add_typer(audit.app, name="audit", help="Who did what, and whether the record of it is whole.")
-app.add_typer(partner.app, name="partner", help="Who exchanges files: creditors, municipalities, auditors.")
-app.add_typer(municipality.app, name="municipality", help="How a municipality's signals are matched.")
-app.add_typer(reference.app, name="reference", help="Which municipality an address lies in.")
-_groups = [group.typer_instance for group in app.registered_groups if group.typer_instance]
-for _verb in chain.from_iterable(each.registered_commands for each in (app, *_groups)):
-    _verb.epilog = EXIT_CODES
+def command_line(words: Collection[str]) -> typer.Typer:
+    """The command with those of its verbs that are among `words`, with all of them when none is.
+
+    What a verb works with is imported with it: nobody who asks for one waits for the others.
+    """
+    app = typer.Typer(
+        name="gateway",
+        help="The exchange for early debt signals.",
+        epilog=EXIT_CODES,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_choose_home)
+    every = (*VERBS, *GROUPS)
+    for name in [name for name in every if name in words] or every:
+        module = import_module(f"gateway.cli.{name}")
+        if name in GROUPS:
+            app.add_typer(module.app, name=name, help=GROUPS[name])
+        else:
+            app.command()(getattr(module, name))
+    groups = [group.typer_instance for group in app.registered_groups if group.typer_instance]
+    for verb in chain.from_iterable(each.registered_commands for each in (app, *groups)):
+        verb.epilog = EXIT_CODES
+    return app
 
 
 def main() -> None:
     """Run the command line; a GatewayError becomes a sentence on standard error and its exit code."""
     try:
-        app()
+        command_line(sys.argv[1:])()
     except GatewayError as error:
         screen.refuse(error)
         sys.exit(error.exit_code)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -89,23 +89,26 @@ def key_file(tmp_path: Path) -> Callable[..., Path]:
 # -- a home with partners, beside which a daemon may run -------------------------------------------
 
 
-def run_gateway(*args: str | Path) -> Ran:
-    """`gateway ARGS` in a process of its own."""
-    command = [sys.executable, "-m", "gateway", *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    return Ran(done.returncode, done.stdout, done.stderr)
-
-
-def run_here(*args: str | Path) -> None:
-    """`gateway ARGS` in this process; it must succeed."""
-    with pytest.MonkeyPatch.context() as patch:
+def run_here(*args: str | Path) -> Ran:
+    """`gateway ARGS` in this process, which spares its start."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        redirect_stdout(io.StringIO()) as out,
+        redirect_stderr(io.StringIO()) as err,
+    ):
         patch.setattr(sys, "argv", ["gateway", *map(str, args)])
         try:
             with pytest.raises(SystemExit) as ended:
                 main()
         finally:
             structlog.reset_defaults()
-        assert not ended.value.code
+    return Ran(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+
+def set_up(*args: str | Path) -> None:
+    """`gateway ARGS` in this process; it must succeed."""
+    ran = run_here(*args)
+    assert ran.code == 0, ran.err
 
 
 @dataclass
@@ -126,13 +129,13 @@ class House:
 
     def run(self, *args: str | Path) -> Ran:
         """A command on this home."""
-        return run_gateway("--home", self.home, *args)
+        return run_here("--home", self.home, *args)
 
     def json(self, *args: str | Path) -> Any:
-        """What a command tells programs; asked in this process, which is quicker."""
-        with redirect_stdout(io.StringIO()) as told:
-            run_here("--home", self.home, *args, "--json")
-        return json.loads(told.getvalue())
+        """What a command tells programs."""
+        ran = self.run(*args, "--json")
+        assert ran.code == 0, ran.err
+        return json.loads(ran.out)
 
     def serve(self, **options: Any) -> dict[str, Any]:
         """`gateway serve --port 0`, until it is ready; what it tells of itself."""
@@ -249,15 +252,15 @@ class House:
 def made_house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A house to copy, made by the commands that an administrator types."""
     house = House(tmp_path_factory.mktemp("house"))
-    run_here("init", house.home)
-    run_here("--home", house.home, "municipality", "add", "GM1731")
+    set_up("init", house.home)
+    set_up("--home", house.home, "municipality", "add", "GM1731")
     for partner, told in PARTNERS.items():
         key = asyncssh.generate_private_key("ssh-ed25519")
         file = house.path / f"{partner}.key"
         file.write_bytes(key.export_private_key("openssh"))
         file.chmod(0o600)
         key.write_public_key(file.with_suffix(".pub"))
-        run_here("--home", house.home, "partner", "add", partner, *told, "--key", file.with_suffix(".pub"))
+        set_up("--home", house.home, "partner", "add", partner, *told, "--key", file.with_suffix(".pub"))
     return house.path
 
 
