@@ -12,13 +12,6 @@ from gateway.cli.opened import actor
 ROW = "s1;Huur;k1;Bakker;7938PL;18;600;60;J"
 
 
-def _edit_policy(house, old: str, new: str) -> None:
-    file = house.home / "config/municipalities/GM1731.toml"
-    text = file.read_text()
-    assert text.count(old) == 1
-    file.write_text(text.replace(old, new))
-
-
 def test_idle_is_when_everything_is_out(house):
     """Once `wait --idle` returns, the receipt, the status and the municipality's file lie ready."""
     house.serve()
@@ -33,7 +26,7 @@ def test_idle_is_when_everything_is_out(house):
 
 def test_time_is_up(house):
     """Exit 1 at the time-out, with what is still to do: meldingen that gather for ten minutes are waited for."""
-    _edit_policy(house, "settle_s = 5 ", "settle_s = 600 ")
+    house.edit_policy("settle_s = 0 ", "settle_s = 600 ")
     house.serve()
     file = house.write("signalen.csv", ROW)
     house.sftp("woonservice", f"put {file} inbox/")
@@ -60,7 +53,7 @@ def test_wait_says_for_what(house):
 
 def test_publish_does_not_wait_for_the_schedule(house):
     """A municipality that publishes once a year: idle at once, and out when it is ordered, by whom is on record."""
-    _edit_policy(house, 'when = "arrival"', 'when = "0 7 1 1 *"')
+    house.edit_policy('when = "arrival"', 'when = "0 7 1 1 *"')
     house.serve()
     house.sftp("woonservice", f"put {house.write('signalen.csv', ROW)} inbox/")
     assert house.run("wait", "--idle", "--timeout", "60").code == 0
