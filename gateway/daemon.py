@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import json
 import os
 import re
 import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
-from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver
-
 from gateway import logs, notify
 from gateway.audit.checkpoint import Signer, load_signing_key
+from gateway.audit.log import record
 from gateway.audit.publish import seal_log
 from gateway.audit.sequencer import Sequencer
 from gateway.audit.shelf import LogShelf
 from gateway.clock import Clock, SystemClock, local_day
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, ConfigErrors
 from gateway.exchange.context import Exchange
 from gateway.exchange.keys import host_key_fingerprint
 from gateway.exchange.listener import Listener, listen
@@ -41,19 +35,18 @@ from gateway.retention.purge import PurgeReport, purge, would_go
 from gateway.retention.run import Progress
 from gateway.retention.schedule import Job, Schedule
 from gateway.retention.shelves import CertificateShelf, RegisterShelf
-from gateway.settings import Home, Settings, load_settings
+from gateway.running import Running, only_one, tell
+from gateway.settings import Home, Settings, build, digest_of, load_settings, read_files
 from gateway.settings.gemeenten import gemeente_names, pc4_gemeenten
 from gateway.store import blobs as known_blobs
+from gateway.store import configuration
 from gateway.store.engine import Store
 from gateway.vault.blobs import BlobFolder
-from gateway.vault.durable import place_file
 from gateway.vault.index import Indexer
 from gateway.vault.keyring import Keyring
+from gateway.watching import Watch
 
 _log = logs.get("daemon")
-
-#: Held as long as a daemon runs.
-_LOCK_FILE = "serve.lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,11 +178,20 @@ class Daemon:
     """A running gateway: listener, worker, schedule and wake-up, started and stopped in order."""
 
     def __init__(self, gateway: Gateway) -> None:
+        #: with the configuration in force
         self.gateway = gateway
-        self.worker = Worker(gateway.pipeline())
+        self._context = gateway.pipeline()
+        self.worker = Worker(lambda: self._context)
+        self._serving = self._exchange()
         self.schedule = Schedule(gateway.store, gateway.clock, self._jobs())
-        self._observer: BaseObserver | None = None
+        self._watch: Watch | None = None
         self._listener: Listener | None = None
+        #: the number of the configuration in force
+        self.generation = 0
+        #: digest of the configuration that was refused last: it is told once
+        self._refused = ""
+        self._reloading = asyncio.Lock()
+        self._reload: asyncio.Task[None] | None = None
 
     @property
     def port(self) -> int:
@@ -207,13 +209,10 @@ class Daemon:
         await asyncio.to_thread(self._recover)
         await self.schedule.start()
         self.worker.start()
-        # made here, not before: an observer holds one of the host's inotify instances from the start
-        self._observer = Observer()
-        self._observer.schedule(_Waker(self.worker), str(self.gateway.home.run))
-        self._observer.start()
+        self._watch = Watch(self.gateway.home, self.worker.wake, self._start_reload)
         try:
             self._listener = await listen(
-                self._exchange(), host=host, port=port, host_keys=(self.gateway.home.host_key,)
+                lambda: self._serving, host=host, port=port, host_keys=(self.gateway.home.host_key,)
             )
         except OSError as exc:
             await self.stop()
@@ -223,26 +222,95 @@ class Daemon:
                 file="config/gateway.toml",
                 key="listen",
             ) from exc
-        status = {
-            "port": self.port,
-            "pid": os.getpid(),
-            "host_key": host_key_fingerprint(self.gateway.home.host_key),
-        }
-        place_file(self.gateway.home.status_file, (json.dumps(status) + "\n").encode(), mode=0o644)
-        _log.info("gateway.ready", port=self.port, pid=os.getpid(), host_key=status["host_key"])
+        status = self._tell()
+        _log.info(
+            "gateway.ready",
+            port=status.port,
+            pid=status.pid,
+            host_key=status.host_key,
+            generation=status.generation,
+        )
 
     async def stop(self) -> None:
         """Accept nobody, let what is under way end, and stop every part."""
         if self._listener is not None:
             await self._listener.close()
         await self.schedule.stop()
-        if self._observer is not None:
-            self._observer.stop()
-            await asyncio.to_thread(self._observer.join)
+        if self._watch is not None:
+            await self._watch.stop()
+        if self._reload is not None:
+            await self._reload
         await asyncio.to_thread(self.worker.stop)
         await asyncio.to_thread(self.gateway.sign)
         self.gateway.home.status_file.unlink(missing_ok=True)
         _log.info("gateway.stopped")
+
+    async def reload(self) -> None:
+        """Take up what changed under `config/`, all of it; what can't be used is refused, and the old stays."""
+        async with self._reloading:
+            settings = await asyncio.to_thread(self._changed_settings)
+            if settings is None:
+                return
+            before = self.gateway.settings
+            self.gateway = replace(self.gateway, settings=settings)
+            await asyncio.to_thread(self._take_up)
+            self._context = self.gateway.pipeline()
+            self._serving = self._exchange()
+            self.schedule.jobs = self._jobs()
+            self._tell()
+            self.worker.wake()
+            if (before.host, before.port) != (settings.host, settings.port):
+                _log.warning("config.deferred", reason="listen")
+
+    def _start_reload(self) -> None:
+        # one that runs has perhaps read what has changed since; the next waits for it
+        self._reload = asyncio.create_task(self.reload())
+
+    def _changed_settings(self) -> Settings | None:
+        """The configuration on disk, if it is another than the one in force and can be used."""
+        home, digest = self.gateway.home, ""
+        try:
+            files = read_files(home.root)
+            digest = digest_of(files)
+            if digest != self.gateway.settings.digest:
+                return build(home, files)
+            self._refused = ""
+        except ConfigErrors as exc:
+            if digest != self._refused or not digest:
+                for problem in exc.problems:
+                    _log.error("config.refused", file=problem.file, key=problem.key, reason=problem.reason)
+            self._refused = digest
+        return None
+
+    def _take_up(self) -> None:
+        """Put the configuration in force on record: one generation for every process that reads the same."""
+        gateway, now = self.gateway, self.gateway.clock.now()
+        with gateway.store.write() as conn:
+            generation, is_new = configuration.take_up(conn, gateway.settings.digest, now)
+            if is_new:
+                record(
+                    conn,
+                    action="config.loaded",
+                    object_id=f"configuration-{generation.number}",
+                    origin="config",
+                    actor="gateway",
+                    at=now,
+                    node=gateway.node,
+                    detail={"sha256": gateway.settings.digest, "partners": len(gateway.settings.partners)},
+                )
+        self.generation, self._refused = generation.number, ""
+        _log.info("config.loaded", generation=generation.number, count=len(gateway.settings.partners))
+
+    def _tell(self) -> Running:
+        status = Running(
+            port=self.port,
+            pid=os.getpid(),
+            host_key=host_key_fingerprint(self.gateway.home.host_key),
+            generation=self.generation,
+            config=self.gateway.settings.digest,
+        )
+        tell(self.gateway.home, status)
+        return status
 
     def _exchange(self) -> Exchange:
         gateway, settings = self.gateway, self.gateway.settings
@@ -271,6 +339,7 @@ class Daemon:
     def _recover(self) -> None:
         """Before anyone comes in: keys for the days to come, nothing half received, no orphans."""
         gateway = self.gateway
+        self._take_up()
         gateway.make_keys()
         abort_unfinished(self._exchange())
         with gateway.store.exclusive():
@@ -285,20 +354,8 @@ class Daemon:
             Job(name="keys", line="15 0 * * *", run=gateway.make_keys),
             Job(name="purge", line=gateway.settings.purge_schedule, run=gateway.purge),
             Job(name="checkpoint", line="0 * * * *", run=gateway.sign),
-            Job(name="staged", line="10 * * * *", run=lambda: abort_stale(self._exchange())),
+            Job(name="staged", line="10 * * * *", run=lambda: abort_stale(self._serving)),
         ]
-
-
-class _Waker(FileSystemEventHandler):
-    """Wakes the worker when a command touches the wake file."""
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
-
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        """Look, if it is the wake file."""
-        if str(event.src_path).endswith("/wake"):
-            self._worker.wake()
 
 
 async def serve(
@@ -317,7 +374,7 @@ async def serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    with _only_one(gateway.home):
+    with only_one(gateway.home):
         # left by a crash: who waits for this file waits for us
         gateway.home.status_file.unlink(missing_ok=True)
         daemon = Daemon(gateway)
@@ -333,44 +390,3 @@ async def serve(
         notify.send(notify.STOPPING)
         await daemon.stop()
         watchdog.cancel()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    """A daemon that is ready, as `data/run/gateway.json` tells it."""
-
-    port: int
-    pid: int
-    host_key: str
-
-
-def running(home: Home) -> Running | None:
-    """The daemon that runs on a home and is ready; None when there is none, whatever a crash left."""
-    try:
-        status = Running(**json.loads(home.status_file.read_bytes()))
-    except (OSError, ValueError, TypeError):
-        return None
-    # a pid may have been given to another process, a lock is not; looked at only beside the file, so that
-    # nobody is in the way of a daemon that starts
-    try:
-        with (home.run / _LOCK_FILE).open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return status
-    except OSError:
-        return None
-    return None
-
-
-@contextmanager
-def _only_one(home: Home) -> Iterator[None]:
-    """One daemon a home: a second would give the same number twice."""
-    home.run.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (home.run / _LOCK_FILE).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            raise ConfigError(
-                f"a gateway runs on {home.root.resolve()} already; see: gateway status"
-            ) from exc
-        yield

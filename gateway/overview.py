@@ -10,12 +10,13 @@ from datetime import date, datetime, timedelta
 
 from gateway import cron
 from gateway.clock import local_day
-from gateway.daemon import Gateway, Running, running
+from gateway.daemon import Gateway
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.partner import Role
 from gateway.domain.retention import KEYS_AHEAD_DAYS, key_days
 from gateway.pipeline.worker import due_at
 from gateway.retention.due import DueDay, due
+from gateway.running import Running, running
 from gateway.store import meldingen, registers, status
 from gateway.store.status import AuditFigures, DeliveryLine, Uncollected
 from gateway.vault.keyring import day_of
@@ -81,6 +82,8 @@ class Overview:
 
     at: datetime
     daemon: Running | None
+    #: whether the daemon works with what stands in `config/`
+    is_config_in_force: bool
     deliveries: Mapping[DeliveryState, int]
     oldest_waiting_at: datetime | None
     failed: tuple[FailedDelivery, ...]
@@ -97,6 +100,7 @@ class Overview:
 def overview(gateway: Gateway) -> Overview:
     """Look at everything once; changes nothing and waits for nobody."""
     settings, now = gateway.settings, gateway.clock.now()
+    daemon = running(gateway.home)
     context = gateway.pipeline()
     with gateway.store.read() as conn:
         failed = tuple(
@@ -120,7 +124,8 @@ def overview(gateway: Gateway) -> Overview:
         audit = status.audit_figures(conn)
     return Overview(
         at=now,
-        daemon=running(gateway.home),
+        daemon=daemon,
+        is_config_in_force=daemon is None or daemon.config == settings.digest,
         deliveries=counts,
         oldest_waiting_at=oldest,
         failed=failed,

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 from gateway.cli import screen
 from gateway.errors import ConfigError
+from gateway.running import running
 from gateway.settings import Home, Settings, build, read_files
 from gateway.vault.durable import place_file, sync_folder
+
+#: How long a running gateway may take to notice a change, and how often is looked, in seconds.
+_PATIENCE_S, _LOOK_EVERY_S = 5.0, 0.05
 
 
 def add_file(home: Home, name: str, text: str) -> Settings:
@@ -31,9 +37,16 @@ def add_file(home: Home, name: str, text: str) -> Settings:
     return settings
 
 
-def say_when(home: Home) -> None:
-    """Say that a running gateway goes on with the configuration it started with."""
-    if home.status_file.exists():
+def say_when(home: Home, settings: Settings) -> None:
+    """Wait until a gateway that runs has taken a change up, and say so; say what to do when it has not."""
+    until = time.monotonic() + _PATIENCE_S
+    while (daemon := running(home)) and daemon.config != settings.digest and time.monotonic() < until:
+        time.sleep(_LOOK_EVERY_S)
+    if daemon is None:
+        return
+    if daemon.config == settings.digest:
+        screen.out.print(f"  The running gateway goes on with it (configuration {daemon.generation}).")
+    else:
         screen.out.print(
-            "[yellow]![/] The gateway is running: the change takes effect when it is started again."
+            "[yellow]![/] The running gateway has not taken it up: see its log, and run `gateway check`."
         )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import typer
 
 from gateway.cli import screen
-from gateway.daemon import running
 from gateway.doctor import door
 from gateway.doctor.finding import Verdict
 from gateway.errors import CommandError
+from gateway.running import running
 from gateway.settings import load_settings
 
 

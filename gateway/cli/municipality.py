@@ -37,7 +37,7 @@ def add(
             f"  No partner serves it yet: [cyan]gateway partner add ID --role municipality --serves {code} …[/]",
             soft_wrap=True,
         )
-    say_when(home)
+    say_when(home, settings)
 
 
 def render(code: str, preset_name: str) -> str:

@@ -64,7 +64,7 @@ def add(
     for known in partner.keys:
         screen.out.print(f"  key {known.fingerprint} {escape(known.comment)}", soft_wrap=True)
     screen.out.print(f"  config/partners/{partner_id}.toml")
-    say_when(home)
+    say_when(home, settings)
 
 
 @app.command("list")

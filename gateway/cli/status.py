@@ -41,7 +41,7 @@ def status(
 
     [cyan]version[/] 1
     [cyan]at[/] the moment of the look; every time is UTC, every day is Europe/Amsterdam
-    [cyan]daemon[/] null, or {port, pid, host_key}
+    [cyan]daemon[/] null, or {port, pid, host_key, configuration}
     [cyan]deliveries[/] {state: count}
     [cyan]oldest_waiting_at[/] null, or the receipt of the oldest unprocessed file
     [cyan]failed[/] [{id, partner, received_at, attempts, behind}]; it holds back `behind` files
@@ -71,7 +71,13 @@ def to_json(seen: Overview) -> dict[str, Any]:
     return {
         "version": VERSION,
         "at": screen.instant(seen.at),
-        "daemon": daemon and {"port": daemon.port, "pid": daemon.pid, "host_key": daemon.host_key},
+        "daemon": daemon
+        and {
+            "port": daemon.port,
+            "pid": daemon.pid,
+            "host_key": daemon.host_key,
+            "configuration": daemon.generation,
+        },
         "deliveries": {str(state): seen.deliveries.get(state, 0) for state in DeliveryState},
         "oldest_waiting_at": screen.instant(seen.oldest_waiting_at),
         "failed": [
@@ -172,7 +178,12 @@ def _daemon(seen: Overview) -> str:
         return "[bold yellow]does not run[/]: gateway serve"
     return (
         f"[bold green]runs[/] on port {seen.daemon.port}, process {seen.daemon.pid}\n"
-        f"[dim]host key {seen.daemon.host_key}[/]"
+        f"[dim]host key {seen.daemon.host_key}[/]\n"
+        + (
+            f"[dim]configuration {seen.daemon.generation}[/]"
+            if seen.is_config_in_force
+            else f"[yellow]configuration {seen.daemon.generation}: config/ has changed since, see its log[/]"
+        )
     )
 
 

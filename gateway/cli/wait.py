@@ -9,9 +9,10 @@ import typer
 
 from gateway.cli import screen
 from gateway.cli.opened import opened
-from gateway.daemon import Gateway, running
+from gateway.daemon import Gateway
 from gateway.errors import CommandError, ConfigError
 from gateway.pipeline.worker import pending
+from gateway.running import running
 from gateway.store import meldingen, queue
 
 #: How often is looked, in seconds.

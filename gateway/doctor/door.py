@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.daemon import Running
 from gateway.doctor.finding import Finding, fail, ok, warn
 from gateway.exchange.keys import host_key_fingerprint
 from gateway.exchange.probe import answering_host_key
+from gateway.running import Running
 from gateway.settings import Settings
 
 #: Long for a handshake on a busy host, short for a person who waits.

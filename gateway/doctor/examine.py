@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from gateway.daemon import running
 from gateway.doctor import backup, data, door, folders, host, keys
 from gateway.doctor.finding import Finding, fail, ok
 from gateway.errors import ConfigError, ConfigErrors, KeyringError, StoreError
+from gateway.running import running
 from gateway.settings import Home, Settings, load_settings
 from gateway.store.engine import Store
 from gateway.vault.keyring import Keyring

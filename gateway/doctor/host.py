@@ -8,8 +8,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.daemon import Running
 from gateway.doctor.finding import Finding, fail, ok, warn
+from gateway.running import Running
 from gateway.settings import Home
 
 #: With less than this free, somebody should look; with less than a tenth of it, uploads fail soon.

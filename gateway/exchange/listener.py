@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import asyncssh
@@ -77,11 +77,13 @@ class Listener:
             await asyncio.wait(ends, timeout=None if at_once else GRACE_S)
 
 
-async def listen(exchange: Exchange, *, host: str, port: int, host_keys: Sequence[Path]) -> Listener:
+async def listen(
+    exchange: Callable[[], Exchange], *, host: str, port: int, host_keys: Sequence[Path]
+) -> Listener:
     """Listen for partners.
 
     Args:
-        exchange: what sessions work with.
+        exchange: what sessions work with, asked at each connection: it goes on with that to its end.
         host: address to listen on.
         port: TCP port; 0 takes a free one.
         host_keys: files with private host keys, Ed25519.
@@ -94,7 +96,7 @@ async def listen(exchange: Exchange, *, host: str, port: int, host_keys: Sequenc
     acceptor = await asyncssh.listen(
         host,
         port,
-        server_factory=lambda: Login(exchange, traffic),
+        server_factory=lambda: Login(exchange(), traffic),
         server_host_keys=[str(path) for path in host_keys],
         server_version="gateway",
         config=[],

@@ -7,7 +7,7 @@ seconds (spec 1, Trigger).
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from gateway import logs
@@ -32,10 +32,10 @@ class Worker:
     """Runs the pipeline in a thread of its own.
 
     Args:
-        context: the gateway.
+        context: the gateway, asked before each step: its configuration may change.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Callable[[], Context]) -> None:
         self._context = context
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -60,9 +60,9 @@ class Worker:
             self._wake.clear()
             pause = LOOK_EVERY_S
             try:
-                while not self._stop.is_set() and step(self._context):
+                while not self._stop.is_set() and step(self._context()):
                     pass
-                if pending(self._context):
+                if pending(self._context()):
                     pause = _SOON_S
             except Exception as exc:  # noqa: BLE001 - the worker outlives whatever a step raises
                 _log.error("worker.failed", error_type=type(exc).__name__, error=_safe(exc))

@@ -41,7 +41,9 @@ class Schedule:
     """Runs jobs at their times, each one at a time and once however many of its times have passed."""
 
     def __init__(self, store: Store, clock: Clock, jobs: Sequence[Job]) -> None:
-        self._store, self._clock, self._jobs = store, clock, jobs
+        self._store, self._clock = store, clock
+        #: may be replaced by jobs of the same names, with other times
+        self.jobs = jobs
         self._last: dict[str, datetime] = {}
         #: when a job that failed is tried again
         self._again: dict[str, datetime] = {}
@@ -76,7 +78,7 @@ class Schedule:
 
     def _start_due(self) -> None:
         now = self._clock.now()
-        for job in self._jobs:
+        for job in self.jobs:
             if job.name not in self._running and self._next(job) <= now:
                 self._running[job.name] = asyncio.create_task(self._run(job, now), name=job.name)
 
@@ -101,10 +103,10 @@ class Schedule:
         now = self._clock.now()
         with self._store.write() as conn:
             known = registers.last_runs(conn)
-            for job in self._jobs:
+            for job in self.jobs:
                 if job.name not in known:
                     registers.set_last_run(conn, job.name, now)
-        return {job.name: known.get(job.name, now) for job in self._jobs}
+        return {job.name: known.get(job.name, now) for job in self.jobs}
 
     def _record(self, name: str, at: datetime) -> None:
         with self._store.write() as conn:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -38,6 +39,8 @@ class Settings:
     """Everything that was configured. `policies` holds every municipality that is served or has a file."""
 
     home: Home
+    #: of the files it was made from
+    digest: str
     host: str
     port: int
     limits: Limits
@@ -84,6 +87,15 @@ def read_files(home: Path) -> dict[str, bytes]:
     return files
 
 
+def digest_of(files: Mapping[str, bytes]) -> str:
+    """SHA-256 over names and contents: the same files, the same configuration."""
+    digest = sha256()
+    for name, content in sorted(files.items()):
+        digest.update(f"{name}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
 def _names(home: Path) -> Iterator[str]:
     if (home / GATEWAY_FILE).exists():
         yield GATEWAY_FILE
@@ -123,6 +135,7 @@ def build(home: Home, files: Mapping[str, bytes]) -> Settings:
     served_by = {code: partner.id for partner in partners.values() for code in partner.serves}
     return Settings(
         home=home,
+        digest=digest_of(files),
         host=own.listen.host,
         port=own.listen.port,
         limits=_limits(own),

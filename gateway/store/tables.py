@@ -402,6 +402,16 @@ class Schedule(SQLModel, table=True):
     last_run_at: datetime
 
 
+class ConfigurationRow(SQLModel, table=True):
+    """A generation of the configuration; `digest` is of its files, whose contents are not kept."""
+
+    __tablename__ = "configuration"
+
+    generation: int = Field(primary_key=True)
+    digest: str
+    since: datetime
+
+
 class AuditEntry(SQLModel, table=True):
     """An entry of the audit log; `leaf_index` is given by the sequencer."""
 

@@ -173,17 +173,6 @@ def test_municipality_add_refusals(gateway, home):
     assert [path.name for path in (home / "config/municipalities").iterdir()] == ["GM1731.toml"]
 
 
-def test_a_change_while_the_gateway_runs(gateway, home, key_file):
-    """A running gateway keeps its configuration, and the command says so."""
-    gateway("init", home)
-    (home / "data/run/gateway.json").write_text("{}")
-    for added in (
-        gateway("municipality", "add", "GM1731"),
-        gateway("partner", "add", "aaa", "--role", "creditor", "--sector", "Huur", "--key", key_file("k")),
-    ):
-        assert "takes effect when it is started again" in added.out
-
-
 def test_check_shows_every_problem(gateway, home):
     """All problems stand in one table of file, key and reason; the exit code is 2."""
     gateway("init", home)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import signal
 
-from gateway.daemon import running
 from gateway.exchange.keys import host_key_fingerprint
-from gateway.settings import Home
+from gateway.running import running
+from gateway.settings import Home, load_settings
 
 
 def test_ready_tells_where_it_listens_and_who_it_is(house):
@@ -15,7 +15,13 @@ def test_ready_tells_where_it_listens_and_who_it_is(house):
     told = house.serve()
     assert house.daemon
     fingerprint = host_key_fingerprint(house.home / "keys/host_ed25519")
-    assert told == {"port": told["port"], "pid": house.daemon.pid, "host_key": fingerprint}
+    assert told == {
+        "port": told["port"],
+        "pid": house.daemon.pid,
+        "host_key": fingerprint,
+        "generation": 1,
+        "config": load_settings(house.home).digest,
+    }
     assert "inbox" in house.sftp("woonservice", "ls -1")
     ready = [event for event in house.events() if event["event"] == "gateway.ready"]
     assert [(event["port"], event["pid"], event["host_key"]) for event in ready] == [

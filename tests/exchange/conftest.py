@@ -405,7 +405,7 @@ async def opened(house: House) -> AsyncIterator[House]:
     host_key = house.path / "host_key"
     if not host_key.exists():
         create_host_key(host_key)
-    house.listener = await listen(house.exchange, host="127.0.0.1", port=0, host_keys=[host_key])
+    house.listener = await listen(lambda: house.exchange, host="127.0.0.1", port=0, host_keys=[host_key])
     public = (house.path / "host_key.pub").read_text()
     (house.path / "known_hosts").write_text(f"[127.0.0.1]:{house.port} {public}")
     try:

@@ -23,11 +23,12 @@ import pytest
 from gateway.audit.log import record
 from gateway.cli.init import make_home
 from gateway.clock import AMSTERDAM, SteppedClock
-from gateway.daemon import Gateway, Running, open_gateway
+from gateway.daemon import Gateway, open_gateway
 from gateway.doctor import door, host
 from gateway.doctor.examine import examine
 from gateway.doctor.finding import Finding, Verdict
 from gateway.exchange.keys import create_key
+from gateway.running import Running
 from gateway.settings import Home, load_settings
 
 NOW = datetime(2026, 11, 3, 9, 0, tzinfo=AMSTERDAM)

@@ -1,0 +1,68 @@
+"""The daemon that runs on a home, as `data/run/gateway.json` tells of it to whoever looks from beside."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+from gateway.errors import ConfigError
+from gateway.settings import Home
+from gateway.vault.durable import place_file
+
+#: Held as long as a daemon runs.
+_LOCK_FILE = "serve.lock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A daemon that is ready. `generation` numbers its configuration, `config` is that one's digest."""
+
+    port: int
+    pid: int
+    host_key: str
+    generation: int = 0
+    config: str = ""
+
+
+def tell(home: Home, daemon: Running) -> None:
+    """Tell others of a daemon that is ready."""
+    place_file(home.status_file, (json.dumps(asdict(daemon)) + "\n").encode(), mode=0o644)
+
+
+def running(home: Home) -> Running | None:
+    """The daemon that runs on a home and is ready; None when there is none, whatever a crash left."""
+    try:
+        status = Running(**json.loads(home.status_file.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+    # a pid may have been given to another process, a lock is not; looked at only beside the file, so that
+    # nobody is in the way of a daemon that starts
+    try:
+        with (home.run / _LOCK_FILE).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return status
+    except OSError:
+        return None
+    return None
+
+
+@contextmanager
+def only_one(home: Home) -> Iterator[None]:
+    """One daemon a home: a second would give the same number twice.
+
+    Raises:
+        ConfigError: there is one already.
+    """
+    home.run.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (home.run / _LOCK_FILE).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            raise ConfigError(
+                f"a gateway runs on {home.root.resolve()} already; see: gateway status"
+            ) from exc
+        yield
