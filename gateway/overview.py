@@ -12,11 +12,12 @@ from gateway import cron
 from gateway.clock import local_day
 from gateway.daemon import Gateway, Running, running
 from gateway.domain.delivery import DeliveryState
+from gateway.domain.guard import is_closed_out
 from gateway.domain.partner import Role
 from gateway.domain.retention import KEYS_AHEAD_DAYS, key_days
 from gateway.pipeline.worker import due_at
 from gateway.retention.due import DueDay, due
-from gateway.store import meldingen, registers, status
+from gateway.store import guard, meldingen, registers, status
 from gateway.store.status import AuditFigures, DeliveryLine, Uncollected
 from gateway.vault.keyring import day_of
 
@@ -76,11 +77,20 @@ class PartnerLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """Who is in and who is kept out: SFTP sessions, and addresses that are closed out."""
+
+    sessions: int
+    penalised: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
     """How a gateway stands at an instant."""
 
     at: datetime
     daemon: Running | None
+    door: Door
     deliveries: Mapping[DeliveryState, int]
     oldest_waiting_at: datetime | None
     failed: tuple[FailedDelivery, ...]
@@ -118,9 +128,16 @@ def overview(gateway: Gateway) -> Overview:
         runs = registers.runs(conn)
         counts, oldest = status.count_by_state(conn), status.oldest_waiting(conn)
         audit = status.audit_figures(conn)
+        door = Door(
+            sessions=sum(guard.sessions(conn, now).values()),
+            penalised=sum(
+                is_closed_out(each, now, settings.guard) for each in guard.standings(conn, after=now).values()
+            ),
+        )
     return Overview(
         at=now,
         daemon=running(gateway.home),
+        door=door,
         deliveries=counts,
         oldest_waiting_at=oldest,
         failed=failed,
