@@ -72,7 +72,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How far a session had come when it last moved: bytes both ways, and seconds of a clock that only goes on."""
+    """How far a session had come when it last moved: bytes both ways, and the second since its beginning."""
 
     moved: int
     at_s: float

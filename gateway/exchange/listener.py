@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -139,7 +138,7 @@ async def _watch(traffic: Traffic) -> None:
     while True:
         await asyncio.sleep(LOOK_S)
         for session in list(traffic.sessions):
-            session.look(time.monotonic())
+            session.look(LOOK_S)
 
 
 def _tell(watch: asyncio.Task[None]) -> None:

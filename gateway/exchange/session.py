@@ -78,7 +78,9 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
         self.connection_writable = asyncio.Event()
         self.connection_writable.set()
         self._bytes_in = self._bytes_out = 0
-        self._pace = Pace(0, time.monotonic())
+        #: seconds in which somebody looked at it
+        self._watched_s = 0.0
+        self._pace = Pace(0, 0.0)
         #: a request is being answered: the client waits for us
         self._is_working = False
         #: what came is no SFTP
@@ -157,13 +159,19 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
             self._writable.set()
             self.connection_writable.set()
 
-    def look(self, at_s: float) -> None:
-        """End the session if its client stood still for too long. `at_s`: seconds of `time.monotonic`."""
+    def look(self, since_s: float) -> None:
+        """End the session if its client stood still for too long.
+
+        Args:
+            since_s: what a look counts for, however long ago the last one was: when this process stood still,
+                no client could move.
+        """
+        self._watched_s += since_s
         moved = self._bytes_in + self._bytes_out - self._channel.get_write_buffer_size()
-        self._pace = paced(self._pace, moved, at_s, is_open=not self._conversation.is_idle)
+        self._pace = paced(self._pace, moved, self._watched_s, is_open=not self._conversation.is_idle)
         if self._is_working:
-            self._pace = replace(self._pace, at_s=at_s)
-        found = ending(self._pace, at_s, self._exchange.guard)
+            self._pace = replace(self._pace, at_s=self._watched_s)
+        found = ending(self._pace, self._watched_s, self._exchange.guard)
         if found is not None and not self._cut:
             self._reason = str(found)
             # what waits to be written is dropped: its client does not read it
