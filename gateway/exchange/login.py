@@ -79,15 +79,17 @@ class Login(asyncssh.SSHServer):
         """The connection is gone."""
         self._traffic.connections.discard(self._connection)
         self._writable.set()
-        if self._timer is not None:
-            self._timer.cancel()
         for session in list(self._channels):
             self._leave(session)
+        if self._visit is not None:
+            self._guard.leave(self._visit.partner)
         if self._is_at_door:
             self._guard.leave_door(self._address)
             self._fail()
         if isinstance(exc, _ABUSES):
             self._guard.refuse(self._address, self._exchange.guard)
+        if self._timer is not None:
+            self._timer.cancel()
 
     def begin_auth(self, username: str) -> bool:
         """Everybody must sign, whoever they say they are."""
@@ -119,6 +121,11 @@ class Login(asyncssh.SSHServer):
         if partner is None or self._connection.get_extra_info("username") != user:
             self._end("Permission denied")
             return
+        self._is_at_door = False
+        self._guard.leave_door(self._address)
+        if not self._may_enter(partner):
+            self._end(_too_many(partner))
+            return
         self._visit = Visit(
             partner=partner,
             fingerprint=fingerprint,
@@ -126,8 +133,6 @@ class Login(asyncssh.SSHServer):
             client=self._connection.get_extra_info("client_version", ""),
             session_id=new_id("S", 12),
         )
-        self._is_at_door = False
-        self._guard.leave_door(self._address)
         self._call_after(self._exchange.guard.idle, self._end_unused)
 
     def session_requested(
@@ -136,13 +141,9 @@ class Login(asyncssh.SSHServer):
         """A channel for the partner that was recognised."""
         if self._visit is None or len(self._channels) >= MOST_SESSIONS:
             return False
-        partner = self._visit.partner
-        if not self._guard.enter(partner):
-            _log.warning("session.refused", partner_id=partner.id, address=self._address)
-            most = partner.limits.sessions
-            raise asyncssh.ChannelOpenError(
-                asyncssh.OPEN_RESOURCE_SHORTAGE, f"Too many sessions: at most {most} at a time"
-            )
+        # the first session of a connection was counted with it
+        if self._channels and not self._may_enter(self._visit.partner):
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, _too_many(self._visit.partner))
         session = SFTPSession(self._exchange, self._visit, self._traffic, self._leave)
         session.connection_writable = self._writable
         self._channels.add(session)
@@ -166,12 +167,20 @@ class Login(asyncssh.SSHServer):
         partner = signer(self._exchange.partners, *self._asked, self._exchange.clock.now())
         return partner if partner and partner.may_come_from(self._address) else None
 
+    def _may_enter(self, partner: Partner) -> bool:
+        """Count one more session of the partner, unless it has as many as it may have."""
+        entered = self._guard.enter(partner)
+        if not entered:
+            _log.warning("session.refused", partner_id=partner.id, address=self._address)
+        return entered
+
     def _leave(self, session: SFTPSession) -> None:
         """A channel is gone."""
         if self._visit is None or session not in self._channels:
             return
         self._channels.discard(session)
-        self._guard.leave(self._visit.partner)
+        if self._channels:
+            self._guard.leave(self._visit.partner)
         if session.broke_protocol:
             self._guard.refuse(self._address, self._exchange.guard)
         self._call_after(self._exchange.guard.idle, self._end_unused)
@@ -181,7 +190,8 @@ class Login(asyncssh.SSHServer):
         user, fingerprint = self._asked
         if self._refused or self._timed_out:
             known = signer(self._exchange.partners, user, fingerprint, self._exchange.clock.now())
-            reason = "timed out" if self._timed_out else "not from this network" if known else ""
+            is_barred = known is not None and not known.may_come_from(self._address)
+            reason = "timed out" if self._timed_out else "not from this network" if is_barred else ""
             _log.warning(
                 "login.failed",
                 address=self._address,
@@ -213,3 +223,7 @@ class Login(asyncssh.SSHServer):
     def _end(self, reason: str) -> None:
         self._is_ending = True
         self._connection.disconnect(asyncssh.DISC_PROTOCOL_ERROR, reason)
+
+
+def _too_many(partner: Partner) -> str:
+    return f"Too many sessions: at most {partner.limits.sessions} at a time"

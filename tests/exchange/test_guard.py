@@ -422,24 +422,34 @@ def share_of_slower(some, others):
 
 
 async def test_sessions_of_a_partner_are_capped(guarded, log):
-    """On one connection or several; one that ends makes room, and no other partner is touched."""
-    async with guarded() as house:
+    """On one connection or several; one that ends makes room, no other partner is touched, and nobody is penalised."""
+    async with guarded(refusals=1) as house:
         limit(house, "woonbron", sessions=2)
-        async with house.connect("woonbron") as first, house.connect("woonbron") as second:
-            one, two = await first.start_sftp_client(), await second.start_sftp_client()
-            for connection in (first, second):
-                with pytest.raises(asyncssh.ChannelOpenError, match="Too many sessions: at most 2 at a time"):
+        async with house.connect("woonbron") as first:
+            async with house.connect("woonbron") as second:
+                for connection in (first, second):
                     await connection.start_sftp_client()
-            assert await is_let_in(house, "vitens", "127.0.0.1")
-            one.exit()
-            await one.wait_closed()
+                    with pytest.raises(
+                        asyncssh.ChannelOpenError, match="Too many sessions: at most 2 at a time"
+                    ):
+                        await connection.start_sftp_client()
+                refused = await house.sftp("woonbron", "ls")
+                assert refused.status == 255
+                assert "Too many sessions: at most 2 at a time" in refused.err
+                assert await is_let_in(house, "vitens", "127.0.0.1")
             await house.until(lambda: house.listener._guard._open["woonbron"] == 1)
-            three = await second.start_sftp_client()
-            assert "inbox" in await three.listdir("/")
-            two.exit()
+            another = await first.start_sftp_client()
+            assert "inbox" in await another.listdir("/")
+            assert house.listener._guard._open["woonbron"] == 2
+            another.exit()
+            await house.until(lambda: house.listener._guard._open["woonbron"] == 1)
         await house.until(lambda: not house.listener._guard._open["woonbron"])
-        line, *_ = logged(log, "session.refused")
-        assert (line["partner_id"], line["address"]) == ("woonbron", "127.0.0.1")
+        await house.listener._guard.look()
+        assert not is_closed_out(house, "127.0.0.1")
+        assert {(line["partner_id"], line["address"]) for line in logged(log, "session.refused")} == {
+            ("woonbron", "127.0.0.1")
+        }
+    assert logged(log, "login.failed") == []
 
 
 async def test_processes_agree_on_sessions(guarded):
