@@ -551,6 +551,7 @@ async def test_a_client_that_waits_for_us_is_not_still(guarded):
     """Neither while its CLOSE waits for the database, nor because this process stood still itself."""
     async with guarded(stall=timedelta(seconds=0.5)) as house:
         async with house.raw("woonbron") as raw:
+            await raw.open("inbox/b.csv")
             handle = (await raw.open("inbox/a.csv")).string
             await raw.write(handle, 0, b"x" * 2000)
             (session,) = house.listener._traffic.sessions
@@ -560,11 +561,12 @@ async def test_a_client_that_waits_for_us_is_not_still(guarded):
                 watched = session._watched_s
                 await house.until(lambda: session._watched_s > watched + 1)
             assert (await raw.reply()).status == 0
-            handle = (await raw.open("inbox/b.csv")).string
+            assert session._pace.is_open
+            watched = session._watched_s
             time.sleep(1)  # noqa: ASYNC251  # everything stands still
-            await raw.write(handle, 0, b"x" * 2000)
-            assert (await raw.close(handle)).status == 0
-        await house.until(lambda: house.states() == ["arrived", "arrived"])
+            await house.until(lambda: session._watched_s > watched)
+            assert (await raw.put("inbox/c.csv", b"x" * 2000)).status == 0
+        await house.until(lambda: sorted(house.states()) == ["aborted", "arrived", "arrived"])
 
 
 async def test_a_peer_that_reads_no_replies_is_ended(guarded, log):
