@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from gateway import logs
@@ -127,8 +126,8 @@ class Guard:
             self._points.update(points)
             _log.error("guard.failed", error_type=type(exc).__name__)
 
-    def _exchange_news(self, points: Mapping[str, int], open_now: dict[str, int]) -> None:
-        """Blocking. A transaction of its own is made only when there is something to say."""
+    def _exchange_news(self, points: Counter[str], open_now: dict[str, int]) -> None:
+        """Blocking. A transaction is made only when there is something to say; `points` is empty after it."""
         store, terms, now = self._exchange.store, self._exchange.guard, self._exchange.clock.now()
         is_due = bool(open_now) and (self._lease is None or self._lease - now < LEASE / 2)
         if points or open_now != self._said or is_due:
@@ -139,6 +138,7 @@ class Guard:
                     guard.set_standing(conn, source, worse[source])
                 guard.forget(conn, forgotten_before(now, terms))
                 guard.set_sessions(conn, self._process, open_now, now=now, until=now + LEASE)
+            points.clear()
             self._said, self._lease = open_now, now + LEASE
             for source, found in worse.items():
                 if is_closed_out(found, now, terms):

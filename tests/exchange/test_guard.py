@@ -459,6 +459,8 @@ async def test_processes_agree_on_sessions(guarded):
         database, now = house.exchange.store, house.clock.now()
         with database.write() as conn:
             store.set_sessions(conn, "killed", {"woonbron": 2, "vitens": 5}, now=now, until=now + LEASE)
+        with database.read() as conn:
+            assert store.sessions(conn, now + LEASE) == {}
         await house.until(lambda: house.listener._guard._elsewhere == {"woonbron": 2, "vitens": 5})
         async with house.connect("woonbron") as connection:
             await connection.start_sftp_client()
@@ -599,6 +601,22 @@ async def test_a_peer_that_reads_no_replies_is_ended(guarded, log):
         await house.until(lambda: bool(logged(log, "session.ended")))
     assert [line["reason"] for line in logged(log, "session.ended")] == ["stalled"]
     assert [line["state"] for line in logged(log, "download.ended")] == ["cut off"]
+
+
+async def test_a_dead_peer_is_found_out(guarded, monkeypatch):
+    """A peer that is gone without a word answers no keepalive: its connection ends, and its upload is given up."""
+    monkeypatch.setattr(listener_module, "KEEPALIVE_S", 0.1)
+    async with guarded() as house:
+        async with house.raw("woonbron") as raw:
+            await raw.open("inbox/a.csv")
+            # it answers as long as it lives
+            (served,) = house.listener._traffic.connections
+            await asyncio.wait([asyncio.ensure_future(served.wait_closed())], timeout=1)
+            assert served in house.listener._traffic.connections
+            raw.writer.channel.get_connection()._transport.pause_reading()
+            await house.until(lambda: served not in house.listener._traffic.connections)
+            raw.writer.channel.get_connection().abort()
+        await house.until(lambda: house.states() == ["aborted"])
 
 
 async def test_the_gateway_stops_although_a_peer_reads_nothing(guarded):
