@@ -327,6 +327,7 @@ class Daemon:
             listed_for=settings.listed_for,
             staged_for=settings.staged_for,
             raw_days=settings.terms.raw_days,
+            guard=settings.guard,
             shelves={
                 "log": LogShelf(gateway.store, gateway.signer),
                 "registers": RegisterShelf(

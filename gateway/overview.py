@@ -12,12 +12,13 @@ from gateway import cron
 from gateway.clock import local_day
 from gateway.daemon import Gateway
 from gateway.domain.delivery import DeliveryState
+from gateway.domain.guard import is_closed_out
 from gateway.domain.partner import Role
 from gateway.domain.retention import KEYS_AHEAD_DAYS, key_days
 from gateway.pipeline.worker import due_at
 from gateway.retention.due import DueDay, due
 from gateway.running import Running, running
-from gateway.store import meldingen, registers, status
+from gateway.store import guard, meldingen, registers, status
 from gateway.store.status import AuditFigures, DeliveryLine, Uncollected
 from gateway.vault.keyring import day_of
 
@@ -77,6 +78,14 @@ class PartnerLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """Who is in and who is kept out: SFTP sessions, and addresses that are closed out."""
+
+    sessions: int
+    penalised: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
     """How a gateway stands at an instant."""
 
@@ -84,6 +93,7 @@ class Overview:
     daemon: Running | None
     #: whether the daemon works with what stands in `config/`
     is_config_in_force: bool
+    door: Door
     deliveries: Mapping[DeliveryState, int]
     oldest_waiting_at: datetime | None
     failed: tuple[FailedDelivery, ...]
@@ -122,10 +132,17 @@ def overview(gateway: Gateway) -> Overview:
         runs = registers.runs(conn)
         counts, oldest = status.count_by_state(conn), status.oldest_waiting(conn)
         audit = status.audit_figures(conn)
+        door = Door(
+            sessions=sum(guard.sessions(conn, now).values()),
+            penalised=sum(
+                is_closed_out(each, now, settings.guard) for each in guard.standings(conn, after=now).values()
+            ),
+        )
     return Overview(
         at=now,
         daemon=daemon,
         is_config_in_force=daemon is None or daemon.config == settings.digest,
+        door=door,
         deliveries=counts,
         oldest_waiting_at=oldest,
         failed=failed,

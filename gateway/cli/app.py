@@ -29,6 +29,7 @@ GROUPS: Mapping[str, str] = {
     "ledger": "Whether everything that came in is accounted for.",
     "retention": "What goes when, and what went.",
     "audit": "Who did what, and whether the record of it is whole.",
+    "guard": "Which addresses are closed out, after too many refused logins.",
     "partner": "Who exchanges files: creditors, municipalities, auditors.",
     "municipality": "How a municipality's signals are matched.",
     "reference": "Which municipality an address lies in.",

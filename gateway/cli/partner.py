@@ -13,7 +13,7 @@ from rich.markup import escape
 from gateway.cli import screen
 from gateway.cli.change import add_file, say_when
 from gateway.clock import AMSTERDAM, SystemClock
-from gateway.domain.partner import BOXES, Partner, PartnerKey, Role
+from gateway.domain.partner import BOXES, Partner, PartnerKey, PartnerLimits, Role
 from gateway.errors import ConfigError
 from gateway.exchange.keys import parse_public_key
 from gateway.settings import Home, load_settings
@@ -97,6 +97,8 @@ def show(
         ("boxes", " ".join(f"/{box}" for box in BOXES[partner.role])),
         ("contact", escape(partner.contact) or "[dim]none[/]"),
         ("language", partner.language),
+        ("comes from", ", ".join(map(str, partner.allowed_networks)) or "anywhere"),
+        ("limits", _limits(partner.limits)),
     ]
     rows += [("column", escape(f"{own} → {ours}")) for own, ours in partner.columns.items()]
     rows += [("default", escape(f"{column} = {value}")) for column, value in partner.defaults.items()]
@@ -152,6 +154,7 @@ def render(
         elif values:
             lines.append(f"{setting} = [{', '.join(map(_quoted, values))}]")
     lines.append('# temporary_names = ["*.filepart", "*.part", "*.partial", "*.tmp", ".*"]')
+    lines.append('# allowed_networks = ["203.0.113.0/24"]     # it may connect from here only')
     for key in keys:
         lines += [
             "",
@@ -171,6 +174,13 @@ def render(
             '# sociaal_incasso = "J"',
             '# signaal_id = "auto"',
         ]
+    lines += [
+        "",
+        "[limits]",
+        "# sessions = 32                # at a time",
+        '# bytes_per_day = "10 GiB"      # days of the Netherlands',
+        "# files_per_day = 10_000",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -185,6 +195,11 @@ def _extent(partner: Partner) -> str:
         return ", ".join(partner.sectors)
     codes = partner.serves if partner.role is Role.MUNICIPALITY else partner.scope
     return "all" if codes is None else ", ".join(f"{code} {gemeente_names()[code]}" for code in codes)
+
+
+def _limits(limits: PartnerLimits) -> str:
+    a_day = f"{screen.size(limits.bytes_per_day)} and {screen.counted(limits.files_per_day, 'file')} a day"
+    return f"{screen.counted(limits.sessions, 'session')}, {a_day}"
 
 
 def _valid_count(partner: Partner) -> str:

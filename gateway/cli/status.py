@@ -42,6 +42,7 @@ def status(
     [cyan]version[/] 1
     [cyan]at[/] the moment of the look; every time is UTC, every day is Europe/Amsterdam
     [cyan]daemon[/] null, or {port, pid, host_key, configuration}
+    [cyan]door[/] {sessions, penalised: addresses that are closed out}
     [cyan]deliveries[/] {state: count}
     [cyan]oldest_waiting_at[/] null, or the receipt of the oldest unprocessed file
     [cyan]failed[/] [{id, partner, received_at, attempts, behind}]; it holds back `behind` files
@@ -78,6 +79,7 @@ def to_json(seen: Overview) -> dict[str, Any]:
             "host_key": daemon.host_key,
             "configuration": daemon.generation,
         },
+        "door": {"sessions": seen.door.sessions, "penalised": seen.door.penalised},
         "deliveries": {str(state): seen.deliveries.get(state, 0) for state in DeliveryState},
         "oldest_waiting_at": screen.instant(seen.oldest_waiting_at),
         "failed": [
@@ -159,6 +161,7 @@ def _show(seen: Overview) -> None:
     made.add_column(style="bold", no_wrap=True)
     made.add_column(overflow="fold")
     made.add_row("Gateway", _daemon(seen))
+    made.add_row("Door", _door(seen))
     made.add_row("Files", _files(seen))
     if seen.failed:
         made.add_row("", _failed(seen))
@@ -185,6 +188,14 @@ def _daemon(seen: Overview) -> str:
             else f"[yellow]configuration {seen.daemon.generation}: config/ has changed since, see its log[/]"
         )
     )
+
+
+def _door(seen: Overview) -> str:
+    sessions = screen.counted(seen.door.sessions, "session")
+    if not seen.door.penalised:
+        return f"{sessions} open"
+    kept_out = screen.counted(seen.door.penalised, "address", "addresses")
+    return f"{sessions} open, [yellow]{kept_out} closed out[/]: gateway guard list"
 
 
 def _files(seen: Overview) -> str:

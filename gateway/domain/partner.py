@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from gateway.domain.guard import Network, is_within
+
 #: Names of files that are not final: renaming one of them to another name commits it (spec 1, Uploads).
 TEMPORARY_NAMES = ("*.filepart", "*.part", "*.partial", "*.tmp", ".*")
 
@@ -57,6 +59,18 @@ class PartnerKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartnerLimits:
+    """What one partner may have and send (`[limits]` in its file). A day is one of Europe/Amsterdam."""
+
+    #: SFTP sessions at a time
+    sessions: int = 32
+    #: bytes that come in, received in the end or not
+    bytes_per_day: int = 10 * 1024**3
+    #: files that are opened for writing
+    files_per_day: int = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Partner:
     """One organisation with one account; its SSH user name is its `id`."""
 
@@ -70,8 +84,15 @@ class Partner:
     #: municipality codes an auditor sees; None: all
     scope: tuple[str, ...] | None = ()
     keys: tuple[PartnerKey, ...] = ()
+    #: where it may come from; empty: anywhere
+    allowed_networks: tuple[Network, ...] = ()
+    limits: PartnerLimits = PartnerLimits()
     #: own header -> our column
     columns: Mapping[str, str] = field(default_factory=dict)
     #: our column -> constant for a column that its files lack
     defaults: Mapping[str, str] = field(default_factory=dict)
     temporary_names: tuple[str, ...] = TEMPORARY_NAMES
+
+    def may_come_from(self, address: str) -> bool:
+        """Whether it may connect from an address."""
+        return not self.allowed_networks or is_within(address, self.allowed_networks)

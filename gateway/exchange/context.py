@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from gateway.clock import Clock
+from gateway.domain.guard import GuardTerms
 from gateway.domain.partner import Partner
 from gateway.domain.shelf import Shelf
 from gateway.store.engine import Store
@@ -40,6 +41,8 @@ class Exchange:
     staged_for: timedelta = timedelta(hours=24)
     #: how long a received file itself is kept, in days from CLOSE
     raw_days: int = 14
+    #: what visitors are granted
+    guard: GuardTerms = field(default_factory=GuardTerms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

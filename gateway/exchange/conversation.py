@@ -122,13 +122,13 @@ class Conversation:
                 raise Refused(Status.OP_UNSUPPORTED)
         return sftp.status_reply(number, Status.OK)
 
-    async def end(self) -> None:
+    async def end(self, reason: str) -> None:
         """The session is over: what was not closed is not received, and not collected."""
         handles, self._handles = list(self._handles.values()), {}
         for handle in handles:
             match handle:
                 case Upload():
-                    await asyncio.to_thread(handle.abort, "not closed")
+                    await asyncio.to_thread(handle.abort, reason)
                 case Download():
                     handle.abort()
                 case Reading() | _Listing():

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import asyncssh
 
+from gateway import logs
 from gateway.exchange.context import Exchange
+from gateway.exchange.guard import LOOK_S, Guard
 from gateway.exchange.login import Login
 from gateway.exchange.session import Traffic
+
+_log = logs.get("exchange")
 
 # reference/security.md 7.1: ssh-audit finds no failure with these and an Ed25519 host key.
 KEX = ("mlkem768x25519-sha256", "curve25519-sha256", "curve25519-sha256@libssh.org")
@@ -38,8 +42,6 @@ SIGNATURES = (
     "rsa-sha2-256",
 )
 
-#: Seconds to authenticate in; OpenSSH grants 120.
-LOGIN_TIMEOUT_S = 30
 #: A peer that answers none of three questions, half a minute apart, is gone.
 KEEPALIVE_S, KEEPALIVE_COUNT = 30, 3
 
@@ -51,8 +53,11 @@ GRACE_S = 10
 class Listener:
     """An open listener: its port, and how to close it."""
 
-    def __init__(self, acceptor: asyncssh.SSHAcceptor, traffic: Traffic) -> None:
-        self._acceptor, self._traffic = acceptor, traffic
+    def __init__(self, acceptor: asyncssh.SSHAcceptor, traffic: Traffic, guard: Guard) -> None:
+        self._acceptor, self._traffic, self._guard = acceptor, traffic, guard
+        self._watches = [asyncio.create_task(guard.watch()), asyncio.create_task(_watch(traffic))]
+        for watch in self._watches:
+            watch.add_done_callback(_tell)
         #: the port that was asked for, or the free one that was found
         self.port: int = acceptor.get_port()
 
@@ -67,6 +72,10 @@ class Listener:
         for connection in list(self._traffic.connections):
             connection.disconnect(asyncssh.DISC_BY_APPLICATION, "The gateway stops")
         await self._acceptor.wait_closed()
+        for watch in self._watches:
+            watch.cancel()
+        await asyncio.wait(self._watches)
+        await self._guard.look()
 
     async def _end_sessions(self, *, at_once: bool) -> None:
         sessions = list(self._traffic.sessions)
@@ -92,11 +101,12 @@ async def listen(
         OSError: the port is taken, or a key can't be read.
     """
     logging.getLogger("asyncssh").setLevel(logging.CRITICAL)  # its lines quote commands and names
-    traffic = Traffic()
+    traffic, guard = Traffic(), Guard(exchange)
+    await guard.look()  # who was closed out before the start still is
     acceptor = await asyncssh.listen(
         host,
         port,
-        server_factory=lambda: Login(exchange(), traffic),
+        server_factory=lambda: Login(exchange(), traffic, guard),
         server_host_keys=[str(path) for path in host_keys],
         server_version="gateway",
         config=[],
@@ -118,8 +128,22 @@ async def listen(
         x11_forwarding=False,
         allow_scp=False,
         encoding=None,
-        login_timeout=LOGIN_TIMEOUT_S,
+        login_timeout=None,  # Login has one that follows the settings
         keepalive_interval=KEEPALIVE_S,
         keepalive_count_max=KEEPALIVE_COUNT,
     )
-    return Listener(acceptor, traffic)
+    return Listener(acceptor, traffic, guard)
+
+
+async def _watch(traffic: Traffic) -> None:
+    """End sessions that stand still, until cancelled."""
+    while True:
+        await asyncio.sleep(LOOK_S)
+        for session in list(traffic.sessions):
+            session.look(LOOK_S)
+
+
+def _tell(watch: asyncio.Task[None]) -> None:
+    """A watch that ends by itself leaves the door unguarded: that must be seen."""
+    if not watch.cancelled() and (exc := watch.exception()) is not None:
+        _log.error("guard.failed", error_type=type(exc).__name__)

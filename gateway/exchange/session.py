@@ -9,11 +9,12 @@ import asyncio
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import asyncssh
 
 from gateway import logs
+from gateway.domain.guard import Pace, ending, paced
 from gateway.exchange.context import Exchange, Visit
 from gateway.exchange.conversation import Conversation
 from gateway.exchange.protocol import (
@@ -54,7 +55,7 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
         traffic: Traffic,
         on_end: Callable[[SFTPSession], None],
     ) -> None:
-        self._visit = visit
+        self._exchange, self._visit = exchange, visit
         self._conversation = Conversation(exchange, visit)
         self._traffic = traffic
         #: told when the channel is gone
@@ -73,6 +74,19 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
         self._arrived = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
+        #: the same of the whole connection; its channels share one
+        self.connection_writable = asyncio.Event()
+        self.connection_writable.set()
+        self._bytes_in = self._bytes_out = 0
+        #: seconds in which somebody looked at it
+        self._watched_s = 0.0
+        self._pace = Pace(0, 0.0)
+        #: a request is being answered: the client waits for us
+        self._is_working = False
+        #: what came is no SFTP
+        self.broke_protocol = False
+        #: why it is ended, when neither side did it as it should
+        self._reason = ""
 
     def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
         """The channel is open."""
@@ -103,6 +117,7 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
         """Bytes of requests."""
         self._waiting += data
+        self._bytes_in += len(data)
         if len(self._waiting) > _MOST_WAITING_BYTES and not self._is_paused:
             self._is_paused = True
             self._channel.pause_reading()
@@ -129,11 +144,41 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
         """The client takes replies again."""
         self._writable.set()
 
+    @property
+    def is_serving(self) -> bool:
+        """Whether SFTP is spoken."""
+        return self in self._traffic.sessions
+
     def stop(self, *, at_once: bool) -> None:
         """End the session after the reply under way; unless `at_once`, not while a file is open."""
         self._is_stopping = True
-        self._cut = self._cut or at_once
         self._arrived.set()
+        if at_once:
+            self._cut = True
+            # a client that takes no replies holds up no end
+            self._writable.set()
+            self.connection_writable.set()
+
+    def look(self, since_s: float) -> None:
+        """End the session if its client stood still for too long.
+
+        Args:
+            since_s: what a look counts for, however long ago the last one was: when this process stood still,
+                no client could move.
+        """
+        self._watched_s += since_s
+        moved = self._bytes_in + self._bytes_out - self._channel.get_write_buffer_size()
+        self._pace = paced(self._pace, moved, self._watched_s, is_open=not self._conversation.is_idle)
+        if self._is_working:
+            self._pace = replace(self._pace, at_s=self._watched_s)
+        found = ending(self._pace, self._watched_s, self._exchange.guard)
+        if found is not None and not self._cut:
+            self._reason = str(found)
+            # what waits to be written is dropped: its client does not read it
+            self._channel.abort()
+            if not self.connection_writable.is_set():
+                self._channel.get_connection().abort()
+            self.stop(at_once=True)
 
     async def wait_ended(self) -> None:
         """Wait until everything of this session is either received or given up."""
@@ -142,18 +187,21 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
 
     async def _serve(self) -> None:
         started = time.monotonic()
-        reason = ""
         try:
             while (packet := await self._next_packet()) is not None:
+                self._is_working = True
                 reply = await self._reply(packet)
+                self._is_working = False
                 if not self._channel.is_closing():
                     self._channel.write(reply)
+                    self._bytes_out += len(reply)
                 await self._writable.wait()
+                await self.connection_writable.wait()
         except PacketError as exc:
-            reason = str(exc)
-            self._channel.get_connection().disconnect(asyncssh.DISC_PROTOCOL_ERROR, reason)
+            self._reason, self.broke_protocol = str(exc), True
+            self._channel.get_connection().disconnect(asyncssh.DISC_PROTOCOL_ERROR, self._reason)
         finally:
-            await self._finish(started, reason)
+            await self._finish(started)
 
     async def _next_packet(self) -> bytes | None:
         """The next whole packet; None when the session is over."""
@@ -177,9 +225,9 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
         except Exception as exc:  # noqa: BLE001  # what goes wrong in one request ends no session
             return status_reply(number, Status.FAILURE, f"Internal error, incident {self._report(exc)}")
 
-    async def _finish(self, started: float, reason: str) -> None:
+    async def _finish(self, started: float) -> None:
         try:
-            await self._conversation.end()
+            await self._conversation.end(self._reason or "not closed")
         except Exception as exc:  # noqa: BLE001  # the next start gives up what is left
             self._report(exc)
         self._channel.exit(0)
@@ -195,7 +243,7 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
             count=totals.uploads,
             bytes=totals.bytes_in + totals.bytes_out,
             duration_ms=round((time.monotonic() - started) * 1000),
-            reason=reason,
+            reason=self._reason,
         )
 
     def _report(self, exc: Exception) -> str:

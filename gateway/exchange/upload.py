@@ -12,7 +12,7 @@ from gateway.clock import local_day, month_of
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.partner import Box
 from gateway.errors import KeyMissing, VaultError
-from gateway.exchange import inbox
+from gateway.exchange import inbox, quota
 from gateway.exchange.context import Exchange, Visit
 from gateway.exchange.protocol import Attributes, Refused, Status
 from gateway.exchange.spans import ReorderWindow
@@ -39,7 +39,7 @@ class Upload:
         """OPEN.
 
         Raises:
-            Refused: a key that the file will need is not in the keyring.
+            Refused: a key that the file will need is not in the keyring, or today's quota is used up.
             VaultError: the disk takes no more.
         """
         self._exchange, self._visit = exchange, visit
@@ -64,6 +64,8 @@ class Upload:
         self._refusal = ""
         try:
             with exchange.store.write() as conn:
+                #: bytes that the partner may still send today
+                self._room = quota.open_file(conn, exchange, visit)
                 deliveries.begin(
                     conn,
                     delivery_id=self.id,
@@ -96,8 +98,8 @@ class Upload:
         """WRITE: seal what is in turn, hold what is early.
 
         Raises:
-            Refused: too large, over bytes that are sealed already, or too far out of order; from then on
-                nothing of this file is received.
+            Refused: too large, beyond the quota, over bytes that are sealed already, or too far out of order;
+                from then on nothing of this file is received.
         """
         self._check_open()
         if not data:
@@ -105,6 +107,8 @@ class Upload:
         sealed = self._sealer.plain_bytes
         if offset + len(data) > self._exchange.most_file_bytes:
             self._refuse(f"File too large: at most {self._exchange.most_file_bytes} bytes are received")
+        if offset + len(data) > self._room:
+            self._refuse(quota.full(self._visit).text)
         if offset < sealed:
             self._refuse("Bytes that were received already can't be written again: send the file again")
         if offset == sealed and not self._ahead:
@@ -158,6 +162,7 @@ class Upload:
                 conn, self.id, DeliveryState.RECEIVING, at=exchange.clock.now(), reason=reason
             )
             if given_up:
+                quota.give_up(conn, exchange, self._visit, self._sealer.plain_bytes)
                 inbox.record_change(exchange, self._visit, conn, "delivery.aborted", self.id)
         if given_up:
             self._blob.abort()
@@ -171,6 +176,7 @@ class Upload:
         state = DeliveryState.STAGED if staged else DeliveryState.ARRIVED
         row_key = self._key.row_key()
         with exchange.store.write() as conn:
+            quota.receive(conn, exchange, self._visit, self._sealer.plain_bytes)
             now = exchange.clock.now()
             due_on = local_day(now) + timedelta(days=exchange.raw_days)
             try:

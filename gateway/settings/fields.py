@@ -6,18 +6,21 @@ import re
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from ipaddress import ip_network
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
 from gateway.clock import AMSTERDAM, end_of_day
+from gateway.domain.guard import Network as _Network
 from gateway.domain.signal import SECTORS
 from gateway.settings.gemeenten import gemeente_names
 
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600}
 _HOURS = {"minute": 1 / 60, "hour": 1, "day": 24}
 _DAYS = {"day": 1, "week": 7}
 _MONTHS = {"month": 1, "year": 12}
-_BYTES = {"byte": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_BYTES = {"byte": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 
 
 class Table(BaseModel):
@@ -86,6 +89,19 @@ def _read_day(value: Any) -> date | None:
     raise ValueError("write a day, such as 2026-12-31")
 
 
+def _read_network(value: Any) -> _Network:
+    """An address with or without the length of its network."""
+    try:
+        if isinstance(value, str):
+            return ip_network(value)
+    except ValueError as exc:
+        if "host bits" in str(exc):
+            raise ValueError(
+                f"{value} is one address with a length: the network is {ip_network(value, strict=False)}"
+            ) from None
+    raise ValueError('write networks, such as "203.0.113.0/24" or "2001:db8::/32", or single addresses')
+
+
 def _start_of_day(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=AMSTERDAM)
 
@@ -122,8 +138,17 @@ Days = Annotated[int, BeforeValidator(_amount_of(_DAYS, "14 days", 62))]
 Span = Annotated[
     timedelta, BeforeValidator(lambda value: timedelta(hours=_amount_of(_HOURS, "24 hours", 336)(value)))
 ]
+#: A wait that is counted in seconds, at most a day.
+Wait = Annotated[
+    timedelta,
+    BeforeValidator(lambda value: timedelta(seconds=_amount_of(_SECONDS, "30 seconds", 86_400)(value))),
+]
 #: Bytes, at most 4 GiB.
 Size = Annotated[int, BeforeValidator(_amount_of(_BYTES, "64 MiB", 4 * 1024**3))]
+#: Bytes of many files, at most 1 TiB.
+Volume = Annotated[int, BeforeValidator(_amount_of(_BYTES, "10 GiB", 1024**4))]
+#: A network in CIDR, or one address.
+Network = Annotated[_Network, BeforeValidator(_read_network)]
 #: Euro in the file, cents inside.
 Cents = Annotated[int, BeforeValidator(_read_cents)]
 Sector = Annotated[str, AfterValidator(_check_sector)]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from gateway.cron import check_line
+from gateway.domain.guard import GuardTerms
 from gateway.domain.retention import Terms
-from gateway.settings.fields import Days, Months, Port, Size, Span, Table, Whole
+from gateway.errors import ConfigError
+from gateway.settings.fields import Days, Months, Network, Port, Size, Span, Table, Wait, Whole
 
 
 class ListenTable(Table):
@@ -34,6 +37,33 @@ class LimitsTable(Table):
     columns: Annotated[Whole, Field(ge=1, le=10_000)] = 200
     field: Annotated[Whole, Field(ge=200, le=100_000)] = 1_000
     line: Size = 64 * 1024
+
+
+_GRANTED = GuardTerms()
+
+
+class GuardTable(Table):
+    """`[guard]` (docs/operations.md, Who is kept out)."""
+
+    login: Wait = _GRANTED.login
+    connections: Annotated[Whole, Field(ge=1, le=10_000)] = _GRANTED.connections
+    connections_per_address: Annotated[Whole, Field(ge=1, le=10_000)] = _GRANTED.connections_per_address
+    idle: Wait = _GRANTED.idle
+    stall: Wait = _GRANTED.stall
+    refusals: Annotated[Whole, Field(ge=1, le=1_000)] = _GRANTED.refusals
+    penalty: Wait = _GRANTED.penalty
+    longest_penalty: Span = _GRANTED.longest_penalty
+    half_life: Span = _GRANTED.half_life
+    safe_networks: tuple[Network, ...] = _GRANTED.safe_networks
+
+    def terms(self) -> GuardTerms:
+        """The terms as a value of the domain; only after `problems` found none."""
+        return GuardTerms(**dict(self))
+
+    def problems(self, *, file: str) -> Iterator[ConfigError]:
+        """What can't be used although every single value can."""
+        if self.longest_penalty < self.penalty:
+            yield ConfigError("is shorter than the first one", file=file, key="guard.longest_penalty")
 
 
 class RetentionTable(Table):
@@ -62,4 +92,5 @@ class GatewayFile(Table):
     listen: ListenTable = ListenTable()
     boxes: BoxesTable = BoxesTable()
     limits: LimitsTable = LimitsTable()
+    guard: GuardTable = GuardTable()
     retention: RetentionTable = RetentionTable()

@@ -14,6 +14,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from gateway.domain.certificate import Mandate
+from gateway.domain.guard import GuardTerms
 from gateway.domain.partner import Partner
 from gateway.domain.policy import Policy
 from gateway.domain.retention import Terms
@@ -46,6 +47,7 @@ class Settings:
     limits: Limits
     listed_for: timedelta
     staged_for: timedelta
+    guard: GuardTerms
     terms: Terms
     #: cron line, Europe/Amsterdam
     purge_schedule: str
@@ -126,6 +128,7 @@ def build(home: Home, files: Mapping[str, bytes]) -> Settings:
     municipality_files = _folder(MunicipalityFile, MUNICIPALITIES, files, problems)
     for partner_id, partner_file in partner_files.items():
         problems += partner_file.problems(partner_id, file=f"{PARTNERS}/{partner_id}.toml")
+    problems += own.guard.problems(file=GATEWAY_FILE)
     problems += _municipality_problems(municipality_files, own)
     problems += _shared_keys(partner_files)
     problems += _served_twice(partner_files)
@@ -141,6 +144,7 @@ def build(home: Home, files: Mapping[str, bytes]) -> Settings:
         limits=_limits(own),
         listed_for=own.boxes.listed_for,
         staged_for=own.boxes.staged_for,
+        guard=own.guard.terms(),
         terms=own.retention.terms(),
         purge_schedule=own.retention.schedule,
         notice_days=own.retention.notice,

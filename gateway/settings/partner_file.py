@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from gateway.domain.partner import TEMPORARY_NAMES, Partner, PartnerKey, Role
+from gateway.domain.partner import TEMPORARY_NAMES, Partner, PartnerKey, PartnerLimits, Role
 from gateway.errors import ConfigError
 from gateway.exchange.keys import parse_public_key
 from gateway.files.columns import AUTO, FORBIDDEN, SIGNAL_COLUMNS, fold
-from gateway.settings.fields import From, GemeenteCode, Sector, Table, Until, Words
+from gateway.settings.fields import From, GemeenteCode, Network, Sector, Table, Until, Volume, Whole, Words
 from gateway.settings.problems import unknown
 
 #: What only partners of one role have; the first of each role's settings must be there.
@@ -80,6 +80,21 @@ class KeyTable(Table):
         )
 
 
+_GRANTED = PartnerLimits()
+
+
+class LimitsTable(Table):
+    """`[limits]` of one partner."""
+
+    sessions: Annotated[Whole, Field(ge=1, le=10_000)] = _GRANTED.sessions
+    bytes_per_day: Volume = _GRANTED.bytes_per_day
+    files_per_day: Annotated[Whole, Field(ge=1, le=10_000_000)] = _GRANTED.files_per_day
+
+    def value(self) -> PartnerLimits:
+        """The limits as a value of the domain."""
+        return PartnerLimits(**dict(self))
+
+
 class PartnerFile(Table):
     """The whole file."""
 
@@ -92,6 +107,8 @@ class PartnerFile(Table):
     serves: tuple[GemeenteCode, ...] = ()
     scope: Annotated[tuple[GemeenteCode, ...] | None, BeforeValidator(_read_scope)] = ()
     keys: tuple[KeyTable, ...] = ()
+    allowed_networks: tuple[Network, ...] = ()
+    limits: LimitsTable = LimitsTable()
     columns: Mapping[Annotated[str, Field(min_length=1)], str] = {}
     defaults: Mapping[str, Annotated[str, Field(min_length=1, max_length=1_000)]] = {}
     temporary_names: tuple[Annotated[str, AfterValidator(_check_pattern)], ...] = TEMPORARY_NAMES
@@ -112,6 +129,8 @@ class PartnerFile(Table):
             serves=self.serves,
             scope=self.scope,
             keys=tuple(key.value() for key in self.keys),
+            allowed_networks=self.allowed_networks,
+            limits=self.limits.value(),
             columns=dict(self.columns),
             defaults=dict(self.defaults),
             temporary_names=self.temporary_names,

@@ -393,6 +393,39 @@ class CertificateRow(SQLModel, table=True):
     keep_until: date
 
 
+class PenaltyRow(SQLModel, table=True):
+    """What a source scored (`gateway.domain.guard.Standing`): an IPv4 address, or an IPv6 network of 64 bits."""
+
+    __tablename__ = "penalty"
+
+    source: str = Field(primary_key=True)
+    score: float
+    until: datetime
+
+
+class OpenSessions(SQLModel, table=True):
+    """How many sessions of a partner one process has open. What a killed process left counts until `until`."""
+
+    __tablename__ = "open_sessions"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    process: str = Field(primary_key=True)
+    partner_id: str = Field(primary_key=True)
+    sessions: int
+    until: datetime
+
+
+class DayUse(SQLModel, table=True):
+    """What a partner sent on the last day it sent anything: files opened, bytes that came in."""
+
+    __tablename__ = "day_use"
+
+    partner_id: str = Field(primary_key=True)
+    day: date
+    files: int
+    bytes: int = Field(sa_type=BigInteger)
+
+
 class Schedule(SQLModel, table=True):
     """When a scheduled job ran last, so that a missed run is made up for after a restart."""
 

@@ -99,7 +99,7 @@ def test_status_tells_programs(house):
     assert house.run("wait", "--idle", "--timeout", "60").code == 0
     seen = house.json("status")
     assert list(seen) == [
-        "version", "at", "daemon", "deliveries", "oldest_waiting_at", "failed", "meldingen", "retention", "keys",
+        "version", "at", "daemon", "door", "deliveries", "oldest_waiting_at", "failed", "meldingen", "retention", "keys",
         "audit", "disk", "partners",
     ]  # fmt: skip
     assert seen["daemon"] == {name: told[name] for name in ("port", "pid", "host_key")} | {"configuration": 1}

@@ -36,6 +36,18 @@ def one(problems):
         ('[retention]\nsignals = "0 months"', "retention.signals", "more than nothing"),
         ('[retention]\nraw = "2 months"', "retention.raw", 'such as "14 days"'),
         ('[retention]\nschedule = "30 2 * *"', "retention.schedule", "a cron line has five fields, not 4"),
+        ("[guard]\nlogin = 30", "guard.login", 'such as "30 seconds" (units: second, minute, hour)'),
+        ('[guard]\nstall = "2 days"', "guard.stall", "units: second, minute, hour"),
+        ("[guard]\nconnections = 0", "guard.connections", "must be 1 or more, not 0"),
+        ("[guard]\nconections = 1", "guard.conections", "did you mean connections?"),
+        ('[guard]\nsafe_networks = ["10.0.0"]', "guard.safe_networks[0]", 'such as "203.0.113.0/24"'),
+        ('[guard]\nsafe_networks = ["10.1.0.0/8"]', "guard.safe_networks[0]", "the network is 10.0.0.0/8"),
+        ("[guard]\nsafe_networks = [8]", "guard.safe_networks[0]", 'such as "203.0.113.0/24"'),
+        (
+            '[guard]\npenalty = "2 hours"\nlongest_penalty = "1 hour"',
+            "guard.longest_penalty",
+            "is shorter than the first one",
+        ),
         ('[boxes]\nlisted_for = "1 year"', "boxes.listed_for", 'such as "24 hours"'),
     ],
 )
@@ -64,8 +76,6 @@ def test_gateway_settings_of_later_versions(refusals, text):
 @pytest.mark.parametrize(
     "text",
     [
-        'allowed_networks = ["10.0.0.0/8"]',
-        "limits = {}",
         "expected_by = 5",
         'mode = "proef"',
         'user_ca = "ssh-ed25519 AAAA"',
@@ -164,6 +174,20 @@ def test_municipality_file_name(refusals, name):
         ('role = "auditor"\nscope = "all"\ncolumns = {}', "columns", "is for the role creditor"),
         (f'{CREDITOR}id = "other"', "id", 'must be the name of the file: "wbh"'),
         (f'{CREDITOR}id = "Wbh"', "id", "2 to 32 characters"),
+        (
+            f'{CREDITOR}allowed_networks = ["10.0.0.1/24"]',
+            "allowed_networks[0]",
+            "the network is 10.0.0.0/24",
+        ),
+        (f'{CREDITOR}allowed_networks = "10.0.0.0/8"', "allowed_networks", "a list in square brackets"),
+        (f"{CREDITOR}[limits]\nsessions = 0", "limits.sessions", "must be 1 or more, not 0"),
+        (f"{CREDITOR}[limits]\nfiles = 5", "limits.files", "unknown setting"),
+        (f'{CREDITOR}[limits]\nbytes_per_day = "2 PB"', "limits.bytes_per_day", 'such as "10 GiB"'),
+        (
+            f'{CREDITOR}[limits]\nbytes_per_day = "2 TiB"',
+            "limits.bytes_per_day",
+            "at most 1,099,511,627,776 bytes",
+        ),
         (f'{CREDITOR}contact = "nobody"', "contact", "one mail address"),
         (f'{CREDITOR}language = "de"', "language", '"nl" or "en", not "de"'),
         (f'{CREDITOR}name = ""', "name", "1 to 200 printable characters"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, date, datetime, timedelta
+from ipaddress import ip_network
 
 import asyncssh
 import pytest
 
 from gateway.domain.certificate import Mandate
-from gateway.domain.partner import TEMPORARY_NAMES, Role
+from gateway.domain.guard import GuardTerms
+from gateway.domain.partner import TEMPORARY_NAMES, PartnerLimits, Role
 from gateway.domain.policy import (
     DEFAULT_ORDER,
     Actions,
@@ -39,6 +41,7 @@ def test_everything_has_a_default(configure):
     assert settings.listed_for == settings.staged_for == timedelta(hours=24)
     assert settings.terms == Terms(signals_months=6, raw_days=14, dispatches_months=6, excluded_days=1)
     assert settings.purge_schedule == "30 2 * * *"
+    assert settings.guard == GuardTerms()
     assert (settings.notice_days, settings.mandates) == (14, {})
     assert settings.partners == settings.policies == settings.served_by == {}
 
@@ -65,6 +68,35 @@ def test_units(configure):
     assert settings.terms == Terms(signals_months=12, raw_days=7, excluded_days=2)
     assert (settings.limits.file_bytes, settings.limits.line_bytes) == (1024**3, 512)
     assert (settings.listed_for, settings.staged_for) == (timedelta(days=2), timedelta(minutes=30))
+
+
+def test_guard(configure):
+    """What visitors are granted, in general and to one partner."""
+    own = (
+        '[guard]\nlogin = "5 seconds"\nconnections = 7\nconnections_per_address = 3\nidle = "1 hour"\n'
+        'stall = "30 seconds"\nrefusals = 2\npenalty = "10 seconds"\nlongest_penalty = "2 days"\n'
+        'half_life = "30 minutes"\nsafe_networks = ["192.0.2.0/24", "2001:db8::1"]'
+    )
+    partner = (
+        'allowed_networks = ["203.0.113.9", "2001:db8::/32"]\n'
+        '[limits]\nsessions = 2\nbytes_per_day = "1 TiB"\nfiles_per_day = 5'
+    )
+    settings = configure({"partners/wbh.toml": f"{CREDITOR}{partner}"}, own=own)
+    assert settings.guard == GuardTerms(
+        login=timedelta(seconds=5),
+        connections=7,
+        connections_per_address=3,
+        idle=timedelta(hours=1),
+        stall=timedelta(seconds=30),
+        refusals=2,
+        penalty=timedelta(seconds=10),
+        longest_penalty=timedelta(days=2),
+        half_life=timedelta(minutes=30),
+        safe_networks=(ip_network("192.0.2.0/24"), ip_network("2001:db8::1/128")),
+    )
+    wbh = settings.partners["wbh"]
+    assert wbh.allowed_networks == (ip_network("203.0.113.9/32"), ip_network("2001:db8::/32"))
+    assert wbh.limits == PartnerLimits(sessions=2, bytes_per_day=1024**4, files_per_day=5)
 
 
 def test_presets_equal_the_spec(configure):

@@ -1,0 +1,65 @@
+"""What a partner may send on a day (Europe/Amsterdam): files are counted at OPEN, bytes when a file ends.
+
+What comes in and is given up is counted too: a partner could send without end otherwise. Each function
+works in the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from gateway import logs
+from gateway.clock import local_day
+from gateway.exchange.context import Exchange, Visit
+from gateway.exchange.protocol import Refused, Status
+from gateway.store import Connection, guard
+from gateway.store.guard import Use
+
+_log = logs.get("exchange")
+
+_TOMORROW = "the count starts anew at midnight, Dutch time"
+
+
+def open_file(conn: Connection, exchange: Exchange, visit: Visit) -> int:
+    """OPEN: count the file; the bytes that are left today.
+
+    Raises:
+        Refused: what the partner may send today is used up.
+    """
+    limits, day = visit.partner.limits, local_day(exchange.clock.now())
+    used = guard.used(conn, visit.partner.id, day)
+    if used.files >= limits.files_per_day:
+        text = f"Not taken: {limits.files_per_day} files were sent today, and that is the most; {_TOMORROW}"
+        raise _refused(visit, "files", text)
+    if used.bytes >= limits.bytes_per_day:
+        raise full(visit)
+    guard.add_use(conn, visit.partner.id, day, Use(files=1))
+    return limits.bytes_per_day - used.bytes
+
+
+def receive(conn: Connection, exchange: Exchange, visit: Visit, size: int) -> None:
+    """CLOSE: count the bytes of a file that is received.
+
+    Raises:
+        Refused: with them the partner would have sent more than it may today.
+    """
+    day = local_day(exchange.clock.now())
+    if guard.used(conn, visit.partner.id, day).bytes + size > visit.partner.limits.bytes_per_day:
+        raise full(visit)
+    guard.add_use(conn, visit.partner.id, day, Use(bytes=size))
+
+
+def give_up(conn: Connection, exchange: Exchange, visit: Visit, size: int) -> None:
+    """Count the bytes of a file that is given up."""
+    guard.add_use(conn, visit.partner.id, local_day(exchange.clock.now()), Use(bytes=size))
+
+
+def full(visit: Visit) -> Refused:
+    """The refusal of bytes beyond those of a day."""
+    most = visit.partner.limits.bytes_per_day
+    return _refused(
+        visit, "bytes", f"Not taken: with it more than {most} bytes would be sent today; {_TOMORROW}"
+    )
+
+
+def _refused(visit: Visit, reason: str, text: str) -> Refused:
+    _log.warning("quota.reached", partner_id=visit.partner.id, session_id=visit.session_id, reason=reason)
+    return Refused(Status.FAILURE, text)
