@@ -284,7 +284,9 @@ async def test_safe_addresses_are_never_closed_out(guarded):
 async def test_processes_agree_on_penalties(guarded):
     """Who is closed out at one listener is so at another on the same database, after a restart too; lifting works."""
     async with guarded(refusals=1) as house:
-        other = await listen(house.exchange, host="127.0.0.1", port=0, host_keys=[house.path / "host_key"])
+        other = await listen(
+            lambda: house.exchange, host="127.0.0.1", port=0, host_keys=[house.path / "host_key"]
+        )
         house.new_key("stranger")
         await fail(house)
         elsewhere = replace(house, listener=other)
@@ -295,7 +297,9 @@ async def test_processes_agree_on_penalties(guarded):
         await house.until(lambda: "127.0.0.1" in other._guard._standings)
         assert not await is_let_in(elsewhere, "woonbron", "127.0.0.1")
         await other.close()
-        again = await listen(house.exchange, host="127.0.0.1", port=0, host_keys=[house.path / "host_key"])
+        again = await listen(
+            lambda: house.exchange, host="127.0.0.1", port=0, host_keys=[house.path / "host_key"]
+        )
         assert "127.0.0.1" in again._guard._standings
         exchange = house.exchange
         told_by = {"actor": "jan", "at": house.clock.now(), "node": "node1"}

@@ -50,7 +50,10 @@ def test_the_example_shows_the_defaults(configure):
     """The commented example is the defaults, as it stands and with every comment taken away."""
     taken = example().replace("\n# ", "\n").split("\n", 4)[4]
     assert "port = 2222" in taken
-    assert configure(own=example()) == configure(own="") == configure(own=taken)
+    shown, left_out, set_ = (
+        replace(configure(own=own), digest="the files differ") for own in (example(), "", taken)
+    )
+    assert shown == left_out == set_
 
 
 def test_settings_are_frozen(configure):
