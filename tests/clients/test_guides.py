@@ -105,7 +105,9 @@ def code(block: Block) -> list[str]:
 def first_messages(page: str) -> list[str]:
     """The messages that head a page's last table, of which each language has the same."""
     english, dutch = (
-        re.findall(r"^\|---\|---\|\n\| (.*?) \|", (PAGES / language / f"{page}.md").read_text(), re.MULTILINE)[-1]
+        re.findall(
+            r"^\|---\|---\|\n\| (.*?) \|", (PAGES / language / f"{page}.md").read_text(), re.MULTILINE
+        )[-1]
         for language in LANGUAGES
     )
     assert english == dutch
@@ -399,7 +401,9 @@ def test_another_host_key_is_refused(visit, page, tmp_path):
     for done in desk.step("send"):
         assert done.returncode != 0
         # the page's first row of messages is this one
-        assert any(told in done.stdout + done.stderr for told in first_messages(page)), done.stdout + done.stderr
+        assert any(told in done.stdout + done.stderr for told in first_messages(page)), (
+            done.stdout + done.stderr
+        )
     assert (visit.site.logged("session.ended"), visit.site.logged("login.failed")) == sessions
 
 
