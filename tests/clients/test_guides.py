@@ -417,3 +417,33 @@ def test_what_was_not_sent_stays(tmp_path):
     assert (desk.folder / "outgoing" / "one.csv").exists()
     assert desk.run("./unattended.sh true").returncode == 0
     assert (desk.folder / "sent" / "one.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("ci", "page_name", "outcome"),
+    [
+        pytest.param("true", "lftp", pytest.fail.Exception, id="a promised client fails"),
+        pytest.param(
+            "true", "go", pytest.fail.Exception, id="as does what its page needs beside a toolchain"
+        ),
+        pytest.param("", "lftp", pytest.skip.Exception, id="elsewhere it is skipped"),
+    ],
+)
+def test_what_is_not_here_is_named(monkeypatch, ci, page_name, outcome):
+    """Skipped by name, or failed where it is promised."""
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr(shutil, "which", lambda *_args, **_told: None)
+    with pytest.raises(outcome, match=f"ssh-keyscan not here: docs/partners/en/{page_name}.md"):
+        needed(page_name)
+
+
+def test_a_toolchain_is_promised_by_nobody(monkeypatch):
+    """Java and Go are used where they are, and skipped by name in CI as well."""
+    monkeypatch.setenv("CI", "true")
+    which = shutil.which
+    monkeypatch.setattr(
+        shutil, "which", lambda name, **told: None if name in TOOLCHAINS else which(name, **told)
+    )
+    for page_name, missing in (("go", "go"), ("jsch", "mvn, javac")):
+        with pytest.raises(pytest.skip.Exception, match=f"^{missing} not here"):
+            needed(page_name)
