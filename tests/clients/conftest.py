@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -96,7 +96,8 @@ class Site:
         for name in sftp.listdir("returns"):
             if name.endswith(".json") and name not in self._read:
                 with sftp.open(f"returns/{name}") as file:
-                    self._read[name] = json.load(file)["bestand"]
+                    told = json.load(file)
+                self._read[name] = told["bestand"] | {key: told[key] for key in ("delivery_id", "weigering")}
         return list(self._read.values())
 
     def manifest(self) -> dict[str, Any]:
@@ -146,22 +147,32 @@ def send_signals(site: Site) -> None:
     site.look(CREDITOR).put(str(path), "inbox/signalen.csv")
 
 
-@pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A creditor and a municipality before `gateway serve`."""
-    folder = tmp_path_factory.mktemp("site")
+@contextmanager
+def serving(
+    folder: Path, public_keys: Mapping[str, Sequence[Path]], keys: dict[str, Path], *, settle_s: int = 5
+) -> Iterator[Site]:
+    """A creditor and a municipality before `gateway serve`.
+
+    Args:
+        folder: where the home lies, and what the partners have.
+        public_keys: what the administrator is given of each partner.
+        keys: the private key of each partner with which the tests look on.
+        settle_s: how long the gateway waits for more before it publishes.
+    """
     home = folder / "home"
-    keys = {user: new_key(folder, user) for user in (CREDITOR, MUNICIPALITY)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["gateway", "init", str(home)])
         with pytest.raises(SystemExit):
             main()
     gateway(home, "municipality", "add", "GM1731", "--preset", "ris")
+    policy = home / "config" / "municipalities" / "GM1731.toml"
+    policy.write_text(policy.read_text().replace("settle_s = 5 ", f"settle_s = {settle_s} "))
     for user, *told in (
         (CREDITOR, "--role", "creditor", "--sector", "Huur"),
         (MUNICIPALITY, "--role", "municipality", "--serves", "GM1731"),
     ):
-        gateway(home, "partner", "add", user, *told, "--key", keys[user].with_suffix(".pub"))
+        given = [word for key in public_keys[user] for word in ("--key", key)]
+        gateway(home, "partner", "add", user, *told, *given)
     command = [Path(sys.executable).with_name("gateway"), "--home", home, "serve", "--port", "0"]
     with (folder / "log").open("wb") as log:
         daemon = subprocess.Popen(command, stdout=log, stderr=log)
@@ -173,7 +184,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         site = Site(folder=folder, keys=keys, port=told["port"], host_key=told["host_key"])
         public = (home / "keys" / "host_ed25519.pub").read_text()
         site.known_hosts.write_text(f"[127.0.0.1]:{site.port} {public}")
-        send_signals(site)
         yield site
         site.close()
         daemon.send_signal(signal.SIGTERM)
@@ -181,4 +191,37 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     finally:
         daemon.kill()
         daemon.wait()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Partners with a key each, and a file on its way to the outbox."""
+    folder = tmp_path_factory.mktemp("site")
+    keys = {user: new_key(folder, user) for user in (CREDITOR, MUNICIPALITY)}
+    try:
+        with serving(folder, {user: [key.with_suffix(".pub")] for user, key in keys.items()}, keys) as site:
+            send_signals(site)
+            yield site
+    finally:
         shutil.rmtree(folder)  # pytest keeps the folders of three runs, and this one holds many 64 MiB
+
+
+@pytest.fixture(scope="session", name="until")
+def waiting() -> Callable[[Callable[[], Found]], Found]:
+    """How tests wait for what other processes do."""
+    return until
+
+
+Served = Callable[[Path, Mapping[str, Sequence[Path]]], AbstractContextManager[Site]]
+
+
+@pytest.fixture(scope="session")
+def served() -> Served:
+    """A gateway of one's own: folder and the partners' further public keys; it publishes at once."""
+
+    def serve(folder: Path, public_keys: Mapping[str, Sequence[Path]]) -> AbstractContextManager[Site]:
+        keys = {user: new_key(folder, user) for user in (CREDITOR, MUNICIPALITY)}
+        given = {user: [key.with_suffix(".pub"), *public_keys[user]] for user, key in keys.items()}
+        return serving(folder, given, keys, settle_s=0)
+
+    return serve
