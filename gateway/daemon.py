@@ -7,10 +7,12 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from gateway import logs, notify
@@ -20,10 +22,12 @@ from gateway.audit.publish import seal_log
 from gateway.audit.sequencer import Sequencer
 from gateway.audit.shelf import LogShelf
 from gateway.clock import Clock, SystemClock, local_day
-from gateway.errors import ConfigError, ConfigErrors
+from gateway.domain.host_key import HostKey, HostKeyKind, in_use
+from gateway.errors import ConfigError, ConfigErrors, GatewayError, KeyringError
+from gateway.exchange import host_keys
+from gateway.exchange.algorithms import LEGACY, MODERN
 from gateway.exchange.context import Exchange
-from gateway.exchange.keys import host_key_fingerprint
-from gateway.exchange.listener import Listener, listen
+from gateway.exchange.listener import Door, Listener, listen
 from gateway.exchange.upload import abort_stale, abort_unfinished
 from gateway.pipeline.context import Context
 from gateway.pipeline.outgoing import post
@@ -47,6 +51,9 @@ from gateway.vault.keyring import Keyring
 from gateway.watching import Watch
 
 _log = logs.get("daemon")
+
+#: How often is looked whether a key has had its time, in seconds.
+_LOOK_AT_KEYS_S = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,8 +177,13 @@ def open_gateway(home: Path, clock: Clock | None = None) -> Gateway:
         signer=signer,
         sequencer=Sequencer(signer),
         clock=clock or SystemClock(),
-        node=re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()) or "node",
+        node=node_id(),
     )
+
+
+def node_id() -> str:
+    """This host in audit entries."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()) or "node"
 
 
 class Daemon:
@@ -192,6 +204,13 @@ class Daemon:
         self._refused = ""
         self._reloading = asyncio.Lock()
         self._reload: asyncio.Task[None] | None = None
+        self._minding: asyncio.Task[None] | None = None
+        self._woken = asyncio.Event()
+        #: the files of the host keys that are shown, by listener, and the fingerprint that partners compare
+        self._shown: tuple[list[Path], list[Path]] = ([], [])
+        self._host_key = ""
+        #: where the legacy listener is, until the daemon stops
+        self._legacy = gateway.settings.legacy
 
     @property
     def port(self) -> int:
@@ -206,33 +225,45 @@ class Daemon:
         Raises:
             ConfigError: the port is taken.
         """
+        self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._recover)
+        now = self.gateway.clock.now()
+        keys = await asyncio.to_thread(self._host_keys)
+        self._shown, self._host_key = self._choose(keys, now), _proved(keys, now)
+        legacy = self._legacy and Door(host=self._legacy[0], port=self._legacy[1], host_keys=self._shown[1])
         await self.schedule.start()
         self.worker.start()
-        self._watch = Watch(self.gateway.home, self.worker.wake, self._start_reload)
+        self._watch = Watch(self.gateway.home, self._wake_up, self._start_reload)
         try:
             self._listener = await listen(
-                lambda: self._serving, host=host, port=port, host_keys=(self.gateway.home.host_key,)
+                lambda: self._serving, host=host, port=port, host_keys=self._shown[0], legacy=legacy
             )
         except OSError as exc:
             await self.stop()
+            second = f" and {legacy.host}:{legacy.port}" if legacy else ""
             raise ConfigError(
-                f"can't listen on {host}:{port}: {exc.strerror or exc}; name another with --port, "
+                f"can't listen on {host}:{port}{second}: {exc.strerror or exc}; name another with --port, "
                 "or 0 for a free one",
                 file="config/gateway.toml",
                 key="listen",
             ) from exc
         status = self._tell()
+        self._minding = asyncio.create_task(self._mind_keys())
         _log.info(
             "gateway.ready",
             port=status.port,
             pid=status.pid,
             host_key=status.host_key,
+            legacy_port=status.legacy_port,
             generation=status.generation,
         )
 
     async def stop(self) -> None:
         """Accept nobody, let what is under way end, and stop every part."""
+        if self._minding is not None:
+            self._minding.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._minding
         if self._listener is not None:
             await self._listener.close()
         await self.schedule.stop()
@@ -259,7 +290,9 @@ class Daemon:
             self.schedule.jobs = self._jobs()
             self._tell()
             self.worker.wake()
-            if (before.host, before.port) != (settings.host, settings.port):
+            # sessions of keys that are gone from it end
+            self._woken.set()
+            if (before.host, before.port, self._legacy) != (settings.host, settings.port, settings.legacy):
                 _log.warning("config.deferred", reason="listen")
 
     def _start_reload(self) -> None:
@@ -305,12 +338,78 @@ class Daemon:
         status = Running(
             port=self.port,
             pid=os.getpid(),
-            host_key=host_key_fingerprint(self.gateway.home.host_key),
+            host_key=self._host_key,
             generation=self.generation,
             config=self.gateway.settings.digest,
+            legacy_port=self._listener.legacy_port if self._listener else None,
         )
         tell(self.gateway.home, status)
         return status
+
+    async def look_at_keys(self) -> None:
+        """Do what the time asks of keys: show the host keys of now, remove old ones, end sessions of ended keys."""
+        if self._listener is None:
+            return
+        now = self.gateway.clock.now()
+        keys = await asyncio.to_thread(self._host_keys)
+        if (chosen := self._choose(keys, now)) != self._shown:
+            self._listener.show_host_keys(*chosen)
+            self._shown, self._host_key = chosen, _proved(keys, now)
+            self._tell()
+            _log.info("hostkey.changed", host_key=self._host_key, count=len(set(chain(*chosen))))
+        await asyncio.to_thread(self._remove_retired)
+        self._listener.cut_ended(self.gateway.settings.partners, now)
+
+    async def _mind_keys(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), _LOOK_AT_KEYS_S)
+            self._woken.clear()
+            try:
+                await self.look_at_keys()
+            except Exception as exc:  # noqa: BLE001  # those who are connected stay, and the next look comes
+                _log.error(
+                    "keys.failed",
+                    error_type=type(exc).__name__,
+                    error=str(exc) if isinstance(exc, GatewayError) else "",
+                )
+
+    def _choose(self, keys: Sequence[HostKey], now: datetime) -> tuple[list[Path], list[Path]]:
+        """The files of the host keys for the listener, and for the legacy one."""
+        folder = self.gateway.home.keys
+        return (
+            host_keys.shown(folder, keys, MODERN.host_keys, now),
+            host_keys.shown(folder, keys, LEGACY.host_keys, now) if self._legacy else [],
+        )
+
+    def _host_keys(self) -> tuple[HostKey, ...]:
+        """All host keys; the legacy listener's own is made when it is missing."""
+        gateway, now = self.gateway, self.gateway.clock.now()
+        if self._legacy and (made := host_keys.ensure(gateway.home.keys, HostKeyKind.ECDSA, now)):
+            self._record_host_key("host_key.made", made)
+        return host_keys.calendar(gateway.home.keys)
+
+    def _remove_retired(self) -> None:
+        for key in host_keys.remove_retired(self.gateway.home.keys, self.gateway.clock.now()):
+            self._record_host_key("host_key.removed", key)
+
+    def _record_host_key(self, action: str, key: HostKey) -> None:
+        gateway = self.gateway
+        with gateway.store.write() as conn:
+            record(
+                conn,
+                action=action,
+                object_id=key.fingerprint,
+                origin="schedule",
+                actor="gateway",
+                at=gateway.clock.now(),
+                node=gateway.node,
+            )
+
+    def _wake_up(self) -> None:
+        """Called in the observer's thread when a command has changed something."""
+        self.worker.wake()
+        self._loop.call_soon_threadsafe(self._woken.set)
 
     def _exchange(self) -> Exchange:
         gateway, settings = self.gateway, self.gateway.settings
@@ -357,6 +456,14 @@ class Daemon:
             Job(name="checkpoint", line="0 * * * *", run=gateway.sign),
             Job(name="staged", line="10 * * * *", run=lambda: abort_stale(self._serving)),
         ]
+
+
+def _proved(keys: Sequence[HostKey], now: datetime) -> str:
+    """The fingerprint by which partners know the gateway."""
+    key = in_use(keys, HostKeyKind.ED25519, now)
+    if key is None:
+        raise KeyringError("no host key is in use: bring back keys/ from its copy")
+    return key.fingerprint
 
 
 async def serve(

@@ -40,6 +40,7 @@ FIELDS = frozenset(
         "key",
         "keys",
         "kind",
+        "legacy_port",
         "level",
         "municipality",
         "operation",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -13,12 +13,15 @@ from gateway.clock import local_day
 from gateway.daemon import Gateway
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.guard import is_closed_out
-from gateway.domain.partner import Role
+from gateway.domain.host_key import HostKey
+from gateway.domain.partner import Partner, Role
 from gateway.domain.retention import KEYS_AHEAD_DAYS, key_days
+from gateway.exchange import host_keys
 from gateway.pipeline.worker import due_at
 from gateway.retention.due import DueDay, due
 from gateway.running import Running, running
-from gateway.store import guard, meldingen, registers, status
+from gateway.store import guard, meldingen, partner_keys, registers, status
+from gateway.store.partner_keys import Use
 from gateway.store.status import AuditFigures, DeliveryLine, Uncollected
 from gateway.vault.keyring import day_of
 
@@ -86,6 +89,16 @@ class Door:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndingKey:
+    """A partner's key that lets it in, and not for long any more; `last_used_at` is None if it never did."""
+
+    partner_id: str
+    fingerprint: str
+    last_day: date
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
     """How a gateway stands at an instant."""
 
@@ -105,6 +118,10 @@ class Overview:
     audit: AuditFigures
     disk: Disk
     partners: tuple[PartnerLine, ...]
+    ending_keys: tuple[EndingKey, ...]
+    #: ids of partners that none of their keys lets in
+    locked_out: tuple[str, ...]
+    host_keys: tuple[HostKey, ...]
 
 
 def overview(gateway: Gateway) -> Overview:
@@ -138,6 +155,7 @@ def overview(gateway: Gateway) -> Overview:
                 is_closed_out(each, now, settings.guard) for each in guard.standings(conn, after=now).values()
             ),
         )
+        used = partner_keys.uses(conn)
     return Overview(
         at=now,
         daemon=daemon,
@@ -162,7 +180,25 @@ def overview(gateway: Gateway) -> Overview:
             )
             for partner in settings.partners.values()
         ),
+        ending_keys=tuple(_ending(settings.partners.values(), used, now)),
+        locked_out=tuple(each.id for each in settings.partners.values() if not each.can_log_in(now)),
+        host_keys=host_keys.calendar(gateway.home.keys),
     )
+
+
+def _ending(
+    partners: Iterable[Partner], used: Mapping[tuple[str, str], Use], now: datetime
+) -> Iterator[EndingKey]:
+    for partner in partners:
+        for key in partner.ending_keys(now):
+            use = used.get((partner.id, key.fingerprint))
+            if key.last_day is not None:
+                yield EndingKey(
+                    partner_id=partner.id,
+                    fingerprint=key.fingerprint,
+                    last_day=key.last_day,
+                    last_used_at=None if use is None else use.last_used_at,
+                )
 
 
 def _keys(gateway: Gateway, now: datetime) -> Keys:

@@ -18,18 +18,23 @@ _LOCK_FILE = "serve.lock"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """A daemon that is ready. `generation` numbers its configuration, `config` is that one's digest."""
+    """A daemon that is ready. `generation` numbers its configuration, `config` is that one's digest.
+
+    `legacy_port` is None where there is no legacy listener.
+    """
 
     port: int
     pid: int
     host_key: str
     generation: int = 0
     config: str = ""
+    legacy_port: int | None = None
 
 
 def tell(home: Home, daemon: Running) -> None:
     """Tell others of a daemon that is ready."""
-    place_file(home.status_file, (json.dumps(asdict(daemon)) + "\n").encode(), mode=0o644)
+    told = {name: value for name, value in asdict(daemon).items() if value is not None}
+    place_file(home.status_file, (json.dumps(told) + "\n").encode(), mode=0o644)
 
 
 def running(home: Home) -> Running | None:

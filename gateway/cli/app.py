@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
@@ -31,6 +31,7 @@ GROUPS: Mapping[str, str] = {
     "audit": "Who did what, and whether the record of it is whole.",
     "guard": "Which addresses are closed out, after too many refused logins.",
     "partner": "Who exchanges files: creditors, municipalities, auditors.",
+    "keys": "What the gateway proves to be itself with.",
     "municipality": "How a municipality's signals are matched.",
     "reference": "Which municipality an address lies in.",
 }
@@ -80,10 +81,18 @@ def command_line(words: Collection[str]) -> typer.Typer:
             app.add_typer(module.app, name=name, help=GROUPS[name])
         else:
             app.command()(getattr(module, name))
-    groups = [group.typer_instance for group in app.registered_groups if group.typer_instance]
+    groups = list(_groups(app))
     for verb in chain.from_iterable(each.registered_commands for each in (app, *groups)):
         verb.epilog = EXIT_CODES
     return app
+
+
+def _groups(app: typer.Typer) -> Iterator[typer.Typer]:
+    """Every group of verbs, also those within others."""
+    for group in app.registered_groups:
+        if group.typer_instance:
+            yield group.typer_instance
+            yield from _groups(group.typer_instance)
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import typer
 from rich.markup import escape
@@ -12,23 +12,22 @@ from gateway.audit.checkpoint import load_signing_key
 from gateway.cli import screen
 from gateway.clock import SystemClock, local_day
 from gateway.domain.certificate import Mandate
+from gateway.domain.host_key import turns
 from gateway.errors import KeyringError
-from gateway.exchange.keys import host_key_fingerprint
+from gateway.exchange import host_keys
 from gateway.settings import Home, Settings, load_settings
 from gateway.store.engine import Store
 from gateway.vault.keyring import Keyring
-
-#: How long before a key's end it is announced (spec 1, A partner's key).
-KEY_NOTICE = timedelta(days=30)
 
 
 def check(context: typer.Context) -> None:
     """Say whether configuration, keys and database can be used; names file, key and reason."""
     home: Home = context.obj
     settings = load_settings(home.root)
-    check_keys(home)
+    now = SystemClock().now()
+    check_keys(home, now)
     Store(home.db).close()
-    for remark in remarks(settings, SystemClock().now()):
+    for remark in remarks(settings, now):
         screen.out.print(f"[yellow]![/] {escape(remark)}")
     partners = screen.counted(len(settings.partners), "partner")
     municipalities = screen.counted(len(settings.policies), "municipality", "municipalities")
@@ -37,6 +36,8 @@ def check(context: typer.Context) -> None:
 
 def remarks(settings: Settings, now: datetime) -> Iterator[str]:
     """What can be used but deserves a look."""
+    for turn in turns(host_keys.calendar(settings.home.keys), now):
+        yield f"{turn.on}: host key {turn.fingerprint} {turn.what}"
     for code, policy in settings.policies.items():
         if code not in settings.served_by:
             yield f"{code} {policy.name} has a policy and no partner that serves it: its signals are not passed on"
@@ -46,15 +47,17 @@ def remarks(settings: Settings, now: datetime) -> Iterator[str]:
         elif mandate.until is not None and mandate.until < local_day(now):
             yield f"{code} {policy.name}: its mandate for destruction ended on {mandate.until}"
     for partner in settings.partners.values():
+        if partner.is_disabled:
+            yield f"{partner.id} is disabled: it can't log in"
+            continue
         if not any(key.is_valid(now) for key in partner.keys):
             yield f"{partner.id} has no key that is valid now: it can't log in"
         for key in partner.keys:
-            if key.valid_until is not None and now < key.valid_until <= now + KEY_NOTICE:
-                last = local_day(key.valid_until - timedelta(microseconds=1))
+            if (last := key.last_day) is not None and key.is_ending(now):
                 yield f"{partner.id}: key {key.fingerprint} ends on {last}: ask for a new one"
 
 
-def check_keys(home: Home) -> None:
+def check_keys(home: Home, now: datetime) -> None:
     """Every key is there, opens, and is its owner's only.
 
     Raises:
@@ -63,13 +66,6 @@ def check_keys(home: Home) -> None:
     if problems := Keyring.open(home.keys).verify():
         raise KeyringError("; ".join(problems))
     load_signing_key(home.keys)
-    path = home.host_key
-    try:
-        host_key_fingerprint(path)
-        shared = path.stat().st_mode & 0o077
-    except OSError as exc:
-        raise KeyringError(f"{path} can't be read: {exc.strerror}") from exc
-    except ValueError as exc:
-        raise KeyringError(str(exc)) from exc
-    if shared:
-        raise KeyringError(f"{path} can be read by others: run `chmod 600 {path}`")
+    for path in host_keys.check(home.keys, now):
+        if path.stat().st_mode & 0o077:
+            raise KeyringError(f"{path} can be read by others: run `chmod 600 {path}`")

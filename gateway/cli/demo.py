@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from gateway import daemon, logs
-from gateway.cli import demo_screen, demo_visit, municipality, partner
+from gateway.cli import demo_screen, demo_visit, municipality, partner, partner_keys
 from gateway.cli.change import add_file
 from gateway.cli.init import make_home
 from gateway.clock import Clock, SystemClock, local_day
@@ -212,7 +212,7 @@ def _partner_file(client: Client, role: Role, name: str, own: tuple[str, list[st
         contact="",
         language="nl",
         own=[own],
-        keys=[partner.read_key(client.public_key)],
+        keys=[partner_keys.read_key(client.public_key)],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from gateway.cli import screen
+from gateway.clock import SystemClock
 from gateway.doctor import door
 from gateway.doctor.finding import Verdict
 from gateway.errors import CommandError
@@ -18,7 +19,7 @@ def health(context: typer.Context) -> None:
     For a container's health check. `gateway doctor` looks at everything.
     """
     settings = load_settings(context.obj.root)
-    found = door.look(settings, running(settings.home))
+    found = door.look(settings, running(settings.home), SystemClock().now())
     if found.verdict is not Verdict.OK:
         raise CommandError(f"{found.subject} {found.what}: {found.remedy}")
     screen.done(f"It {found.what}")

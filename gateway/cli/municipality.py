@@ -27,7 +27,8 @@ def add(
 ) -> None:
     """Give a municipality a policy of its own: writes config/municipalities/GM1731.toml."""
     home: Home = context.obj
-    settings = add_file(home, f"config/municipalities/{code}.toml", render(code, preset_name))
+    text = render(code, preset_name)
+    settings = add_file(home, f"config/municipalities/{code}.toml", text, action="municipality.added")
     screen.done(
         f"[bold]{code} {escape(gemeente_names()[code])}[/] has a policy: the preset {preset_name}, yours to edit"
     )

@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from gateway.cli import screen
+from gateway.cli import partner_keys, screen
 from gateway.cli.change import add_file, say_when
+from gateway.cli.partner_keys import read_key
 from gateway.clock import AMSTERDAM, SystemClock
 from gateway.domain.partner import BOXES, Partner, PartnerKey, PartnerLimits, Role
 from gateway.errors import ConfigError
-from gateway.exchange.keys import parse_public_key
 from gateway.settings import Home, load_settings
 from gateway.settings.gemeenten import gemeente_names
 
@@ -58,7 +58,7 @@ def add(
         own=[("sectors", sector), ("serves", serves), ("scope", scope)],
         keys=keys,
     )
-    settings = add_file(home, f"config/partners/{partner_id}.toml", text)
+    settings = add_file(home, f"config/partners/{partner_id}.toml", text, action="partner.added")
     partner = settings.partners[partner_id]
     screen.done(f"[bold]{partner_id}[/] is a partner: {role}, {_extent(partner)}")
     for known in partner.keys:
@@ -100,6 +100,8 @@ def show(
         ("comes from", ", ".join(map(str, partner.allowed_networks)) or "anywhere"),
         ("limits", _limits(partner.limits)),
     ]
+    if partner.is_disabled:
+        rows.append(("disabled", "[red]it is let in with none of its keys[/]"))
     rows += [("column", escape(f"{own} → {ours}")) for own, ours in partner.columns.items()]
     rows += [("default", escape(f"{column} = {value}")) for column, value in partner.defaults.items()]
     screen.out.print(screen.pairs(*rows))
@@ -113,20 +115,10 @@ def show(
     screen.out.print(keys)
 
 
-def read_key(path: Path) -> PartnerKey:
-    """The public key in a file, with its comment.
-
-    Raises:
-        ConfigError: it can't be read, or is no key that is accepted.
-    """
-    try:
-        text = path.read_text("utf-8").strip()
-        line, fingerprint = parse_public_key(text)
-    except (OSError, ValueError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else str(exc)
-        raise ConfigError(f"{reason}", file=str(path)) from exc
-    words = text.split(maxsplit=2) if "\n" not in text else []
-    return PartnerKey(public_key=line, fingerprint=fingerprint, comment=words[2] if len(words) > 2 else "")
+app.command("keys")(partner_keys.keys)
+app.command("rotate")(partner_keys.rotate)
+app.command("disable")(partner_keys.disable)
+app.command("leave")(partner_keys.leave)
 
 
 def render(

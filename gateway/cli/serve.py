@@ -25,8 +25,8 @@ def serve(
 ) -> None:
     """Run the gateway until SIGTERM or Ctrl-C; what is under way is finished first.
 
-    When it is ready, data/run/gateway.json holds `port`, `pid` and `host_key`.
+    When it is ready, data/run/gateway.json holds `port`, `pid` and `host_key`, and `legacy_port` if there is one.
     """
     with opened(context.obj, level="INFO") as gateway:
-        check_keys(gateway.home)
+        check_keys(gateway.home, gateway.clock.now())
         asyncio.run(daemon.serve(gateway, host=host, port=port))

@@ -14,6 +14,7 @@ from gateway.cli import screen
 from gateway.cli.opened import opened
 from gateway.clock import local_day
 from gateway.domain.delivery import DeliveryState
+from gateway.domain.host_key import state, turns
 from gateway.overview import Overview, overview
 from gateway.retention.due import DueDay
 
@@ -41,7 +42,7 @@ def status(
 
     [cyan]version[/] 1
     [cyan]at[/] the moment of the look; every time is UTC, every day is Europe/Amsterdam
-    [cyan]daemon[/] null, or {port, pid, host_key, configuration}
+    [cyan]daemon[/] null, or {port, pid, host_key, configuration}, and legacy_port if there is one
     [cyan]door[/] {sessions, penalised: addresses that are closed out}
     [cyan]deliveries[/] {state: count}
     [cyan]oldest_waiting_at[/] null, or the receipt of the oldest unprocessed file
@@ -54,6 +55,9 @@ def status(
     [cyan]audit[/] {entries, unsequenced, checkpoint_at}
     [cyan]disk[/] {vault_bytes, vault_files, database_bytes, free_bytes}
     [cyan]partners[/] [{id, role, last_received_at, uncollected, oldest_uncollected_at}]
+    [cyan]partner_keys[/] {ending, locked_out}; ending: 30 days, locked_out: ids of partners without a valid key
+    [cyan]  ending[/] [{partner, fingerprint, last_day, last_used_at}]
+    [cyan]host_keys[/] [{fingerprint, kind, state, active_from, retire_at}]
     """
     with opened(context.obj) as gateway:
         seen = overview(gateway)
@@ -78,6 +82,7 @@ def to_json(seen: Overview) -> dict[str, Any]:
             "pid": daemon.pid,
             "host_key": daemon.host_key,
             "configuration": daemon.generation,
+            **({"legacy_port": daemon.legacy_port} if daemon.legacy_port else {}),
         },
         "door": {"sessions": seen.door.sessions, "penalised": seen.door.penalised},
         "deliveries": {str(state): seen.deliveries.get(state, 0) for state in DeliveryState},
@@ -150,6 +155,28 @@ def to_json(seen: Overview) -> dict[str, Any]:
             }
             for each in seen.partners
         ],
+        "partner_keys": {
+            "ending": [
+                {
+                    "partner": each.partner_id,
+                    "fingerprint": each.fingerprint,
+                    "last_day": each.last_day.isoformat(),
+                    "last_used_at": screen.instant(each.last_used_at),
+                }
+                for each in seen.ending_keys
+            ],
+            "locked_out": list(seen.locked_out),
+        },
+        "host_keys": [
+            {
+                "fingerprint": each.fingerprint,
+                "kind": str(each.kind),
+                "state": str(state(each, seen.host_keys, seen.at)),
+                "active_from": screen.instant(each.active_from),
+                "retire_at": screen.instant(each.retire_at),
+            }
+            for each in seen.host_keys
+        ],
     }
 
 
@@ -168,6 +195,12 @@ def _show(seen: Overview) -> None:
     made.add_row("Meldingen", _waiting(seen))
     made.add_row("Purge", _purge(seen))
     made.add_row("Keys", _keys(seen))
+    if seen.ending_keys or seen.locked_out:
+        made.add_row("Partner keys", _partner_keys(seen))
+    if coming := turns(seen.host_keys, seen.at):
+        made.add_row(
+            "Host keys", "\n".join(f"[yellow]{turn.on}[/] {turn.fingerprint} {turn.what}" for turn in coming)
+        )
     made.add_row("Audit log", _audit(seen))
     made.add_row("Disk", _disk(seen))
     screen.out.print(made)
@@ -179,8 +212,9 @@ def _show(seen: Overview) -> None:
 def _daemon(seen: Overview) -> str:
     if seen.daemon is None:
         return "[bold yellow]does not run[/]: gateway serve"
+    legacy = f" and {seen.daemon.legacy_port} (legacy)" if seen.daemon.legacy_port else ""
     return (
-        f"[bold green]runs[/] on port {seen.daemon.port}, process {seen.daemon.pid}\n"
+        f"[bold green]runs[/] on port {seen.daemon.port}{legacy}, process {seen.daemon.pid}\n"
         f"[dim]host key {seen.daemon.host_key}[/]\n"
         + (
             f"[dim]configuration {seen.daemon.generation}[/]"
@@ -284,6 +318,16 @@ def _keys(seen: Overview) -> str:
         return f"[bold red]missing from {keys.until or 'today'} on[/]: no file can be received; gateway serve makes them"
     text = f"until {keys.until}, {screen.counted(keys.days_ahead, 'day')} further than is needed today"
     return f"[yellow]{text}[/]: gateway serve makes more" if keys.days_ahead < FEW_KEY_DAYS else text
+
+
+def _partner_keys(seen: Overview) -> str:
+    lines = [f"[bold red]{partner_id} has no valid key[/]: it can't log in" for partner_id in seen.locked_out]
+    for each in seen.ending_keys:
+        used = f"last used {screen.moment(each.last_used_at)}" if each.last_used_at else "never used"
+        lines.append(
+            f"[yellow]{each.partner_id}'s key ends on {each.last_day}[/], {used}\n[dim]{each.fingerprint}[/]"
+        )
+    return "\n".join([*lines, "[cyan]gateway partner keys[/]"])
 
 
 def _audit(seen: Overview) -> str:

@@ -13,7 +13,7 @@ from gateway.doctor.finding import Finding, fail, ok, warn
 from gateway.vault.keyring import ROOT_FILE
 
 #: By their names: the root key, the ring, and those that prove who the gateway is.
-_KEY = re.compile(r"root\.key|audit\.key|host_ed25519|(until|index|hold)-[0-9A-Za-z-]+\.key")
+_KEY = re.compile(r"root\.key|audit\.key|host_(ed25519|ecdsa)(-\d+)?|(until|index|hold)-[0-9A-Za-z-]+\.key")
 _SUBJECT = "backup"
 
 

@@ -37,10 +37,11 @@ def examine(home: Home, now: datetime, backups: Sequence[Path] = ()) -> Iterator
         yield settings
     yield from folders.look(home)
     yield from _keys(home, settings, now, is_running=daemon is not None)
+    yield keys.host(home, now)
     yield from _data(home, now, is_running=daemon is not None)
     yield from host.look(home, daemon)
     if isinstance(settings, Settings):
-        yield door.look(settings, daemon)
+        yield door.look(settings, daemon, now)
     for path in backups:
         yield backup.look(path)
 

@@ -12,7 +12,7 @@ from gateway.settings import Home
 from gateway.vault.keyring import CACHEDIR_TAG, TAG_FILE
 
 #: Public by nature.
-_PUBLIC = frozenset({"host_ed25519.pub", "audit.pub", TAG_FILE, "README.md", ".gitignore"})
+_PUBLIC = frozenset({TAG_FILE, "README.md", ".gitignore"})
 
 
 def look(home: Home) -> Iterator[Finding]:
@@ -43,7 +43,9 @@ def _private(home: Home) -> Iterator[Path]:
         if folder.is_dir():
             yield folder
     if home.keys.is_dir():
-        yield from (path for path in home.keys.rglob("*") if path.name not in _PUBLIC)
+        yield from (
+            path for path in home.keys.rglob("*") if path.name not in _PUBLIC and path.suffix != ".pub"
+        )
 
 
 def _owned(home: Home) -> Finding:

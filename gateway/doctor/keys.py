@@ -1,4 +1,4 @@
-"""The keyring: every key opens, and none is missing for the days to come (spec 4, Keys)."""
+"""The keyring: every key opens, and none is missing for the days to come (spec 4, Keys); and the host keys."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from datetime import datetime, timedelta
 
 from gateway.clock import local_day, month_of
 from gateway.doctor.finding import Finding, fail, ok, warn
+from gateway.domain.host_key import turns
 from gateway.domain.retention import Terms, key_days, key_months
+from gateway.errors import KeyringError
+from gateway.exchange import host_keys
+from gateway.settings import Home
 from gateway.vault.keyring import Keyring, index_id, until_id
 
 
@@ -39,3 +43,21 @@ def ahead(keyring: Keyring, terms: Terms, now: datetime, *, is_running: bool) ->
     if today_needs & set(missing):
         return fail("keys ahead", f"{what}: no file can be received", "restart the gateway, which makes them")
     return warn("keys ahead", what, "restart the gateway, which makes them; see why the nightly job did not")
+
+
+def host(home: Home, now: datetime) -> Finding:
+    """Whether every host key is there, and what its calendar has in store."""
+    try:
+        files = host_keys.check(home.keys, now)
+        coming = turns(host_keys.calendar(home.keys), now)
+    except KeyringError as exc:
+        return fail("host keys", str(exc), "bring back the key that partners know, from the copy of keys/")
+    what = f"{len(files)}, each as its calendar says"
+    if not coming:
+        return ok("host keys", what)
+    following = coming[0]
+    return warn(
+        "host keys",
+        f"{what}; on {following.on} {following.fingerprint} {following.what}",
+        "tell partners in time: gateway keys host status",
+    )

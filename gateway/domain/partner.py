@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 
+from gateway.clock import local_day
 from gateway.domain.guard import Network, is_within
 
 #: Names of files that are not final: renaming one of them to another name commits it (spec 1, Uploads).
 TEMPORARY_NAMES = ("*.filepart", "*.part", "*.partial", "*.tmp", ".*")
+
+
+#: How long before a key's end it is announced (spec 1, A partner's key).
+KEY_NOTICE = timedelta(days=30)
 
 
 class Role(StrEnum):
@@ -51,11 +56,25 @@ class PartnerKey:
     valid_until: datetime | None = None
     comment: str = ""
 
+    @property
+    def kind(self) -> str:
+        """Its algorithm, by its name in SSH."""
+        return self.public_key.split(maxsplit=1)[0]
+
     def is_valid(self, now: datetime) -> bool:
         """Whether the key may sign at `now`: from `valid_from` up to, not including, `valid_until`."""
         return (self.valid_from is None or self.valid_from <= now) and (
             self.valid_until is None or now < self.valid_until
         )
+
+    @property
+    def last_day(self) -> date | None:
+        """The last day in the Netherlands on which it lets its partner in; None for a key without an end."""
+        return None if self.valid_until is None else local_day(self.valid_until - timedelta(microseconds=1))
+
+    def is_ending(self, now: datetime) -> bool:
+        """Whether the key may sign at `now`, and not for long any more."""
+        return self.is_valid(now) and self.valid_until is not None and self.valid_until <= now + KEY_NOTICE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +111,16 @@ class Partner:
     #: our column -> constant for a column that its files lack
     defaults: Mapping[str, str] = field(default_factory=dict)
     temporary_names: tuple[str, ...] = TEMPORARY_NAMES
+    #: none of its keys lets it in
+    is_disabled: bool = False
+
+    def ending_keys(self, now: datetime) -> tuple[PartnerKey, ...]:
+        """Its keys that let it in at `now`, and not for long any more."""
+        return () if self.is_disabled else tuple(key for key in self.keys if key.is_ending(now))
+
+    def can_log_in(self, now: datetime) -> bool:
+        """Whether there is a key that lets it in at `now`."""
+        return not self.is_disabled and any(key.is_valid(now) for key in self.keys)
 
     def may_come_from(self, address: str) -> bool:
         """Whether it may connect from an address."""

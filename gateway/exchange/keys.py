@@ -67,13 +67,13 @@ def create_host_key(path: Path) -> str:
     return create_key(path, comment="gateway")
 
 
-def create_key(path: Path, *, comment: str) -> str:
-    """Make an Ed25519 key at `path` (0600) with `path`.pub beside it, as `ssh-keygen` does; its fingerprint.
+def create_key(path: Path, *, comment: str, algorithm: str = "ssh-ed25519") -> str:
+    """Make a key at `path` (0600) with `path`.pub beside it, as `ssh-keygen` does; its fingerprint.
 
     Raises:
         FileExistsError: there is a file at `path` already.
     """
-    key = asyncssh.generate_private_key("ssh-ed25519", comment=comment)
+    key = asyncssh.generate_private_key(algorithm, comment=comment)
     create_file(path, key.export_private_key("openssh"))
     create_file(path.with_name(f"{path.name}.pub"), key.export_public_key("openssh"), mode=0o644)
     return key.get_fingerprint()

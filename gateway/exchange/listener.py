@@ -4,78 +4,95 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import asyncssh
 
 from gateway import logs
+from gateway.domain.partner import Partner
+from gateway.exchange.algorithms import LEGACY, MODERN, SIGNATURES, Profile
 from gateway.exchange.context import Exchange
 from gateway.exchange.guard import LOOK_S, Guard
-from gateway.exchange.login import Login
+from gateway.exchange.login import Login, signer
 from gateway.exchange.session import Traffic
-
-_log = logs.get("exchange")
-
-# reference/security.md 7.1: ssh-audit finds no failure with these and an Ed25519 host key.
-KEX = ("mlkem768x25519-sha256", "curve25519-sha256", "curve25519-sha256@libssh.org")
-CIPHERS = (
-    "aes256-gcm@openssh.com",
-    "aes128-gcm@openssh.com",
-    "chacha20-poly1305@openssh.com",
-    "aes256-ctr",
-)
-MACS = (
-    "hmac-sha2-512-etm@openssh.com",
-    "hmac-sha2-256-etm@openssh.com",
-    # curl with libssh2 before 1.11, Debian 12's, knows no others; to ssh-audit a warning, no failure
-    "hmac-sha2-512",
-    "hmac-sha2-256",
-)
-SIGNATURES = (
-    "ssh-ed25519",
-    "sk-ssh-ed25519@openssh.com",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "sk-ecdsa-sha2-nistp256@openssh.com",
-    "rsa-sha2-512",
-    "rsa-sha2-256",
-)
 
 #: A peer that answers none of three questions, half a minute apart, is gone.
 KEEPALIVE_S, KEEPALIVE_COUNT = 30, 3
-
-
 #: Seconds that open files have to come to their CLOSE when the gateway stops.
 GRACE_S = 10
 
+_log = logs.get("exchange")
+
 
 class Listener:
-    """An open listener: its port, and how to close it."""
+    """An open listener, and the one for products of yesterday where there is one: ports, and how to close them."""
 
-    def __init__(self, acceptor: asyncssh.SSHAcceptor, traffic: Traffic, guard: Guard) -> None:
-        self._acceptor, self._traffic, self._guard = acceptor, traffic, guard
+    def __init__(
+        self,
+        acceptor: asyncssh.SSHAcceptor,
+        legacy: asyncssh.SSHAcceptor | None,
+        traffic: Traffic,
+        guard: Guard,
+    ) -> None:
+        self._acceptor, self._legacy, self._traffic, self._guard = acceptor, legacy, traffic, guard
         self._watches = [asyncio.create_task(guard.watch()), asyncio.create_task(_watch(traffic))]
         for watch in self._watches:
             watch.add_done_callback(_tell)
         #: the port that was asked for, or the free one that was found
         self.port: int = acceptor.get_port()
+        #: the same of the legacy listener; None where there is none
+        self.legacy_port: int | None = None if legacy is None else legacy.get_port()
+
+    def show_host_keys(self, host_keys: Sequence[Path], legacy: Sequence[Path] = ()) -> None:
+        """From the next connection on, prove and announce these keys; the second are for the legacy listener."""
+        self._acceptor.update(server_host_keys=[str(path) for path in host_keys])
+        if self._legacy is not None:
+            self._legacy.update(server_host_keys=[str(path) for path in legacy])
+
+    def cut_ended(self, partners: Mapping[str, Partner], now: datetime) -> int:
+        """End every connection whose key is its partner's no more, or has expired; how many there were.
+
+        A file under way is ABORTED (spec 1, Partners).
+        """
+        ended = [
+            (connection, visit)
+            for connection, visit in self._traffic.visits.items()
+            if signer(partners, visit.partner.id, visit.fingerprint, now) is None
+        ]
+        for connection, visit in ended:
+            _log.info(
+                "session.revoked",
+                session_id=visit.session_id,
+                partner_id=visit.partner.id,
+                fingerprint=visit.fingerprint,
+            )
+            connection.disconnect(asyncssh.DISC_BY_APPLICATION, "This key is not valid any more")
+        return len(ended)
 
     async def close(self) -> None:
         """Accept nobody, let files that are open come to their CLOSE for a while, end every session.
 
         A CLOSE under way is carried through and answered; what is not closed in time is not received.
         """
-        self._acceptor.close()
+        for acceptor in self._acceptors():
+            acceptor.close()
         await self._end_sessions(at_once=False)
         await self._end_sessions(at_once=True)
         for connection in list(self._traffic.connections):
             connection.disconnect(asyncssh.DISC_BY_APPLICATION, "The gateway stops")
-        await self._acceptor.wait_closed()
+        for acceptor in self._acceptors():
+            await acceptor.wait_closed()
         for watch in self._watches:
             watch.cancel()
         await asyncio.wait(self._watches)
         await self._guard.look()
+        await self._traffic.key_uses.settle()
+
+    def _acceptors(self) -> list[asyncssh.SSHAcceptor]:
+        return [self._acceptor] if self._legacy is None else [self._acceptor, self._legacy]
 
     async def _end_sessions(self, *, at_once: bool) -> None:
         sessions = list(self._traffic.sessions)
@@ -86,8 +103,23 @@ class Listener:
             await asyncio.wait(ends, timeout=None if at_once else GRACE_S)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """Where to listen, and the files with private host keys: the first of each kind is proved, all are announced."""
+
+    host: str
+    #: TCP port; 0 takes a free one
+    port: int
+    host_keys: Sequence[Path]
+
+
 async def listen(
-    exchange: Callable[[], Exchange], *, host: str, port: int, host_keys: Sequence[Path]
+    exchange: Callable[[], Exchange],
+    *,
+    host: str,
+    port: int,
+    host_keys: Sequence[Path],
+    legacy: Door | None = None,
 ) -> Listener:
     """Listen for partners.
 
@@ -95,24 +127,41 @@ async def listen(
         exchange: what sessions work with, asked at each connection: it goes on with that to its end.
         host: address to listen on.
         port: TCP port; 0 takes a free one.
-        host_keys: files with private host keys, Ed25519.
+        host_keys: files with private host keys: the first is proved, all are announced.
+        legacy: a second door, for products that know no algorithm of the first.
 
     Raises:
-        OSError: the port is taken, or a key can't be read.
+        OSError: a port is taken, or a key can't be read.
     """
     logging.getLogger("asyncssh").setLevel(logging.CRITICAL)  # its lines quote commands and names
     traffic, guard = Traffic(), Guard(exchange)
     await guard.look()  # who was closed out before the start still is
-    acceptor = await asyncssh.listen(
-        host,
-        port,
+    door = Door(host=host, port=port, host_keys=host_keys)
+    acceptor, second = await _accept(exchange, traffic, guard, MODERN, door), None
+    try:
+        if legacy is not None:
+            second = await _accept(exchange, traffic, guard, LEGACY, legacy)
+    except OSError:
+        acceptor.close()
+        raise
+    return Listener(acceptor, second, traffic, guard)
+
+
+async def _accept(
+    exchange: Callable[[], Exchange], traffic: Traffic, guard: Guard, profile: Profile, door: Door
+) -> asyncssh.SSHAcceptor:
+    return await asyncssh.listen(
+        door.host,
+        door.port,
         server_factory=lambda: Login(exchange(), traffic, guard),
-        server_host_keys=[str(path) for path in host_keys],
+        server_host_keys=[str(path) for path in door.host_keys],
+        # hostkeys-00@openssh.com: clients that can, learn the next key while this one vouches for it
+        send_server_host_keys=True,
         server_version="gateway",
         config=[],
-        kex_algs=KEX,
-        encryption_algs=CIPHERS,
-        mac_algs=MACS,
+        kex_algs=profile.kex,
+        encryption_algs=profile.ciphers,
+        mac_algs=profile.macs,
         compression_algs=None,
         signature_algs=SIGNATURES,
         password_auth=False,
@@ -132,7 +181,6 @@ async def listen(
         keepalive_interval=KEEPALIVE_S,
         keepalive_count_max=KEEPALIVE_COUNT,
     )
-    return Listener(acceptor, traffic, guard)
 
 
 async def _watch(traffic: Traffic) -> None:

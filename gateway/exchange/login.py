@@ -31,9 +31,9 @@ _ABUSES = (asyncssh.ProtocolError, asyncssh.ProtocolNotSupported, asyncssh.MACEr
 
 
 def signer(partners: Mapping[str, Partner], user: str, fingerprint: str, now: datetime) -> Partner | None:
-    """The partner with that user name, if this key is one of its own and valid now."""
+    """The partner with that user name, if it may come in and this key is one of its own and valid now."""
     partner = partners.get(user)
-    keys = partner.keys if partner else ()
+    keys = partner.keys if partner and not partner.is_disabled else ()
     is_own = any(key.fingerprint == fingerprint and key.is_valid(now) for key in keys)
     return partner if is_own else None
 
@@ -78,6 +78,7 @@ class Login(asyncssh.SSHServer):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self._traffic.connections.discard(self._connection)
+        self._traffic.visits.pop(self._connection, None)
         self._writable.set()
         for session in list(self._channels):
             self._leave(session)
@@ -134,6 +135,8 @@ class Login(asyncssh.SSHServer):
             session_id=new_id("S", 12),
         )
         self._call_after(self._exchange.guard.idle, self._end_unused)
+        self._traffic.visits[self._connection] = self._visit
+        self._traffic.key_uses.note(self._exchange, partner.id, fingerprint)
 
     def session_requested(
         self,

@@ -17,6 +17,7 @@ from gateway import logs
 from gateway.domain.guard import Pace, ending, paced
 from gateway.exchange.context import Exchange, Visit
 from gateway.exchange.conversation import Conversation
+from gateway.exchange.key_uses import KeyUses
 from gateway.exchange.protocol import (
     MOST_PACKET_BYTES,
     PacketError,
@@ -43,6 +44,9 @@ class Traffic:
 
     connections: set[asyncssh.SSHServerConnection] = field(default_factory=set)
     sessions: set[SFTPSession] = field(default_factory=set)
+    #: of those who logged in, by connection
+    visits: dict[asyncssh.SSHServerConnection, Visit] = field(default_factory=dict)
+    key_uses: KeyUses = field(default_factory=KeyUses)
 
 
 class SFTPSession(asyncssh.SSHServerSession[bytes]):

@@ -9,6 +9,7 @@ The CSV is one table, so that a spreadsheet filters it and a program reads it wi
     afgekeurd     a column of a row that is rejected; a row has as many lines as columns that are wrong
     waarschuwing  a remark; without `regel` it is about the file
     dubbel        a row that was received before and changes nothing
+    sleutel       an SSH key of the sender that ends within 30 days: `gegeven` holds its last day, then its fingerprint
 
 The first lines tell of the file, then come the rows in line order. `regel` is the line as an editor counts, the header
 being 1. What a cell held is in no line: only its column, by the wire's name.
@@ -21,7 +22,8 @@ The JSON has the same facts:
      "weigering": null | {"code": str, "omschrijving": str, "toelichting": str},
      "sommen": {"regels": int, "signalen": int, "wijzigingen": int, "intrekkingen": int, "afgekeurd": int, "dubbel": int},
      "afgekeurd": [{"regel": int, "signaal_id": str, "kolom": str, "code": str, "omschrijving": str}],
-     "waarschuwingen": [the same, and "toelichting": str], "dubbel": [the same as afgekeurd]}
+     "waarschuwingen": [the same, and "toelichting": str], "dubbel": [the same as afgekeurd],
+     "sleutels": [{"vingerafdruk": str, "laatste_dag": str}]}    only when a key of the sender ends within 30 days
 
 Each entry stands on a line of its own. Times have the offset of the Netherlands.
 """
@@ -31,7 +33,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import TypeVar
 
 from gateway.clock import AMSTERDAM
@@ -49,6 +51,7 @@ _FACTS: Mapping[str, str] = {
     "sha256": "SHA-256 van de inhoud",
     "ontvangen_op": "tijdstip van ontvangst",
 }
+_KEY_ENDS = "uw SSH-sleutel verloopt; geef op tijd een nieuwe op"
 _SUMS: Mapping[str, str] = {
     "regels": "gegevensregels in het bestand",
     "signalen": "nieuwe signalen",
@@ -101,6 +104,8 @@ class Receipt:
     duplicates: Sequence[Duplicate] = ()
     file_code: str = ""
     file_detail: str = ""
+    #: last day and fingerprint of the sender's keys that end soon
+    ending_keys: Sequence[tuple[date, str]] = ()
 
     def __post_init__(self) -> None:
         """A refused file counts no rows and tells of none."""
@@ -128,6 +133,8 @@ def render_receipt_json(receipt: Receipt) -> Iterator[bytes]:
     yield from _json_list("afgekeurd", (_rejected(error) for error in _by_line(receipt.rejected)))
     yield from _json_list("waarschuwingen", (_warning(remark) for remark in _by_line(receipt.warnings)))
     yield from _json_list("dubbel", (_duplicate(row) for row in _by_line(receipt.duplicates)))
+    if receipt.ending_keys:
+        yield from _json_list("sleutels", (_ending(*key) for key in receipt.ending_keys))
     yield b"\n}\n"
 
 
@@ -139,6 +146,8 @@ def _csv_lines(receipt: Receipt) -> Iterator[tuple[str, ...]]:
         yield "geweigerd", "", "", "", receipt.file_code, FILE_ERRORS[receipt.file_code], receipt.file_detail
     for name, count in _sums(receipt.sums).items():
         yield "som", "", "", name, "", _SUMS[name], str(count)
+    for last_day, fingerprint in receipt.ending_keys:
+        yield "sleutel", "", "", "", "", _KEY_ENDS, f"{last_day.isoformat()} {fingerprint}"
     entries = [
         *(("afgekeurd", _rejected(error)) for error in receipt.rejected),
         *(("waarschuwing", _warning(remark)) for remark in receipt.warnings),
@@ -176,6 +185,10 @@ def _warning(remark: RowWarning) -> _Entry:
 def _duplicate(row: Duplicate) -> _Entry:
     code = StatusCode.UNCHANGED
     return _entry(row.line, row.signal_id, "", code.value, STATUS_TEXTS[code])
+
+
+def _ending(last_day: date, fingerprint: str) -> _Entry:
+    return {"vingerafdruk": fingerprint, "laatste_dag": last_day.isoformat()}
 
 
 def _facts(receipt: Receipt) -> dict[str, str | int]:

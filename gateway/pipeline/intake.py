@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -269,13 +269,20 @@ def _answers(context: Context, received: _Received, digest: bytes, tally: Tally)
     return files
 
 
+def _ending_keys(context: Context, partner_id: str) -> list[tuple[date, str]]:
+    partner = context.partners.get(partner_id)  # gone, when an administrator refuses its file
+    keys = partner.ending_keys(context.clock.now()) if partner else ()
+    return [(key.last_day, key.fingerprint) for key in keys if key.last_day is not None]
+
+
 def receipt_files(
     context: Context, partner_id: str, receipt: Receipt, signals_due_on: date | None = None
 ) -> list[OutgoingFile]:
-    """A receipt in both its forms, sealed and not yet visible.
+    """A receipt in both its forms, sealed and not yet visible; it warns of the sender's keys that end soon.
 
     `signals_due_on` is the earliest due day of the signals that it is about.
     """
+    receipt = replace(receipt, ending_keys=_ending_keys(context, partner_id))
     csv_name, json_name = names.receipt_names(receipt.delivery_id)
     due_on = dispatch_due(context.clock.now(), context.terms, signals_due_on)
     csv = seal_file(

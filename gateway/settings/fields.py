@@ -143,6 +143,10 @@ Wait = Annotated[
     timedelta,
     BeforeValidator(lambda value: timedelta(seconds=_amount_of(_SECONDS, "30 seconds", 86_400)(value))),
 ]
+#: A span of time, at most two months.
+LongSpan = Annotated[
+    timedelta, BeforeValidator(lambda value: timedelta(hours=_amount_of(_HOURS, "30 days", 1488)(value)))
+]
 #: Bytes, at most 4 GiB.
 Size = Annotated[int, BeforeValidator(_amount_of(_BYTES, "64 MiB", 4 * 1024**3))]
 #: Bytes of many files, at most 1 TiB.

@@ -22,6 +22,13 @@ class ListenTable(Table):
     port: Port = 2222
 
 
+class LegacyTable(Table):
+    """`[legacy]`: a second listener, there only when it has a port."""
+
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,255}$")] | None = None
+    port: Port | None = None
+
+
 class BoxesTable(Table):
     """`[boxes]`."""
 
@@ -90,6 +97,7 @@ class GatewayFile(Table):
     """The whole file."""
 
     listen: ListenTable = ListenTable()
+    legacy: LegacyTable = LegacyTable()
     boxes: BoxesTable = BoxesTable()
     limits: LimitsTable = LimitsTable()
     guard: GuardTable = GuardTable()

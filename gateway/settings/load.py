@@ -44,6 +44,8 @@ class Settings:
     digest: str
     host: str
     port: int
+    #: address and port of the listener for products of yesterday, where there is one
+    legacy: tuple[str, int] | None
     limits: Limits
     listed_for: timedelta
     staged_for: timedelta
@@ -124,6 +126,10 @@ def build(home: Home, files: Mapping[str, bytes]) -> Settings:
         )
         _refuse(problems)
     own = _parsed(GatewayFile, GATEWAY_FILE, files, problems) or GatewayFile()
+    if own.legacy.port and own.legacy.port == own.listen.port:
+        problems.append(
+            ConfigError("is the port of [listen]: take another", file=GATEWAY_FILE, key="legacy.port")
+        )
     partner_files = _folder(PartnerFile, PARTNERS, files, problems)
     municipality_files = _folder(MunicipalityFile, MUNICIPALITIES, files, problems)
     for partner_id, partner_file in partner_files.items():
@@ -141,6 +147,7 @@ def build(home: Home, files: Mapping[str, bytes]) -> Settings:
         digest=digest_of(files),
         host=own.listen.host,
         port=own.listen.port,
+        legacy=None if own.legacy.port is None else (own.legacy.host or own.listen.host, own.legacy.port),
         limits=_limits(own),
         listed_for=own.boxes.listed_for,
         staged_for=own.boxes.staged_for,

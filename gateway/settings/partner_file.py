@@ -12,7 +12,18 @@ from gateway.domain.partner import TEMPORARY_NAMES, Partner, PartnerKey, Partner
 from gateway.errors import ConfigError
 from gateway.exchange.keys import parse_public_key
 from gateway.files.columns import AUTO, FORBIDDEN, SIGNAL_COLUMNS, fold
-from gateway.settings.fields import From, GemeenteCode, Network, Sector, Table, Until, Volume, Whole, Words
+from gateway.settings.fields import (
+    Flag,
+    From,
+    GemeenteCode,
+    Network,
+    Sector,
+    Table,
+    Until,
+    Volume,
+    Whole,
+    Words,
+)
 from gateway.settings.problems import unknown
 
 #: What only partners of one role have; the first of each role's settings must be there.
@@ -101,6 +112,7 @@ class PartnerFile(Table):
     id: Annotated[str, AfterValidator(_check_id)] = ""
     name: Words = ""
     role: Role
+    disabled: Flag = False
     contact: Annotated[str, AfterValidator(_check_mail)] = ""
     language: Literal["nl", "en"] = "nl"
     sectors: tuple[Sector, ...] = ()
@@ -134,6 +146,7 @@ class PartnerFile(Table):
             columns=dict(self.columns),
             defaults=dict(self.defaults),
             temporary_names=self.temporary_names,
+            is_disabled=self.disabled,
         )
 
     def problems(self, partner_id: str, *, file: str) -> Iterator[ConfigError]:

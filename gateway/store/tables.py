@@ -299,6 +299,18 @@ class KeyRow(SQLModel, table=True):
     destroyed_in: int | None = None
 
 
+class PartnerKeyUse(SQLModel, table=True):
+    """A key of a partner that somebody logged in with: fingerprint and times, no address."""
+
+    __tablename__ = "partner_key_use"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    partner_id: str = Field(primary_key=True)
+    fingerprint: str = Field(primary_key=True)
+    first_used_at: datetime
+    last_used_at: datetime
+
+
 class PurgeRun(SQLModel, table=True):
     """One run of the purge; `step` is the last step done: a run that was killed goes on where it was.
 

@@ -29,6 +29,24 @@ def test_ready_tells_where_it_listens_and_who_it_is(house):
     ]
 
 
+def test_a_legacy_listener_beside_it(house):
+    """It is there when it has a port, with a host key of its own kind; its port is told, and knocked at."""
+    own = house.home / "config/gateway.toml"
+    own.write_text(own.read_text().replace("#port = 2223", "port = 0"))
+    told = house.serve()
+    daemon = house.json("status")["daemon"]
+    assert [daemon[name] for name in ("port", "legacy_port")] == [told["port"], told["legacy_port"]]
+    assert told["legacy_port"] != told["port"]
+    assert [key["kind"] for key in house.json("status")["host_keys"]] == [
+        "ssh-ed25519",
+        "ecdsa-sha2-nistp256",
+    ]
+    health = house.run("health")
+    assert (health.code, f"ports {told['port']} and {told['legacy_port']}" in health.out) == (0, True)
+    keys = house.run("keys", "host", "status")
+    assert "ecdsa-sha2-nistp256" in keys.out
+
+
 def test_sigterm_ends_it_in_order(house):
     """SIGTERM: exit 0, the status file gone, the log of what happened signed."""
     house.serve()

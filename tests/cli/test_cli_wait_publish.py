@@ -100,7 +100,7 @@ def test_status_tells_programs(house):
     seen = house.json("status")
     assert list(seen) == [
         "version", "at", "daemon", "door", "deliveries", "oldest_waiting_at", "failed", "meldingen", "retention", "keys",
-        "audit", "disk", "partners",
+        "audit", "disk", "partners", "partner_keys", "host_keys",
     ]  # fmt: skip
     assert seen["daemon"] == {name: told[name] for name in ("port", "pid", "host_key")} | {"configuration": 1}
     assert seen["deliveries"]["processed"] == 1

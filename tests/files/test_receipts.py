@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime
 
 import pytest
 
@@ -157,6 +158,27 @@ def test_json_of_a_refused_file():
     assert receipt["bestand"]["ontvangen_op"] == "2026-07-01T02:00:00+02:00"
     assert set(receipt["sommen"].values()) == {0}
     assert receipt["afgekeurd"] == receipt["waarschuwingen"] == receipt["dubbel"] == []
+
+
+@pytest.mark.parametrize("receipt", [PROCESSED, REFUSED])
+def test_a_key_that_ends_soon_is_told(receipt):
+    """Both forms warn of it, beside what they tell without; without one there is no word of keys."""
+    warned = replace(receipt, ending_keys=[(date(2026, 12, 20), "SHA256:abc")])
+    added = [line for line in lines(warned) if line not in lines(receipt)]
+    assert added == [
+        [
+            "sleutel",
+            "",
+            "",
+            "",
+            "",
+            "uw SSH-sleutel verloopt; geef op tijd een nieuwe op",
+            "2026-12-20 SHA256:abc",
+        ]
+    ]
+    told, before = (json.loads(b"".join(render_receipt_json(each))) for each in (warned, receipt))
+    assert told == before | {"sleutels": [{"vingerafdruk": "SHA256:abc", "laatste_dag": "2026-12-20"}]}
+    assert "sleutels" not in before
 
 
 def test_a_refused_file_has_no_rows():

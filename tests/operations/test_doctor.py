@@ -27,6 +27,7 @@ from gateway.daemon import Gateway, open_gateway
 from gateway.doctor import door, host
 from gateway.doctor.examine import examine
 from gateway.doctor.finding import Finding, Verdict
+from gateway.exchange import host_keys
 from gateway.exchange.keys import create_key
 from gateway.running import Running
 from gateway.settings import Home, load_settings
@@ -70,7 +71,7 @@ def test_nothing_is_wrong_with_a_healthy_home(home):
     before = {path: path.read_bytes() for path in home.root.rglob("*") if path.is_file()}
     assert bad(home) == {}
     found = look(home)
-    assert len(found) == 17
+    assert len(found) == 18
     assert found["gateway"].what == "does not run"
     after = {path: path.read_bytes() for path in home.root.rglob("*") if path.is_file()}
     assert {path: data for path, data in after.items() if path in before} == before
@@ -254,10 +255,13 @@ def packed(folder: Path, kind: str) -> Path:
 
 @pytest.mark.parametrize("kind", ["folder", "tgz", "zip"])
 @pytest.mark.parametrize(
-    "name", ["root.key", "ring/until-2026-11-30.key", "ring/index-2026-11.key", "host_ed25519"]
+    "name",
+    ["root.key", "ring/until-2026-11-30.key", "ring/index-2026-11.key", "host_ed25519", "host_ecdsa-12"],
 )
 def test_a_backup_with_a_key_in_it(home, backup, kind, name):
     """One key is enough, wherever it lies in the backup; without it the backup is as it should be."""
+    if not (home.keys / name).exists():
+        create_key(home.keys / name, comment="")
     assert bad(home, backups=[packed(backup, kind)]) == {}
     hidden = backup / "data/somewhere" / Path(name).name
     hidden.parent.mkdir()
@@ -296,14 +300,47 @@ def test_a_stranger_at_the_port(home, tmp_path):
             "127.0.0.1", 0, server_host_keys=[str(tmp_path / "other")]
         ) as server:
             daemon = Running(port=server.get_port(), pid=1, host_key="SHA256:ours")
-            return await asyncio.to_thread(door.look, settings, daemon), server.get_port()
+            return await asyncio.to_thread(door.look, settings, daemon, NOW), server.get_port()
 
     found, port = asyncio.run(knock())
     assert found.verdict == "fail"
     assert "see who else listens" in found.remedy
-    found = door.look(settings, Running(port=port, pid=1, host_key="SHA256:ours"))
+    found = door.look(settings, Running(port=port, pid=1, host_key="SHA256:ours"), NOW)
     assert found.verdict == "fail"
     assert f"at 127.0.0.1 port {port}" in found.what
+
+
+def test_host_keys(home):
+    """A turn that is to come is told with its day; a key that is gone or is another one fails."""
+    assert look(home)["host keys"].verdict == "ok"
+    host_keys.rotate(home.keys, NOW, NOW + timedelta(days=30))
+    found = look(home)["host keys"]
+    new = host_keys.calendar(home.keys)[1]
+    assert (found.verdict, f"on 2026-12-03 {new.fingerprint} comes into use" in found.what) == ("warn", True)
+    assert look(home)["modes"].verdict == "ok"
+    (home.keys / new.file).chmod(0o640)
+    assert look(home)["modes"].verdict == "fail"
+    (home.keys / new.file).unlink()
+    assert look(home)["host keys"].verdict == "fail"
+
+
+def test_a_turn_of_host_keys_at_the_door(home):
+    """In the minute of a turn the key of before may still answer, and it is the gateway that does."""
+    before = host_keys.calendar(home.keys)[0]
+    host_keys.rotate(home.keys, NOW, NOW)
+    settings = load_settings(home.root)
+
+    async def knock(told: str) -> Finding:
+        async with await asyncssh.listen(
+            "127.0.0.1", 0, server_host_keys=[str(home.keys / before.file)]
+        ) as server:
+            daemon = Running(port=server.get_port(), pid=1, host_key=told)
+            return await asyncio.to_thread(door.look, settings, daemon, NOW)
+
+    assert asyncio.run(knock(host_keys.calendar(home.keys)[1].fingerprint)).verdict == "ok"
+    host_keys.retire(home.keys, before.fingerprint, NOW)
+    found = asyncio.run(knock(before.fingerprint))
+    assert (found.verdict, "in keys/ lies" in found.what) == ("fail", True)
 
 
 def test_limits_are_those_of_the_gateway_s_process(home):

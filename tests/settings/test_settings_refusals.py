@@ -26,6 +26,8 @@ def one(problems):
         ('[listen]\nport = "22"', "listen.port", 'write a whole number, not "22"'),
         ("[listen]\nport = true", "listen.port", "write a whole number, not true"),
         ('[listen]\nhost = "a b"', "listen.host", '"a b" has characters that don\'t belong here'),
+        ("[listen]\nport = 2223\n[legacy]\nport = 2223", "legacy.port", "is the port of [listen]"),
+        ("[legacy]\nport = -1", "legacy.port", "must be 0 or more"),
         ("listen = 1", "listen", "must be a table with settings of its own, not 1"),
         ('[limits]\nfile = "64 MB"', "limits.file", 'write a whole number and a unit, such as "64 MiB"'),
         ("[limits]\nrows = 0", "limits.rows", "must be 1 or more, not 0"),
@@ -61,6 +63,7 @@ def test_gateway_file(refusals, text, key, reason):
 @pytest.mark.parametrize(
     "text",
     [
+        "[legacy]\nciphers = ['3des-cbc']",
         "[retention]\nreports = '24 months'",
         "[retention]\naudit = '7 years'",
         "[retention]\nhold = '90 days'",

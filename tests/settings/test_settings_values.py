@@ -24,6 +24,7 @@ from gateway.domain.policy import (
 from gateway.domain.retention import Terms
 from gateway.errors import ConfigError
 from gateway.exchange.keys import create_host_key, host_key_fingerprint, parse_public_key
+from gateway.exchange.login import signer
 from gateway.files.csvfile import Limits
 from gateway.settings.gemeenten import gemeente_names
 from gateway.settings.shipped import PRESETS, example, preset
@@ -54,6 +55,44 @@ def test_the_example_shows_the_defaults(configure):
         replace(configure(own=own), digest="the files differ") for own in (example(), "", taken)
     )
     assert shown == left_out == set_
+
+
+def test_the_legacy_listener(configure):
+    """There is none unless it has a port; its address is the listener's unless it has its own."""
+    assert configure(own="[legacy]\n").legacy is None
+    assert configure(own="[legacy]\nhost = '10.0.0.1'\n").legacy is None
+    assert configure(own="[listen]\nhost = '10.0.0.1'\n[legacy]\nport = 0\n").legacy == ("10.0.0.1", 0)
+    own = "[listen]\nport = 22\n[legacy]\nhost = '10.0.0.2'\nport = 2223\n"
+    assert configure(own=own).legacy == ("10.0.0.2", 2223)
+
+
+def test_a_disabled_partner(configure, public_keys):
+    """None of its keys counts, none is said to end soon; it stays a partner."""
+    key = f'[[keys]]\npublic_key = "{public_keys[0]}"\nvalid_until = 2026-12-01\n'
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    for line, can in (("", True), ("disabled = false\n", True), ("disabled = true\n", False)):
+        partner = configure({"partners/wbh.toml": line + CREDITOR + key}).partners["wbh"]
+        assert (partner.is_disabled, partner.can_log_in(now)) == (not can, can)
+        assert (signer({"wbh": partner}, "wbh", partner.keys[0].fingerprint, now) is partner) is can
+        assert len(partner.ending_keys(now)) == can
+
+
+@pytest.mark.parametrize(
+    ("until", "is_ending", "last_day"),
+    [
+        ("2026-12-21", True, date(2026, 12, 21)),
+        ("2026-12-22", False, date(2026, 12, 22)),
+        ("2026-11-21", False, date(2026, 11, 21)),
+        ("2026-12-22T00:00:00+01:00", True, date(2026, 12, 21)),
+    ],
+)
+def test_a_key_that_ends_soon(configure, public_keys, until, is_ending, last_day):
+    """Within 30 days, to the instant; a key that has ended already is not one."""
+    key = f'[[keys]]\npublic_key = "{public_keys[0]}"\nvalid_until = {until}\n'
+    partner = configure({"partners/wbh.toml": CREDITOR + key}).partners["wbh"]
+    # the first instant of 22 November in the Netherlands
+    now = datetime(2026, 11, 21, 23, 0, tzinfo=UTC)
+    assert (bool(partner.ending_keys(now)), partner.keys[0].last_day) == (is_ending, last_day)
 
 
 def test_settings_are_frozen(configure):
