@@ -362,8 +362,10 @@ class Daemon:
 
     async def _mind_keys(self) -> None:
         while True:
+            # not `wait_for`: in Python 3.11 it swallows a cancel that comes with the wake-up, and we never end
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), _LOOK_AT_KEYS_S)
+                async with asyncio.timeout(_LOOK_AT_KEYS_S):
+                    await self._woken.wait()
             self._woken.clear()
             try:
                 await self.look_at_keys()
