@@ -221,10 +221,12 @@ class Conversation:
             raise Refused(Status.FAILURE, _RESUME)
         exclusive, creates = bool(flags & OpenFlag.EXCLUSIVE), bool(flags & OpenFlag.CREATE)
         if exclusive or not creates:
-            existing = await asyncio.to_thread(inbox.newest, self.exchange, self.visit, name)
-            if exclusive and (existing or self._under_way(name)):
+            exists = self._under_way(name) is not None or await asyncio.to_thread(
+                inbox.newest, self.exchange, self.visit, name
+            )
+            if exclusive and exists:
                 raise Refused(Status.FAILURE, "There is a file of that name")
-            if not creates and existing is None:
+            if not creates and not exists:
                 raise Refused(Status.NO_SUCH_FILE)
             if not creates and not flags & OpenFlag.TRUNCATE:
                 raise Refused(Status.FAILURE, _RESUME)
