@@ -254,6 +254,9 @@ class Channel:
         """Nothing to let go."""
 
 
+EXTENSION = st.sampled_from(
+    ["posix-rename", "fsync", "limits", "statvfs", "lsetstat", "hardlink", "fstatvfs", "x"]
+).map(lambda name: struct.pack(">I", len(name) + 12) + f"{name}@openssh.com".encode())
 STRING = st.binary(max_size=12).map(lambda data: struct.pack(">I", len(data)) + data)
 PATH = st.sampled_from([b"/", b"inbox", b"inbox/a", b"inbox/b.tmp", b"outbox/a.csv", b"..", b"\xff"]).map(
     lambda data: struct.pack(">I", len(data)) + data
@@ -261,6 +264,7 @@ PATH = st.sampled_from([b"/", b"inbox", b"inbox/a", b"inbox/b.tmp", b"outbox/a.c
 HANDLE = st.integers(1, 4).map(lambda number: struct.pack(">II", 4, number))
 FIELD = (
     PATH
+    | EXTENSION
     | HANDLE
     | STRING
     | st.binary(max_size=24)
