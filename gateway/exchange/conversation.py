@@ -221,9 +221,8 @@ class Conversation:
             raise Refused(Status.FAILURE, _RESUME)
         exclusive, creates = bool(flags & OpenFlag.EXCLUSIVE), bool(flags & OpenFlag.CREATE)
         if exclusive or not creates:
-            exists = self._under_way(name) is not None or await asyncio.to_thread(
-                inbox.newest, self.exchange, self.visit, name
-            )
+            received = await asyncio.to_thread(inbox.newest, self.exchange, self.visit, name)
+            exists = received is not None or self._under_way(name) is not None
             if exclusive and exists:
                 raise Refused(Status.FAILURE, "There is a file of that name")
             if not creates and not exists:

@@ -13,6 +13,7 @@ from typing import Any
 import asyncssh
 
 from gateway import logs
+from gateway.domain.guard import GuardTerms
 from gateway.domain.partner import Partner, Role
 from gateway.exchange.context import Visit
 from gateway.exchange.keys import create_host_key
@@ -44,7 +45,9 @@ class Door(asyncssh.SSHServer):
 
     def session_requested(self) -> Any:
         client = self._connection.get_extra_info("client_version", "")
-        session = SFTPSession(RealTree(self._root), visit(client), self._traffic, lambda _session: None)
+        session = SFTPSession(
+            RealTree(self._root), visit(client), self._traffic, lambda _session: None, GuardTerms()
+        )
         return self._connection.create_server_channel(encoding=None), session
 
 
@@ -111,7 +114,7 @@ async def over_stdio(root: str, *, is_read_only: bool) -> None:
     start = "/" + os.path.relpath(Path.cwd(), root) if Path.cwd().is_relative_to(root) else "/"
     pipe: Any = Pipe()
     session = SFTPSession(
-        RealTree(root, start, is_read_only), visit("stdio"), Traffic(), lambda _session: None
+        RealTree(root, start, is_read_only), visit("stdio"), Traffic(), lambda _session: None, GuardTerms()
     )
     session.connection_made(pipe)
     session.subsystem_requested("sftp")

@@ -81,7 +81,7 @@ class RealTree:
         """No commands."""
         return None
 
-    async def end(self) -> None:
+    async def end(self, reason: str) -> None:
         """Close what is open."""
         handles, self._handles = list(self._handles.values()), {}
         for opened in handles:

@@ -228,7 +228,9 @@ class House:
         partner = self.partners[user]
         visit = Visit(partner=partner, fingerprint="", address="127.0.0.1", client="test", session_id="S1")
         channel = Buffer()
-        session = SFTPSession(Conversation(self.exchange, visit), visit, Traffic(), lambda _session: None)
+        session = SFTPSession(
+            Conversation(self.exchange, visit), visit, Traffic(), lambda _session: None, self.exchange.guard
+        )
         session.connection_made(channel)
         assert session.subsystem_requested("sftp")
         session.session_started()

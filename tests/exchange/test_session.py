@@ -286,7 +286,9 @@ def test_no_packets_crash_a_session(fuzzed_house, stream, step):
 
     async def serve():
         channel, traffic = Channel(), Traffic()
-        session = SFTPSession(Conversation(house.exchange, visit), visit, traffic, lambda _session: None)
+        session = SFTPSession(
+            Conversation(house.exchange, visit), visit, traffic, lambda _session: None, house.exchange.guard
+        )
         session.connection_made(channel)
         assert session.subsystem_requested("sftp")
         session.session_started()

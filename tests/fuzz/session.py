@@ -94,8 +94,10 @@ def packets(data: bytes) -> bytes:
 async def serve(exchange: Exchange, role: Role, stream: bytes, step: int) -> None:
     """One session from its first byte to its end."""
     partner = Partner(id="fuzz", name="Fuzz", role=role)
-    visit = Visit(partner=partner, fingerprint="", address="", client="", session_id="S1")
-    session = SFTPSession(Conversation(exchange, visit), visit, Traffic(), lambda _session: None)
+    visit = Visit(partner=partner, fingerprint="x", address="127.0.0.1", client="fuzz", session_id="S1")
+    session = SFTPSession(
+        Conversation(exchange, visit), visit, Traffic(), lambda _session: None, exchange.guard
+    )
     session.connection_made(Channel())  # type: ignore[arg-type]
     session.subsystem_requested("sftp")
     session.session_started()
