@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -43,6 +44,8 @@ class Exchange:
     raw_days: int = 14
     #: what visitors are granted
     guard: GuardTerms = field(default_factory=GuardTerms)
+    #: files whose digest is made at a time: each takes a thread and a processor
+    hashing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

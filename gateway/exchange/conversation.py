@@ -6,15 +6,17 @@ Everything is denied that is not listed here. Names of others and names of nothi
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.partner import BOXES, Box
-from gateway.exchange import download, inbox, reading_room
+from gateway.exchange import checksum, download, inbox, quota, reading_room, space
 from gateway.exchange import protocol as sftp
+from gateway.exchange.checksum import Outcome
 from gateway.exchange.context import Exchange, Visit
 from gateway.exchange.download import Download
-from gateway.exchange.protocol import Attributes, OpenFlag, Refused, Status
+from gateway.exchange.protocol import Attributes, OpenFlag, Refused, Space, Status
 from gateway.exchange.reading_room import Reading
 from gateway.exchange.tree import (
     BadName,
@@ -49,7 +51,7 @@ class _Listing:
 
 
 @dataclass(slots=True)
-class _Totals:
+class Totals:
     """What a session did, for its line in the log."""
 
     uploads: int = 0
@@ -63,7 +65,7 @@ class Conversation:
 
     exchange: Exchange
     visit: Visit
-    totals: _Totals = field(default_factory=_Totals)
+    totals: Totals = field(default_factory=Totals)
     _handles: dict[bytes, Upload | Download | Reading | _Listing] = field(default_factory=dict)
     _last_handle: int = 0
 
@@ -112,15 +114,21 @@ class Conversation:
                 await self._rename(old, new)
             case sftp.MakeFolder(path):
                 self._make_folder(path)
-            case sftp.RemoveFolder() | sftp.Link():
+            case sftp.RemoveFolder() | sftp.ReadLink() | sftp.SymbolicLink() | sftp.HardLink():
                 raise Refused(Status.PERMISSION_DENIED)
             case sftp.Sync(handle):
                 self._sync(handle)
             case sftp.Limits():
                 return sftp.limits_reply(number, MOST_HANDLES)
+            case sftp.SpaceStat(path):
+                return sftp.space_reply(number, await self._space(path))
             case sftp.Unsupported():
                 raise Refused(Status.OP_UNSUPPORTED)
         return sftp.status_reply(number, Status.OK)
+
+    async def run(self, command: str, has_no_input: Callable[[], Awaitable[bool]]) -> Outcome | None:
+        """Carry out a command instead of SFTP; None: it is refused."""
+        return await checksum.run(self.exchange, self.visit, command, has_no_input)
 
     async def end(self, reason: str) -> None:
         """The session is over: what was not closed is not received, and not collected."""
@@ -181,7 +189,11 @@ class Conversation:
             case File(Box.INBOX, name) if writes:
                 return self._add(await self._open_upload(name, flags, attributes))
             case File(Box.INBOX, name):
-                if await asyncio.to_thread(inbox.newest, self.exchange, self.visit, name) is None:
+                here = self._under_way(name) is not None
+                if (
+                    not here
+                    and await asyncio.to_thread(inbox.newest, self.exchange, self.visit, name) is None
+                ):
                     raise Refused(Status.NO_SUCH_FILE)
                 raise Refused(Status.PERMISSION_DENIED, "What was sent can't be read back")
             case File(box, name) if not writes:
@@ -209,10 +221,11 @@ class Conversation:
             raise Refused(Status.FAILURE, _RESUME)
         exclusive, creates = bool(flags & OpenFlag.EXCLUSIVE), bool(flags & OpenFlag.CREATE)
         if exclusive or not creates:
-            existing = await asyncio.to_thread(inbox.newest, self.exchange, self.visit, name)
-            if exclusive and (existing or self._under_way(name)):
+            received = await asyncio.to_thread(inbox.newest, self.exchange, self.visit, name)
+            exists = received is not None or self._under_way(name) is not None
+            if exclusive and exists:
                 raise Refused(Status.FAILURE, "There is a file of that name")
-            if not creates and existing is None:
+            if not creates and not exists:
                 raise Refused(Status.NO_SUCH_FILE)
             if not creates and not flags & OpenFlag.TRUNCATE:
                 raise Refused(Status.FAILURE, _RESUME)
@@ -269,6 +282,28 @@ class Conversation:
     def _handle_attributes(self, handle: bytes) -> Attributes:
         opened = self._opened(handle)
         return folder_attributes(opened.folder) if isinstance(opened, _Listing) else opened.attributes()
+
+    async def _space(self, path: bytes) -> Space:
+        await self._stat(path)
+        match resolve(self.visit.partner.role, path):
+            case Root() if Box.INBOX in BOXES[self.visit.partner.role]:
+                pass
+            case Folder(Box.INBOX) | File(Box.INBOX, _):
+                pass
+            case _:
+                return space.NO_ROOM
+        return await asyncio.to_thread(self._room)
+
+    def _room(self) -> Space:
+        limits = self.visit.partner.limits
+        with self.exchange.store.read() as conn:
+            used = quota.used_today(conn, self.exchange, self.visit)
+        return space.room(
+            limit_bytes=limits.bytes_per_day,
+            used_bytes=used.bytes,
+            limit_files=limits.files_per_day,
+            used_files=used.files,
+        )
 
     async def _set_attributes(self, path: bytes, attributes: Attributes) -> None:
         match resolve(self.visit.partner.role, path):

@@ -14,6 +14,7 @@ import asyncssh
 from gateway import logs
 from gateway.domain.partner import Partner
 from gateway.exchange.context import Exchange, Visit
+from gateway.exchange.conversation import Conversation
 from gateway.exchange.guard import Guard
 from gateway.exchange.session import SFTPSession, Traffic
 from gateway.vault.ids import new_id
@@ -147,7 +148,8 @@ class Login(asyncssh.SSHServer):
         # the first session of a connection was counted with it
         if self._channels and not self._may_enter(self._visit.partner):
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, _too_many(self._visit.partner))
-        session = SFTPSession(self._exchange, self._visit, self._traffic, self._leave)
+        conversation = Conversation(self._exchange, self._visit)
+        session = SFTPSession(conversation, self._visit, self._traffic, self._leave, self._exchange.guard)
         session.connection_writable = self._writable
         self._channels.add(session)
         return self._connection.create_server_channel(encoding=None), session

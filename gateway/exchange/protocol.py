@@ -33,6 +33,7 @@ EXTENSIONS = (
     (b"posix-rename@openssh.com", b"1"),
     (b"fsync@openssh.com", b"1"),
     (b"limits@openssh.com", b"1"),
+    (b"statvfs@openssh.com", b"2"),
 )
 
 
@@ -88,9 +89,25 @@ class Attributes:
     """What is known of a file; None: not said. Times are seconds since 1970."""
 
     size: int | None = None
+    #: user and group id
+    owner: tuple[int, int] | None = None
     mode: int | None = None
     accessed: int | None = None
     modified: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """What statvfs@openssh.com tells of the room that there is; 0 files: they are not counted."""
+
+    block_bytes: int
+    blocks: int
+    free_blocks: int
+    files: int = 0
+    free_files: int = 0
+    is_read_only: bool = False
+    #: the longest name
+    most_name: int = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +153,10 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """STAT or LSTAT: nothing here is a link."""
+    """STAT, or LSTAT when a link is not followed."""
 
     path: bytes
+    follows: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +168,11 @@ class HandleStat:
 
 @dataclass(frozen=True, slots=True)
 class SetStat:
-    """SETSTAT."""
+    """SETSTAT, or lsetstat@openssh.com when a link is not followed."""
 
     path: bytes
     attributes: Attributes
+    follows: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +209,7 @@ class MakeFolder:
     """MKDIR."""
 
     path: bytes
+    attributes: Attributes
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,15 +228,34 @@ class RealPath:
 
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """RENAME or posix-rename: here both put the file in the place of what had the name."""
+    """RENAME, or posix-rename@openssh.com, which puts the file in the place of what had the name."""
 
     old: bytes
     new: bytes
+    replaces: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """READLINK, SYMLINK or hardlink: there are none here."""
+class ReadLink:
+    """READLINK."""
+
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolicLink:
+    """SYMLINK, its paths in the order in which OpenSSH and everybody after it sends them."""
+
+    target: bytes
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HardLink:
+    """hardlink@openssh.com."""
+
+    old: bytes
+    new: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +268,13 @@ class Sync:
 @dataclass(frozen=True, slots=True)
 class Limits:
     """limits@openssh.com."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceStat:
+    """statvfs@openssh.com."""
+
+    path: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,9 +299,12 @@ Request = (
     | RemoveFolder
     | RealPath
     | Rename
-    | Link
+    | ReadLink
+    | SymbolicLink
+    | HardLink
     | Sync
     | Limits
+    | SpaceStat
     | Unsupported
 )
 
@@ -295,14 +344,13 @@ class _Fields:
     def attributes(self) -> Attributes:
         flags = self.u32()
         size = self.u64() if flags & _ATTR_SIZE else None
-        if flags & _ATTR_OWNER:
-            self._take(8)
+        owner = (self.u32(), self.u32()) if flags & _ATTR_OWNER else None
         mode = self.u32() if flags & _ATTR_MODE else None
         accessed, modified = (self.u32(), self.u32()) if flags & _ATTR_TIMES else (None, None)
         if flags & _ATTR_EXTENDED:
             for _ in range(self.u32()):
                 self.view(), self.view()
-        return Attributes(size=size, mode=mode, accessed=accessed, modified=modified)
+        return Attributes(size=size, owner=owner, mode=mode, accessed=accessed, modified=modified)
 
 
 def _open(fields: _Fields) -> Request:
@@ -313,15 +361,17 @@ def _open(fields: _Fields) -> Request:
 def _extended(fields: _Fields) -> Request:
     match fields.string():
         case b"posix-rename@openssh.com":
-            return Rename(fields.string(), fields.string())
+            return Rename(fields.string(), fields.string(), replaces=True)
         case b"fsync@openssh.com":
             return Sync(fields.string())
         case b"limits@openssh.com":
             return Limits()
         case b"hardlink@openssh.com":
-            return Link()
+            return HardLink(fields.string(), fields.string())
         case b"lsetstat@openssh.com":
-            return SetStat(fields.string(), fields.attributes())
+            return SetStat(fields.string(), fields.attributes(), follows=False)
+        case b"statvfs@openssh.com":
+            return SpaceStat(fields.string())
         case _:
             return Unsupported()
 
@@ -331,20 +381,20 @@ _PARSERS: Mapping[int, Callable[[_Fields], Request]] = {
     4: lambda fields: Close(fields.string()),
     5: lambda fields: Read(fields.string(), fields.u64(), fields.u32()),
     6: lambda fields: Write(fields.string(), fields.u64(), fields.view()),
-    7: lambda fields: Stat(fields.string()),
+    7: lambda fields: Stat(fields.string(), follows=False),
     8: lambda fields: HandleStat(fields.string()),
     9: lambda fields: SetStat(fields.string(), fields.attributes()),
     10: lambda fields: SetHandleStat(fields.string(), fields.attributes()),
     11: lambda fields: OpenFolder(fields.string()),
     12: lambda fields: ReadFolder(fields.string()),
     13: lambda fields: Remove(fields.string()),
-    14: lambda fields: MakeFolder(fields.string()),
+    14: lambda fields: MakeFolder(fields.string(), fields.attributes()),
     15: lambda fields: RemoveFolder(fields.string()),
     16: lambda fields: RealPath(fields.string()),
     17: lambda fields: Stat(fields.string()),
     18: lambda fields: Rename(fields.string(), fields.string()),
-    19: lambda _fields: Link(),
-    20: lambda _fields: Link(),
+    19: lambda fields: ReadLink(fields.string()),
+    20: lambda fields: SymbolicLink(fields.string(), fields.string()),
     200: _extended,
 }
 _INIT, _VERSION, _STATUS, _HANDLE, _DATA, _NAME, _ATTRS, _EXTENDED_REPLY = 1, 2, 101, 102, 103, 104, 105, 201
@@ -403,6 +453,9 @@ def _attributes(attributes: Attributes) -> bytes:
     if attributes.size is not None:
         flags |= _ATTR_SIZE
         parts.append(_U64.pack(attributes.size))
+    if attributes.owner is not None:
+        flags |= _ATTR_OWNER
+        parts.extend(_U32.pack(number) for number in attributes.owner)
     if attributes.mode is not None:
         flags |= _ATTR_MODE
         parts.append(_U32.pack(attributes.mode))
@@ -412,9 +465,9 @@ def _attributes(attributes: Attributes) -> bytes:
     return _U32.pack(flags) + b"".join(parts)
 
 
-def version_reply() -> bytes:
+def version_reply(extensions: Iterable[tuple[bytes, bytes]] = EXTENSIONS) -> bytes:
     """VERSION 3, whatever was asked: WinSCP asks 6 and takes 3."""
-    pairs = b"".join(_string(name) + _string(value) for name, value in EXTENSIONS)
+    pairs = b"".join(_string(name) + _string(value) for name, value in extensions)
     return _packet(_VERSION, _U32.pack(VERSION), pairs)
 
 
@@ -442,7 +495,9 @@ def attributes_reply(number: int, attributes: Attributes) -> bytes:
 def names_reply(number: int, entries: Iterable[tuple[str, str, Attributes]]) -> bytes:
     """NAME: (name, long name, attributes) of each entry."""
     parts = [
-        _string(name.encode()) + _string(long_name.encode()) + _attributes(attributes)
+        _string(name.encode(errors="surrogateescape"))
+        + _string(long_name.encode(errors="surrogateescape"))
+        + _attributes(attributes)
         for name, long_name, attributes in entries
     ]
     return _packet(_NAME, _U32.pack(number), _U32.pack(len(parts)), *parts)
@@ -451,4 +506,23 @@ def names_reply(number: int, entries: Iterable[tuple[str, str, Attributes]]) -> 
 def limits_reply(number: int, most_handles: int) -> bytes:
     """The reply to limits@openssh.com: packet, read and write in bytes, and open handles."""
     numbers = (PACKET_BYTES, TRANSFER_BYTES, TRANSFER_BYTES, most_handles)
+    return _packet(_EXTENDED_REPLY, _U32.pack(number), *(_U64.pack(value) for value in numbers))
+
+
+def space_reply(number: int, space: Space) -> bytes:
+    """The reply to statvfs@openssh.com: `struct statvfs` in its order, without a file system's id."""
+    read_only, no_set_uid = (1 if space.is_read_only else 0), 2
+    numbers = (
+        space.block_bytes,
+        space.block_bytes,
+        space.blocks,
+        space.free_blocks,
+        space.free_blocks,
+        space.files,
+        space.free_files,
+        space.free_files,
+        0,
+        read_only | no_set_uid,
+        space.most_name,
+    )
     return _packet(_EXTENDED_REPLY, _U32.pack(number), *(_U64.pack(value) for value in numbers))

@@ -47,6 +47,11 @@ def receive(conn: Connection, exchange: Exchange, visit: Visit, size: int) -> No
     guard.add_use(conn, visit.partner.id, day, Use(bytes=size))
 
 
+def used_today(conn: Connection, exchange: Exchange, visit: Visit) -> Use:
+    """What the partner has sent today."""
+    return guard.used(conn, visit.partner.id, local_day(exchange.clock.now()))
+
+
 def give_up(conn: Connection, exchange: Exchange, visit: Visit, size: int) -> None:
     """Count the bytes of a file that is given up."""
     guard.add_use(conn, visit.partner.id, local_day(exchange.clock.now()), Use(bytes=size))

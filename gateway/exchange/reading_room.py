@@ -30,9 +30,9 @@ def listing(exchange: Exchange, visit: Visit, path: tuple[str, ...]) -> list[tup
 
 def attributes_of(exchange: Exchange, visit: Visit, path: tuple[str, ...]) -> Attributes:
     """What STAT answers of a name below the box. Raises Refused when there is none."""
-    document = _document(exchange, visit, path)
-    if document is not None:
-        return _file(len(document.data), document.at)
+    found = document(exchange, visit, path)
+    if found is not None:
+        return _file(len(found.data), found.at)
     listing(exchange, visit, path)
     return folder_attributes(Box.AUDIT)
 
@@ -42,16 +42,16 @@ class Reading:
 
     def __init__(self, exchange: Exchange, visit: Visit, path: tuple[str, ...]) -> None:
         """OPEN. Raises Refused when there is no such file."""
-        document = _document(exchange, visit, path)
-        if document is None:
+        found = document(exchange, visit, path)
+        if found is None:
             raise Refused(Status.NO_SUCH_FILE)
-        self._document = document
+        self._document = found
         _log.info(
             "audit.read",
             session_id=visit.session_id,
             partner_id=visit.partner.id,
             kind=path[0],
-            size=len(document.data),
+            size=len(found.data),
         )
 
     def attributes(self) -> Attributes:
@@ -66,7 +66,8 @@ class Reading:
         return data[offset : offset + min(length, MOST_READ_BYTES)]
 
 
-def _document(exchange: Exchange, visit: Visit, path: tuple[str, ...]) -> Document | None:
+def document(exchange: Exchange, visit: Visit, path: tuple[str, ...]) -> Document | None:
+    """The file of that name below the box; None when there is none."""
     shelf = exchange.shelves.get(path[0])
     return None if shelf is None else shelf.document(path[1:], visit.partner.scope)
 

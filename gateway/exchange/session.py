@@ -8,20 +8,23 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import asyncssh
 
 from gateway import logs
-from gateway.domain.guard import Pace, ending, paced
-from gateway.exchange.context import Exchange, Visit
-from gateway.exchange.conversation import Conversation
+from gateway.domain.guard import GuardTerms, Pace, ending, paced
+from gateway.exchange.checksum import INPUT_TIMEOUT_S, Outcome
+from gateway.exchange.context import Visit
 from gateway.exchange.key_uses import KeyUses
 from gateway.exchange.protocol import (
     MOST_PACKET_BYTES,
     PacketError,
     Refused,
+    Request,
     Status,
     parse,
     request_id,
@@ -49,23 +52,57 @@ class Traffic:
     key_uses: KeyUses = field(default_factory=KeyUses)
 
 
+class Totals(Protocol):
+    """What was done in a session, for its line in the log."""
+
+    uploads: int
+    bytes_in: int
+    bytes_out: int
+
+
+class Answers(Protocol):
+    """What a session is about: it gives the answers, and the session carries them."""
+
+    @property
+    def totals(self) -> Totals:
+        """What was done so far."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no file is open."""
+
+    async def answer(self, number: int, request: Request) -> bytes:
+        """The reply to a request. Raises Refused: the status and text of the reply."""
+
+    async def run(self, command: str, has_no_input: Callable[[], Awaitable[bool]]) -> Outcome | None:
+        """Carry out a command instead of SFTP; None: it is refused."""
+
+    async def end(self, reason: str) -> None:
+        """The session is over, and why."""
+
+
 class SFTPSession(asyncssh.SSHServerSession[bytes]):
-    """The session of one channel; anything but the `sftp` subsystem is answered with a line and exit 1."""
+    """The session of one channel: SFTP, or a command.
+
+    A shell, and a command that is not one of ours, is answered with a line and exit 1.
+    """
 
     def __init__(
         self,
-        exchange: Exchange,
+        conversation: Answers,
         visit: Visit,
         traffic: Traffic,
         on_end: Callable[[SFTPSession], None],
+        guard: GuardTerms,
     ) -> None:
-        self._exchange, self._visit = exchange, visit
-        self._conversation = Conversation(exchange, visit)
+        self._conversation, self._visit = conversation, visit
         self._traffic = traffic
         #: told when the channel is gone
         self._on_end = on_end
+        self._guard = guard
         self._channel: asyncssh.SSHServerChannel[bytes]
         self._is_sftp = False
+        self._command = ""
         self._waiting = bytearray()
         self._is_paused = False
         #: no more bytes will come
@@ -102,7 +139,8 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
         return self._is_sftp
 
     def exec_requested(self, command: str) -> bool:
-        """Taken, to be refused with a text: rclone probes with several of these."""
+        """Taken, if only to be refused with a text: rclone probes with several of these."""
+        self._command = command
         return True
 
     def shell_requested(self) -> bool:
@@ -111,9 +149,10 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
 
     def session_started(self) -> None:
         """Begin to serve, or refuse."""
-        if self._is_sftp:
+        if self._is_sftp or self._command:
             self._traffic.sessions.add(self)
-            self._task = asyncio.get_running_loop().create_task(self._serve())
+            work = self._serve() if self._is_sftp else self._run()
+            self._task = asyncio.get_running_loop().create_task(work)
         else:
             self._channel.write_stderr(_SFTP_ONLY)
             self._channel.exit(1)
@@ -175,7 +214,7 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
         self._pace = paced(self._pace, moved, self._watched_s, is_open=not self._conversation.is_idle)
         if self._is_working:
             self._pace = replace(self._pace, at_s=self._watched_s)
-        found = ending(self._pace, self._watched_s, self._exchange.guard)
+        found = ending(self._pace, self._watched_s, self._guard)
         if found is not None and not self._cut:
             self._reason = str(found)
             # what waits to be written is dropped: its client does not read it
@@ -219,6 +258,31 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
             self._arrived.clear()
             await self._arrived.wait()
         return None
+
+    async def _run(self) -> None:
+        """Carry out the command, or refuse it."""
+        self._is_working = True
+        try:
+            outcome = await self._conversation.run(self._command, self._has_no_input)
+        except Exception as exc:  # noqa: BLE001  # what goes wrong in a command ends no connection
+            outcome = Outcome(out="", err=f"Internal error, incident {self._report(exc)}\n", status=1)
+        finally:
+            self._traffic.sessions.discard(self)
+        if outcome is None:
+            outcome = Outcome(out="", err=_SFTP_ONLY.decode(), status=1)
+        if not self._channel.is_closing():
+            self._channel.write(outcome.out.encode())
+            self._channel.write_stderr(outcome.err.encode())
+            self._channel.exit(outcome.status)
+
+    async def _has_no_input(self) -> bool:
+        """Wait for the end of a command's input; False when there is some, or no end in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(INPUT_TIMEOUT_S):
+                while not (self._waiting or self._ended or self._is_stopping):
+                    self._arrived.clear()
+                    await self._arrived.wait()
+        return self._ended and not self._waiting
 
     async def _reply(self, packet: bytes) -> bytes:
         number = request_id(packet)

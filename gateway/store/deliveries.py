@@ -37,6 +37,9 @@ class Received:
     client_mode: int | None
     client_modified: int | None
     client_accessed: int | None
+    blob: str | None
+    #: when its bytes were destroyed
+    raw_gone_at: datetime | None
 
     @property
     def is_staged(self) -> bool:

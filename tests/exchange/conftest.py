@@ -17,9 +17,11 @@ from sqlalchemy import insert, select, update
 from gateway.clock import SteppedClock
 from gateway.domain.dispatch import DispatchKind
 from gateway.domain.partner import Partner, PartnerKey, Role
-from gateway.exchange.context import Exchange
+from gateway.exchange.context import Exchange, Visit
+from gateway.exchange.conversation import Conversation
 from gateway.exchange.keys import create_host_key, parse_public_key
 from gateway.exchange.listener import Listener, listen
+from gateway.exchange.session import SFTPSession, Traffic
 from gateway.store import data_keys
 from gateway.store.engine import Store
 from gateway.store.tables import AuditEntry, Delivery, Dispatch
@@ -220,6 +222,26 @@ class House:
             await raw.init()
             yield raw
 
+    @asynccontextmanager
+    async def without_network(self, user: str) -> AsyncIterator[Raw]:
+        """A session of raw packets in this process: the real session, with a buffer for a channel."""
+        partner = self.partners[user]
+        visit = Visit(partner=partner, fingerprint="", address="127.0.0.1", client="test", session_id="S1")
+        channel = Buffer()
+        session = SFTPSession(
+            Conversation(self.exchange, visit), visit, Traffic(), lambda _session: None, self.exchange.guard
+        )
+        session.connection_made(channel)
+        assert session.subsystem_requested("sftp")
+        session.session_started()
+        raw = Raw(Sender(lambda data: session.data_received(data, None)), channel.replies)
+        await raw.init()
+        try:
+            yield raw
+        finally:
+            session.eof_received()
+            await session.wait_ended()
+
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something is so: what the far end does has no other signal here."""
         async with asyncio.timeout(20):
@@ -242,6 +264,29 @@ class House:
             **options,
         ) as connection:
             yield connection
+
+
+class Buffer:
+    """A channel without a network: what the session writes can be read."""
+
+    def __init__(self) -> None:
+        self.replies = asyncio.StreamReader()
+
+    def write(self, data: bytes) -> None:
+        self.replies.feed_data(data)
+
+    def is_closing(self) -> bool:
+        return False
+
+    def exit(self, _status: int) -> None:
+        self.replies.feed_eof()
+
+
+@dataclass
+class Sender:
+    """A client's end of a channel without a network."""
+
+    write: Callable[[bytes], None]
 
 
 @dataclass
@@ -301,7 +346,9 @@ def text(value: str | bytes) -> bytes:
 class Raw:
     """A client that sends the packets it is told to, well-formed or not."""
 
-    def __init__(self, writer: asyncssh.SSHWriter, reader: asyncssh.SSHReader) -> None:
+    def __init__(
+        self, writer: asyncssh.SSHWriter | Sender, reader: asyncssh.SSHReader | asyncio.StreamReader
+    ) -> None:
         self.writer, self.reader = writer, reader
         self.number = 0
 

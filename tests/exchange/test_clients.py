@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import shutil
 import struct
 import sys
 from pathlib import Path
@@ -89,6 +91,37 @@ async def test_rclone_copies_many_small_files(house):
     assert house.states() == ["arrived"] * 40
     assert sorted(row["arrival"] for row in house.rows()) == list(range(1, 41))
     assert sorted(map(house.name, house.rows())) == [f"f{number:02}.csv" for number in range(40)]
+
+
+@pytest.mark.parametrize("which", ["the newest", "the system's"])
+async def test_rclone_verifies_with_digests(house, which):
+    """Rclone, old and new, finds md5sum, verifies each upload with it, and sees with `check` what differs."""
+    command = rclone(house, "assen")
+    if which == "the system's":
+        if not shutil.which("rclone"):
+            pytest.skip("rclone is not installed")
+        command[0] = "rclone"
+    for name, content in {"a b.csv": CSV, "é'$x.csv": CONTENT[:100_000], "leeg.csv": b""}.items():
+        house.file(name, content)
+        house.place("assen", "outbox", name.translate({32: 95, 233: 101, 39: 95, 36: 95}), content)
+    here, there = house.path / "partner", ":sftp:inbox"
+    done = await house.run(*command, "-vv", "copy", here, there)
+    assert done.status == 0, done.err
+    assert done.err.count("md5 = ") == 3, done.err
+    same = await house.run(*command, "check", here, there)
+    assert (same.status, "3 matching files" in same.err, "hashes could not" in same.err) == (0, True, False)
+    house.file("a b.csv", CSV.lower())
+    assert (await house.run(*command, "check", here, there)).status == 1
+    # one at a time: before it knows which program there is, rclone answers "unsupported" to those beside it
+    sums = await house.run(
+        *command, *("--checkers", "1", "--transfers", "1"), "hashsum", "MD5", ":sftp:outbox"
+    )
+    assert sums.status == 0, (sums.out, sums.err)
+    assert {line[:32] for line in sums.out.splitlines()} == {
+        hashlib.md5(content).hexdigest() for content in (CSV, CONTENT[:100_000], b"")
+    }
+    about = await house.run(*command, "about", "--full", there)
+    assert about.out.split()[:2] == ["Total:", "10737418240"]
 
 
 async def test_curl_sequence(house):

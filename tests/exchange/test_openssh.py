@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
+
+import asyncssh
+import pytest
 
 from gateway.domain.partner import PartnerKey
 
@@ -122,7 +126,7 @@ async def test_scp_of_an_empty_file(house):
 async def test_legacy_scp_and_commands_are_refused_with_a_line(house):
     """A command, a shell and scp's old protocol get one line on standard error and exit status 1."""
     options = house.ssh_options("woonbron")
-    for command in ("echo hello", "md5sum inbox/x", ""):
+    for command in ("echo hello", "sha1sum inbox/x", "md5sum -c inbox/x", ""):
         done = await house.run("ssh", *options, "127.0.0.1", *filter(None, [command]))
         assert (done.status, done.out) == (1, "")
         assert "SFTP only" in done.err
@@ -131,16 +135,44 @@ async def test_legacy_scp_and_commands_are_refused_with_a_line(house):
     assert house.rows() == []
 
 
-async def test_forwarding_is_refused(house):
-    """No TCP forwarding, in either direction."""
-    options = house.ssh_options("woonbron")
+async def test_forwarding_is_refused(house, tmp_path_factory):
+    """No forwarding of TCP or of Unix sockets, in either direction."""
+    options = [*house.ssh_options("woonbron"), "-o", "ExitOnForwardFailure=yes"]
+    sockets = tmp_path_factory.mktemp("s")  # a socket's path is short
     done = await house.run("ssh", *options, "-W", f"127.0.0.1:{house.port}", "127.0.0.1")
-    assert done.status != 0
-    back = await house.run(
-        "ssh", *options, "-o", "ExitOnForwardFailure=yes", "-N", "-R", "0:127.0.0.1:1", "127.0.0.1"
-    )
-    assert back.status != 0
-    assert "forwarding failed" in back.err
+    assert (done.status != 0, "open failed" in done.err) == (True, True), done.err
+    for remote in ("0:127.0.0.1:1", f"{sockets}/there:127.0.0.1:1", "0"):
+        back = await house.run("ssh", *options, "-N", "-R", remote, "127.0.0.1")
+        assert back.status != 0
+        assert "forwarding failed" in back.err
+    assert not (sockets / "there").exists()
+    async with house.connect("woonbron") as connection:
+        with pytest.raises(asyncssh.ChannelOpenError):
+            await connection.open_unix_connection(encoding=None, remote_path=str(sockets / "x"))
+        with pytest.raises(asyncssh.ChannelOpenError):
+            await connection.open_connection("127.0.0.1", house.port, encoding=None)
+
+
+@pytest.mark.parametrize("option", ["-T", "-A", "-X", "-Y"])
+async def test_shell_agent_and_x11_are_refused(house, option, monkeypatch):
+    """An agent and X11 are not given, and the shell behind them is refused at once, with a line."""
+    monkeypatch.setenv("DISPLAY", "127.0.0.1:7")
+    began = time.monotonic()
+    done = await house.run("ssh", option, *house.ssh_options("woonbron"), "127.0.0.1")
+    assert (done.status, done.out) == (1, "")
+    assert done.err.splitlines()[-1].strip() == "This service speaks SFTP only."
+    assert time.monotonic() - began < 5
+
+
+async def test_a_refusal_of_each_kind(house):
+    """What a channel asks for is answered with a failure for a terminal, an agent and X11, and nothing is set."""
+    async with house.connect("woonbron") as connection:
+        with pytest.raises(asyncssh.ChannelOpenError, match="PTY"):
+            await connection.create_process(term_type="xterm")
+        with pytest.raises(asyncssh.ChannelOpenError):
+            await connection.create_process(x11_forwarding=True, x11_display="127.0.0.1:7")
+        done = await connection.run("echo", env={"LD_PRELOAD": "x"}, check=False)
+        assert (done.exit_status, done.stdout, done.stderr) == (1, "", "This service speaks SFTP only.\n")
 
 
 async def test_put_under_a_temporary_name_and_rename(house):

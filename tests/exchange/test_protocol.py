@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.exchange import protocol as sftp
-from gateway.exchange.protocol import Attributes, OpenFlag, PacketError, Refused, Status
+from gateway.exchange.protocol import Attributes, OpenFlag, PacketError, Refused, Space, Status
 
 
 def string(data):
@@ -28,11 +28,11 @@ REQUESTS = {
     b"\x06\0\0\0\x07" + string(b"h") + struct.pack(">Q", 3) + string(b"abc"): sftp.Write(
         b"h", 3, memoryview(b"abc")
     ),
-    b"\x07\0\0\0\x07" + string(b"/a"): sftp.Stat(b"/a"),
+    b"\x07\0\0\0\x07" + string(b"/a"): sftp.Stat(b"/a", follows=False),
     b"\x11\0\0\0\x07" + string(b"/a"): sftp.Stat(b"/a"),
     b"\x08\0\0\0\x07" + string(b"h"): sftp.HandleStat(b"h"),
     b"\x09\0\0\0\x07" + string(b"/a") + struct.pack(">IQIIIII", 15, 5, 1, 2, 0o644, 8, 9): sftp.SetStat(
-        b"/a", Attributes(size=5, mode=0o644, accessed=8, modified=9)
+        b"/a", Attributes(size=5, owner=(1, 2), mode=0o644, accessed=8, modified=9)
     ),
     b"\x0a\0\0\0\x07"
     + string(b"h")
@@ -43,18 +43,24 @@ REQUESTS = {
     b"\x0b\0\0\0\x07" + string(b"/"): sftp.OpenFolder(b"/"),
     b"\x0c\0\0\0\x07" + string(b"h"): sftp.ReadFolder(b"h"),
     b"\x0d\0\0\0\x07" + string(b"/a"): sftp.Remove(b"/a"),
-    b"\x0e\0\0\0\x07" + string(b"/a") + bytes(4): sftp.MakeFolder(b"/a"),
+    b"\x0e\0\0\0\x07" + string(b"/a") + bytes(4): sftp.MakeFolder(b"/a", Attributes()),
     b"\x0f\0\0\0\x07" + string(b"/a"): sftp.RemoveFolder(b"/a"),
     b"\x10\0\0\0\x07" + string(b"."): sftp.RealPath(b"."),
     b"\x12\0\0\0\x07" + string(b"/a") + string(b"/b"): sftp.Rename(b"/a", b"/b"),
-    b"\x13\0\0\0\x07" + string(b"/a"): sftp.Link(),
-    b"\x14\0\0\0\x07" + string(b"/a") + string(b"/b"): sftp.Link(),
+    b"\x13\0\0\0\x07" + string(b"/a"): sftp.ReadLink(b"/a"),
+    b"\x14\0\0\0\x07" + string(b"/a") + string(b"/b"): sftp.SymbolicLink(b"/a", b"/b"),
     b"\xc8\0\0\0\x07" + string(b"posix-rename@openssh.com") + string(b"/a") + string(b"/b"): sftp.Rename(
-        b"/a", b"/b"
+        b"/a", b"/b", replaces=True
     ),
     b"\xc8\0\0\0\x07" + string(b"fsync@openssh.com") + string(b"h"): sftp.Sync(b"h"),
     b"\xc8\0\0\0\x07" + string(b"limits@openssh.com"): sftp.Limits(),
-    b"\xc8\0\0\0\x07" + string(b"hardlink@openssh.com"): sftp.Link(),
+    b"\xc8\0\0\0\x07" + string(b"hardlink@openssh.com") + string(b"/a") + string(b"/b"): sftp.HardLink(
+        b"/a", b"/b"
+    ),
+    b"\xc8\0\0\0\x07" + string(b"lsetstat@openssh.com") + string(b"/a") + bytes(4): sftp.SetStat(
+        b"/a", Attributes(), follows=False
+    ),
+    b"\xc8\0\0\0\x07" + string(b"statvfs@openssh.com") + string(b"/a"): sftp.SpaceStat(b"/a"),
     b"\xc8\0\0\0\x07" + string(b"copy-data"): sftp.Unsupported(),
     b"\x63\0\0\0\x07": sftp.Unsupported(),
 }
@@ -65,7 +71,7 @@ def test_requests(packet, request_):
     """Every request is understood, with or without surplus bytes, and none that is cut short is."""
     assert sftp.parse(packet) == request_
     assert sftp.parse(packet + b"surplus") == request_
-    if not isinstance(request_, sftp.Link | sftp.Unsupported | sftp.MakeFolder):
+    if not isinstance(request_, sftp.Unsupported):
         with pytest.raises(Refused) as refused:
             sftp.parse(packet[:-1])
         assert refused.value.status is Status.BAD_MESSAGE
@@ -120,3 +126,11 @@ def test_replies():
     assert sftp.limits_reply(7, 256)[4:] == b"\xc9\0\0\0\x07" + struct.pack(
         ">QQQQ", 262144, 261120, 261120, 256
     )
+    space = Space(
+        block_bytes=1024, blocks=9, free_blocks=8, files=7, free_files=6, is_read_only=True, most_name=5
+    )
+    assert sftp.space_reply(7, space)[4:] == b"\xc9\0\0\0\x07" + struct.pack(
+        ">11Q", 1024, 1024, 9, 8, 8, 7, 6, 6, 0, 3, 5
+    )
+    owned = Attributes(owner=(1, 2))
+    assert sftp.attributes_reply(7, owned)[4:] == b"\x69\0\0\0\x07" + struct.pack(">III", 2, 1, 2)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.exchange import conversation
 from gateway.exchange.context import Visit
+from gateway.exchange.conversation import Conversation
 from gateway.exchange.session import SFTPSession, Traffic
 from gateway.logs import FIELDS
 
@@ -105,7 +106,7 @@ async def test_wrong_handles(house):
 async def test_unknown_extensions_and_fsync(house):
     """An extension that is not announced is unsupported; fsync is answered on any open handle."""
     async with house.raw("woonbron") as raw:
-        for name in (b"copy-data", b"statvfs@openssh.com", b"md5-hash", b""):
+        for name in (b"copy-data", b"fstatvfs@openssh.com", b"md5-hash", b""):
             assert (await raw.ask(200, struct.pack(">I", len(name)) + name)).status == 8
         assert (await raw.ask(99)).status == 8
         handle = (await raw.open("inbox/a.csv")).string
@@ -253,6 +254,9 @@ class Channel:
         """Nothing to let go."""
 
 
+EXTENSION = st.sampled_from(
+    ["posix-rename", "fsync", "limits", "statvfs", "lsetstat", "hardlink", "fstatvfs", "x"]
+).map(lambda name: struct.pack(">I", len(name) + 12) + f"{name}@openssh.com".encode())
 STRING = st.binary(max_size=12).map(lambda data: struct.pack(">I", len(data)) + data)
 PATH = st.sampled_from([b"/", b"inbox", b"inbox/a", b"inbox/b.tmp", b"outbox/a.csv", b"..", b"\xff"]).map(
     lambda data: struct.pack(">I", len(data)) + data
@@ -260,6 +264,7 @@ PATH = st.sampled_from([b"/", b"inbox", b"inbox/a", b"inbox/b.tmp", b"outbox/a.c
 HANDLE = st.integers(1, 4).map(lambda number: struct.pack(">II", 4, number))
 FIELD = (
     PATH
+    | EXTENSION
     | HANDLE
     | STRING
     | st.binary(max_size=24)
@@ -281,7 +286,9 @@ def test_no_packets_crash_a_session(fuzzed_house, stream, step):
 
     async def serve():
         channel, traffic = Channel(), Traffic()
-        session = SFTPSession(house.exchange, visit, traffic, lambda _session: None)
+        session = SFTPSession(
+            Conversation(house.exchange, visit), visit, traffic, lambda _session: None, house.exchange.guard
+        )
         session.connection_made(channel)
         assert session.subsystem_requested("sftp")
         session.session_started()
