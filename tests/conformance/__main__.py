@@ -17,7 +17,7 @@ from gateway.domain.guard import GuardTerms
 from gateway.domain.partner import Partner, Role
 from gateway.exchange.context import Visit
 from gateway.exchange.keys import create_host_key
-from gateway.exchange.listener import CIPHERS, KEX, MACS, SIGNATURES
+from gateway.exchange.algorithms import MODERN, SIGNATURES
 from gateway.exchange.session import SFTPSession, Traffic
 from tests.conformance.files import RealTree
 
@@ -62,9 +62,9 @@ async def over_ssh(host: str, port: int, key_file: Path, root: str) -> None:
         server_factory=lambda: Door(key, root, traffic),
         server_host_keys=[key],
         config=[],
-        kex_algs=KEX,
-        encryption_algs=CIPHERS,
-        mac_algs=MACS,
+        kex_algs=MODERN.kex,
+        encryption_algs=MODERN.ciphers,
+        mac_algs=MODERN.macs,
         signature_algs=SIGNATURES,
         compression_algs=None,
         password_auth=False,
