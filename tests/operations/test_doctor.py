@@ -350,7 +350,7 @@ def test_limits_are_those_of_the_gateway_s_process(home):
         assert process.stdout
         assert process.stdout.readline() == b"ready\n"
         found = {
-            each.subject: each for each in host.look(home, Running(port=1, pid=process.pid, host_key=""))
+            each.subject: each for each in host.look(home, Running(port=1, pid=process.pid, host_key=""), 1)
         }
         process.kill()
     assert found["open files"].what == "512 at a time"
