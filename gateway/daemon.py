@@ -289,9 +289,9 @@ class Daemon:
         if self._reload is not None:
             await self._reload
         await asyncio.to_thread(self.worker.stop)
-        await asyncio.to_thread(self.gateway.sign)
         if self._watching is not None:
             self._watching.cancel()
+        await asyncio.to_thread(self.gateway.sign)
         self.room.end()
         self.gateway.home.status_file.unlink(missing_ok=True)
         _log.info("gateway.stopped")

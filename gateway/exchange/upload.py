@@ -168,7 +168,7 @@ class Upload:
         self.state = DeliveryState.ABORTED
         exchange = self._exchange
         # bytes that were never whole first: they may be what fills the disk
-        self._blob.abort()
+        self._drop_bytes()
         try:
             if exchange.store.together(lambda conn: self._abort(conn, reason)):
                 inbox.remove_blobs(exchange, [self._blob.name])
@@ -190,7 +190,13 @@ class Upload:
 
     def _forget(self) -> None:
         self._exchange.under_way.discard(self.id)
-        self._blob.abort()
+        self._drop_bytes()
+
+    def _drop_bytes(self) -> None:
+        try:
+            self._blob.abort()
+        except VaultError as exc:
+            _log.error("blob.left", count=1, error=str(exc))
 
     def _begin(self, conn: Connection) -> None:
         #: bytes that the partner may still send today
@@ -258,7 +264,7 @@ class Upload:
         except VaultError as exc:
             self._refusal = _NOT_STORED
             # its room is needed: for what others send, and for the row that tells of it
-            self._blob.abort()
+            self._drop_bytes()
             raise self._not_stored(exc) from exc
         self._digest.update(data)
 

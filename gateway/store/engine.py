@@ -211,7 +211,10 @@ class Store:
             os.close(fd)
 
     def _open_lock(self, suffix: str) -> int:
-        return os.open(self._path.with_suffix(suffix), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            return os.open(self._path.with_suffix(suffix), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as exc:
+            raise StoreError(f"the database can't be written ({exc.strerror})") from exc
 
 
 def _locked(fd: int, within_s: float) -> bool:

@@ -63,11 +63,18 @@ class BlobWriter:
         self._close()
 
     def abort(self) -> None:
-        """Drop what was written; does nothing after `commit`. May be repeated."""
-        if self._fd >= 0:
+        """Drop what was written; does nothing after `commit`. May be repeated.
+
+        VaultError when the disk takes it not: the sweep removes it at the next start.
+        """
+        if self._fd < 0:
+            return
+        try:
             self._close()
             self._aside.unlink(missing_ok=True)
             self._aside.with_suffix("").unlink(missing_ok=True)  # a commit that failed half-way
+        except OSError as exc:
+            raise VaultError(f"a blob can't be removed: {exc.strerror}") from exc
 
     def _close(self) -> None:
         fd, self._fd = self._fd, -1

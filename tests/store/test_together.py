@@ -17,12 +17,6 @@ from gateway.store.tables import Counter
 COUNTER = Counter.__table__
 
 
-class Full(Exception):
-    """What the driver tells of a full disk."""
-
-    sqlite_errorcode = 13
-
-
 @pytest.fixture
 def room():
     """Called for room; how often."""
@@ -49,6 +43,7 @@ def add(name):
 
 
 def names(store):
+    """The counters that there are."""
     with store.read() as conn:
         return sorted(conn.execute(select(COUNTER.c.name)).scalars())
 
@@ -125,22 +120,25 @@ def test_a_broken_transaction_counts_for_nobody(store):
     assert names(store) == []
 
 
-def test_a_full_disk_is_tried_again_once_there_is_room(store, room):
-    """All of the transaction, once; a disk that stays full is told."""
+def test_a_full_database_is_tried_again_once_there_is_room(store, room):
+    """All of the transaction, once, also who came before; a disk that stays full is told."""
     tries = []
 
-    def fails(times):
+    def fails(times, letter):
         def work(conn):
             tries.append(1)
-            if len(tries) <= times:
-                raise OperationalError("", {}, Full("database or disk is full"))
-            return add("late")(conn)
+            pages = conn.exec_driver_sql("PRAGMA page_count").scalar_one()
+            most = pages if len(tries) <= times else pages + 1000
+            conn.exec_driver_sql(f"PRAGMA max_page_count={most}")
+            add(letter * 500_000)(conn)
 
         return work
 
-    assert store.together(fails(1)) == "late"
-    assert (len(tries), len(room), names(store)) == (2, 1, ["late"])
+    with all_at_once(store, [add("before"), fails(1, "x"), add("after")]) as futures:
+        assert [each.result(20) for each in futures] == ["before", None, "after"]
+    assert (len(tries), len(room)) == (2, 1)
+    assert [name[:6] for name in names(store)] == ["after", "before", "xxxxxx"]
     tries.clear()
     with pytest.raises(StoreError, match="disk is full"):
-        store.together(fails(9))
-    assert (len(tries), names(store)) == (2, ["late"])
+        store.together(fails(9, "y"))
+    assert (len(tries), len(names(store))) == (2, 3)
