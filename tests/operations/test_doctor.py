@@ -31,6 +31,7 @@ from gateway.exchange import host_keys
 from gateway.exchange.keys import create_key
 from gateway.running import Running
 from gateway.settings import Home, load_settings
+from gateway.vault.reserve import Reserve
 
 NOW = datetime(2026, 11, 3, 9, 0, tzinfo=AMSTERDAM)
 
@@ -341,6 +342,19 @@ def test_a_turn_of_host_keys_at_the_door(home):
     host_keys.retire(home.keys, before.fingerprint, NOW)
     found = asyncio.run(knock(before.fingerprint))
     assert (found.verdict, "in keys/ lies" in found.what) == ("fail", True)
+
+
+def test_the_reserve_of_a_gateway_that_runs(home):
+    """Held, let go, or held without room for a file of the largest size."""
+    runs = Running(port=1, pid=os.getpid(), host_key="")
+
+    def found(file_bytes):
+        return {each.subject: each for each in host.look(home, runs, file_bytes)}["reserve"]
+
+    assert (found(1).verdict, "let go" in found(1).what) == ("fail", True)
+    Reserve(home.reserve).hold()
+    assert found(1).verdict == "ok"
+    assert (found(10**18).verdict, "none is received" in found(10**18).what) == ("fail", True)
 
 
 def test_limits_are_those_of_the_gateway_s_process(home):
