@@ -29,7 +29,7 @@ from gateway.exchange import host_keys
 from gateway.exchange.algorithms import LEGACY, MODERN
 from gateway.exchange.context import Exchange
 from gateway.exchange.listener import Door, Listener, listen
-from gateway.exchange.room import Watch as RoomWatch
+from gateway.exchange.room import RoomWatch
 from gateway.exchange.upload import abort_stale, abort_unfinished
 from gateway.pipeline.context import Context
 from gateway.pipeline.outgoing import post

@@ -12,7 +12,7 @@ from gateway.vault.reserve import Reserve
 _log = logs.get("room")
 
 
-class Watch:
+class RoomWatch:
     """Looks at the disk, keeps the reserve, and tells in the log when files are refused and when no longer.
 
     Args:

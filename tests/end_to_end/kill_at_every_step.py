@@ -32,7 +32,7 @@ from durable_steps import arm
 from killed_visit import visit_and_kill
 
 from gateway.clock import SteppedClock
-from gateway.daemon import Daemon, Gateway, _only_one, open_gateway
+from gateway.daemon import Daemon, Gateway, open_gateway
 from gateway.domain.partner import Box
 from gateway.errors import CommandError
 from gateway.exchange.context import Visit
@@ -43,6 +43,7 @@ from gateway.pipeline.deliveries import reject, retry
 from gateway.pipeline.ledger import check
 from gateway.pipeline.withdrawal import withdraw
 from gateway.pipeline.worker import step
+from gateway.running import only_one
 from gateway.settings.gemeenten import pc4_gemeenten
 from gateway.store import blobs, dispatches
 from gateway.store.tables import (
@@ -61,7 +62,8 @@ CHANGES_KEYS = {"start", "night", "purge"}
 RANDOM = re.compile(
     r"\b(?:M\d{10}-[0-9A-Z]{8}|S[0-9A-HJKMNP-TV-Z]{12}|U[0-9A-Z]{16}|P[0-9A-Z]{12}|[0-9a-f]{64})\b"
 )
-ACTION = re.compile(r'"action":"(?!purge)([^"]+)"')
+#: Of each change one entry; but a purge is begun again, and a database that was compacted is so again.
+ACTION = re.compile(r'"action":"(?!purge|database\.compacted)([^"]+)"')
 
 
 def visit_of(gateway: Gateway) -> Visit:
@@ -97,7 +99,7 @@ def work_start(gateway: Gateway) -> None:
 
     async def run() -> None:
         daemon = Daemon(gateway)
-        with _only_one(gateway.home):
+        with only_one(gateway.home):
             await daemon.start(host="127.0.0.1", port=0)
             await daemon.stop()
 

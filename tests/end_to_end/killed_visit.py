@@ -13,6 +13,7 @@ from durable_steps import arm
 
 from gateway.clock import SteppedClock
 from gateway.daemon import Daemon, open_gateway
+from gateway.exchange import host_keys
 from gateway.exchange.listener import listen
 
 #: No answer within this, in seconds, is no clean error.
@@ -101,8 +102,13 @@ def serve(home: Path, at: datetime, point: tuple[str, int], log: Path, ready: in
 
     async def run() -> None:
         gateway = open_gateway(home, SteppedClock(at))
+        exchange = Daemon(gateway)._exchange()
+        keys = host_keys.calendar(gateway.home.keys)
         listener = await listen(
-            Daemon(gateway)._exchange(), host="127.0.0.1", port=0, host_keys=[gateway.home.host_key]
+            lambda: exchange,
+            host="127.0.0.1",
+            port=0,
+            host_keys=[gateway.home.keys / key.file for key in keys],
         )
         arm(*point, log)
         os.write(ready, f"{listener.port}\n".encode())

@@ -6,12 +6,14 @@ import asyncio
 import random
 from collections import Counter
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from ipaddress import ip_network
 
 import asyncssh
 import pytest
 
+from gateway.domain.guard import GuardTerms
 from gateway.exchange import listener
 
 CUTS = 24
@@ -134,9 +136,14 @@ async def test_a_peer_that_falls_silent(quiet_house, listening, monkeypatch):
     assert set(names(house)) == {"other.csv", "other-later.csv"}
 
 
-async def test_fifty_sessions_at_once(house):
-    """All are served; each file is there once."""
-    told = await asyncio.gather(*(visit(house, house.port, number) for number in range(50)))
+async def test_fifty_sessions_at_once(quiet_house, listening):
+    """All are served, as far as the guard lets so many in; each file is there once."""
+    partner = quiet_house.partners["woonbron"]
+    quiet_house.partners["woonbron"] = replace(partner, limits=replace(partner.limits, sessions=200))
+    terms = GuardTerms(safe_networks=(ip_network("127.0.0.0/8"),))
+    quiet_house.exchange = replace(quiet_house.exchange, guard=terms)
+    async with listening(quiet_house) as house:
+        told = await asyncio.gather(*(visit(house, house.port, number) for number in range(50)))
     assert sorted(len(each) for each in told) == [2] * 50
     assert set(names(house).values()) == {1}
     assert len(names(house)) == 100

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from gateway.domain.room import LITTLE_BYTES, Room
 from gateway.errors import VaultError
-from gateway.exchange.room import Watch
+from gateway.exchange.room import RoomWatch
 from gateway.vault import reserve as reserves
 from gateway.vault.reserve import Reserve
 
@@ -58,7 +58,7 @@ def disk(monkeypatch):
 
 def test_the_log_tells_each_change_once(tmp_path, disk):
     """Stopped, released, resumed: and nothing while it stays as it is."""
-    watch = Watch(Reserve(tmp_path / "reserve"), FILE)
+    watch = RoomWatch(Reserve(tmp_path / "reserve"), FILE)
     with capture_logs() as log:
         for free in (500, 500, 90, 90, 33, 33, 20, 60, 500, 500):
             disk["bytes"] = free * MB
@@ -77,7 +77,7 @@ def test_the_log_tells_each_change_once(tmp_path, disk):
 def test_a_disk_without_places_for_files_has_no_room(tmp_path, disk):
     """Bytes alone are no room."""
     disk["files"] = 0
-    assert not Watch(Reserve(tmp_path / "reserve"), FILE).look().takes_files
+    assert not RoomWatch(Reserve(tmp_path / "reserve"), FILE).look().takes_files
 
 
 def test_a_reserve_that_does_not_fit_leaves_nothing(tmp_path, monkeypatch):
