@@ -140,6 +140,9 @@ def main(sessions: int, at_once: int) -> int:
         gateway(root, "init", home)
         told = ("--role", "creditor", "--sector", "Huur", "--key", f"{key}.pub")
         gateway(root, "--home", home, "partner", "add", "woonservice", *told)
+        path = home / "config" / "partners" / "woonservice.toml"
+        told = "[limits]\nsessions = 1000\nfiles_per_day = 1000000\n"
+        path.write_text(path.read_text().replace("[limits]", told, 1))
         words = ("--home", str(home), "serve", "--host", "127.0.0.1", "--port", "0")
         status = home / "data" / "run" / "gateway.json"
         with (
