@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -28,6 +29,7 @@ from gateway.exchange import host_keys
 from gateway.exchange.algorithms import LEGACY, MODERN
 from gateway.exchange.context import Exchange
 from gateway.exchange.listener import Door, Listener, listen
+from gateway.exchange.room import RoomWatch
 from gateway.exchange.upload import abort_stale, abort_unfinished
 from gateway.pipeline.context import Context
 from gateway.pipeline.outgoing import post
@@ -48,12 +50,17 @@ from gateway.store.engine import Store
 from gateway.vault.blobs import BlobFolder
 from gateway.vault.index import Indexer
 from gateway.vault.keyring import Keyring
+from gateway.vault.reserve import Reserve
 from gateway.watching import Watch
 
 _log = logs.get("daemon")
 
 #: How often is looked whether a key has had its time, in seconds.
 _LOOK_AT_KEYS_S = 60
+#: How often is looked whether the disk has room, in seconds.
+ROOM_EVERY_S = 5
+#: Requests that wait for the disk or the database at a time.
+MOST_THREADS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +72,7 @@ class Gateway:
     keyring: Keyring
     indexer: Indexer
     blobs: BlobFolder
+    reserve: Reserve
     signer: Signer
     sequencer: Sequencer
     clock: Clock
@@ -168,12 +176,14 @@ def open_gateway(home: Path, clock: Clock | None = None) -> Gateway:
     settings = load_settings(home)
     keyring = Keyring.open(settings.home.keys)
     signer = load_signing_key(settings.home.keys)
+    reserve = Reserve(settings.home.reserve)
     return Gateway(
         settings=settings,
-        store=Store(settings.home.db),
+        store=Store(settings.home.db, make_room=reserve.release),
         keyring=keyring,
         indexer=Indexer(keyring),
         blobs=BlobFolder(settings.home.vault),
+        reserve=reserve,
         signer=signer,
         sequencer=Sequencer(signer),
         clock=clock or SystemClock(),
@@ -194,9 +204,12 @@ class Daemon:
         self.gateway = gateway
         self._context = gateway.pipeline()
         self.worker = Worker(lambda: self._context)
+        self.room = RoomWatch(gateway.reserve, gateway.settings.limits.file_bytes)
+        self._under_way: set[str] = set()
         self._serving = self._exchange()
         self.schedule = Schedule(gateway.store, gateway.clock, self._jobs())
         self._watch: Watch | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._listener: Listener | None = None
         #: the number of the configuration in force
         self.generation = 0
@@ -226,7 +239,11 @@ class Daemon:
             ConfigError: the port is taken.
         """
         self._loop = asyncio.get_running_loop()
+        # one for each CLOSE that waits for the disk: they share its syncs and commits
+        self._loop.set_default_executor(ThreadPoolExecutor(MOST_THREADS))
         await asyncio.to_thread(self._recover)
+        await asyncio.to_thread(self.room.look)
+        self._watching = asyncio.create_task(self._watch_room())
         now = self.gateway.clock.now()
         keys = await asyncio.to_thread(self._host_keys)
         self._shown, self._host_key = self._choose(keys, now), _proved(keys, now)
@@ -272,7 +289,10 @@ class Daemon:
         if self._reload is not None:
             await self._reload
         await asyncio.to_thread(self.worker.stop)
+        if self._watching is not None:
+            self._watching.cancel()
         await asyncio.to_thread(self.gateway.sign)
+        self.room.end()
         self.gateway.home.status_file.unlink(missing_ok=True)
         _log.info("gateway.stopped")
 
@@ -286,6 +306,7 @@ class Daemon:
             self.gateway = replace(self.gateway, settings=settings)
             await asyncio.to_thread(self._take_up)
             self._context = self.gateway.pipeline()
+            self.room.file_bytes = settings.limits.file_bytes
             self._serving = self._exchange()
             self.schedule.jobs = self._jobs()
             self._tell()
@@ -424,6 +445,8 @@ class Daemon:
             partners=settings.partners,
             node=gateway.node,
             on_arrival=self.worker.wake,
+            has_room=lambda: self.room.look().takes_files,
+            under_way=self._under_way,
             most_file_bytes=settings.limits.file_bytes,
             listed_for=settings.listed_for,
             staged_for=settings.staged_for,
@@ -456,8 +479,18 @@ class Daemon:
             Job(name="keys", line="15 0 * * *", run=gateway.make_keys),
             Job(name="purge", line=gateway.settings.purge_schedule, run=gateway.purge),
             Job(name="checkpoint", line="0 * * * *", run=gateway.sign),
-            Job(name="staged", line="10 * * * *", run=lambda: abort_stale(self._serving)),
+            Job(name="staged", line="10 * * * *", run=self._give_up),
         ]
+
+    def _give_up(self) -> None:
+        """What will never be received: never renamed, or left when the disk did not take its end."""
+        abort_stale(self._serving)
+        abort_unfinished(self._serving)
+
+    async def _watch_room(self) -> None:
+        while True:
+            await asyncio.sleep(ROOM_EVERY_S)
+            await asyncio.to_thread(self.room.look)
 
 
 def _proved(keys: Sequence[HostKey], now: datetime) -> str:

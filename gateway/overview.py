@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -17,6 +16,7 @@ from gateway.domain.host_key import HostKey
 from gateway.domain.partner import Partner, Role
 from gateway.domain.retention import KEYS_AHEAD_DAYS, key_days
 from gateway.exchange import host_keys
+from gateway.exchange.room import look_at
 from gateway.pipeline.worker import due_at
 from gateway.retention.due import DueDay, due
 from gateway.running import Running, running
@@ -62,12 +62,17 @@ class Keys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
-    """Bytes used by sealed files and by the database with its journal, and free beside them."""
+    """Bytes used by sealed files and by the database with its journal, and free beside them and the reserve.
+
+    `takes_files`: a file of the largest size fits; otherwise none is received.
+    """
 
     vault_bytes: int
     vault_files: int
     database_bytes: int
     free_bytes: int
+    reserve_bytes: int
+    takes_files: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,9 +230,12 @@ def _disk(gateway: Gateway) -> Disk:
             sizes.append(entry.stat(follow_symlinks=False).st_size)
         except FileNotFoundError:
             continue  # purged while we looked
+    room = look_at(gateway.reserve, gateway.settings.limits.file_bytes)
     return Disk(
         vault_bytes=sum(sizes),
         vault_files=len(sizes),
         database_bytes=sum(path.stat().st_size for path in home.data.glob(f"{home.db.name}*")),
-        free_bytes=shutil.disk_usage(home.vault).free,
+        free_bytes=room.free_bytes,
+        reserve_bytes=room.reserve_bytes if room.is_held else 0,
+        takes_files=room.takes_files,
     )

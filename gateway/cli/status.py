@@ -53,7 +53,7 @@ def status(
     [cyan]  due[/] [{day, raws, signals, contents, dispatches, keys}]: 7 days, and what is overdue
     [cyan]keys[/] {until, days_ahead, wanted_days_ahead}; below 0 no file can be received
     [cyan]audit[/] {entries, unsequenced, checkpoint_at}
-    [cyan]disk[/] {vault_bytes, vault_files, database_bytes, free_bytes}
+    [cyan]disk[/] {vault_bytes, vault_files, database_bytes, free_bytes, reserve_bytes, takes_files}
     [cyan]partners[/] [{id, role, last_received_at, uncollected, oldest_uncollected_at}]
     [cyan]partner_keys[/] {ending, locked_out}; ending: 30 days, locked_out: ids of partners without a valid key
     [cyan]  ending[/] [{partner, fingerprint, last_day, last_used_at}]
@@ -142,6 +142,8 @@ def to_json(seen: Overview) -> dict[str, Any]:
             "vault_files": seen.disk.vault_files,
             "database_bytes": seen.disk.database_bytes,
             "free_bytes": seen.disk.free_bytes,
+            "reserve_bytes": seen.disk.reserve_bytes,
+            "takes_files": seen.disk.takes_files,
         },
         "partners": [
             {
@@ -344,6 +346,8 @@ def _audit(seen: Overview) -> str:
 def _disk(seen: Overview) -> str:
     disk = seen.disk
     free = f"{screen.size(disk.free_bytes)} free"
+    if not disk.takes_files:
+        free += ": no file is received, make room"
     return (
         f"{screen.size(disk.vault_bytes)} in {screen.counted(disk.vault_files, 'sealed file')}, "
         f"{screen.size(disk.database_bytes)} database, "

@@ -9,6 +9,7 @@ from pathlib import Path
 from gateway.doctor import backup, data, door, folders, host, keys
 from gateway.doctor.finding import Finding, fail, ok
 from gateway.errors import ConfigError, ConfigErrors, KeyringError, StoreError
+from gateway.files.csvfile import Limits
 from gateway.running import running
 from gateway.settings import Home, Settings, load_settings
 from gateway.store.engine import Store
@@ -39,7 +40,8 @@ def examine(home: Home, now: datetime, backups: Sequence[Path] = ()) -> Iterator
     yield from _keys(home, settings, now, is_running=daemon is not None)
     yield keys.host(home, now)
     yield from _data(home, now, is_running=daemon is not None)
-    yield from host.look(home, daemon)
+    limits = settings.limits if isinstance(settings, Settings) else Limits()
+    yield from host.look(home, daemon, limits.file_bytes)
     if isinstance(settings, Settings):
         yield door.look(settings, daemon, now)
     for path in backups:

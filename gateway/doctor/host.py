@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.doctor.finding import Finding, fail, ok, warn
+from gateway.exchange.room import look_at
 from gateway.running import Running
 from gateway.settings import Home
+from gateway.vault.reserve import Reserve
 
 #: With less than this free, somebody should look; with less than a tenth of it, uploads fail soon.
 FEW_BYTES = 2 * 1000**3
@@ -22,9 +24,11 @@ FEW_HANDLES = 4_096
 _PROC = Path("/proc")
 
 
-def look(home: Home, daemon: Running | None) -> Iterator[Finding]:
+def look(home: Home, daemon: Running | None, file_bytes: int) -> Iterator[Finding]:
     """Disk, swap, core dumps and open files; of the process of the gateway where it runs."""
     yield _disk(home)
+    if daemon is not None:
+        yield _reserve(home, file_bytes)
     process = _PROC / (str(daemon.pid) if daemon else "self")
     if not process.is_dir():
         yield warn("memory", "can't be looked at here", "run gateway doctor on Linux, where the gateway runs")
@@ -51,6 +55,19 @@ def _disk(home: Home) -> Finding:
     if 0 < files_free < FEW_FILES:
         return warn("disk", f"room for {files_free:,} more files for {folder.name}/", remedy)
     return ok("disk", what)
+
+
+def _reserve(home: Home, file_bytes: int) -> Finding:
+    """What the gateway that runs does about the room there is; `file_bytes` is its largest file."""
+    room = look_at(Reserve(home.reserve), file_bytes)
+    remedy = "make room: within seconds files are received again"
+    if not room.is_held:
+        return fail(
+            "reserve", "let go: the disk is full, and only rows and audit entries are written", remedy
+        )
+    if not room.takes_files:
+        return fail("reserve", "held, but no file of the largest size fits: none is received", remedy)
+    return ok("reserve", f"{room.reserve_bytes / 1000**2:,.1f} MB are kept back for when the disk is full")
 
 
 def _swap(process: Path) -> Finding:

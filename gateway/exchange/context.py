@@ -32,6 +32,10 @@ class Exchange:
     node: str
     #: called after a delivery ARRIVED: the wake-up of the worker
     on_arrival: Callable[[], None]
+    #: whether the disk has room for a file of the largest size
+    has_room: Callable[[], bool] = lambda: True
+    #: ids of the deliveries that are coming in: what is RECEIVING and not among them never will be received
+    under_way: set[str] = field(default_factory=set)
     #: name -> what is shown in the auditor's box under it
     shelves: Mapping[str, Shelf] = field(default_factory=dict)
     #: the largest file that is received

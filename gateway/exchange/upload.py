@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from functools import partial
 from hashlib import sha256
 
 from gateway import logs
@@ -11,13 +12,13 @@ from gateway.audit.log import record
 from gateway.clock import local_day, month_of
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.partner import Box
-from gateway.errors import KeyMissing, VaultError
+from gateway.errors import GatewayError, KeyMissing, StoreError, VaultError
 from gateway.exchange import inbox, quota
 from gateway.exchange.context import Exchange, Visit
 from gateway.exchange.protocol import Attributes, Refused, Status
 from gateway.exchange.spans import ReorderWindow
 from gateway.exchange.tree import file_attributes
-from gateway.store import data_keys, deliveries
+from gateway.store import Connection, data_keys, deliveries
 from gateway.vault.datakey import DataKey, wrap
 from gateway.vault.ids import new_id
 from gateway.vault.keyring import index_id, until_id
@@ -27,6 +28,8 @@ from gateway.vault.stream import Sealer
 _log = logs.get("exchange")
 
 _NO_KEYS = "The gateway can't receive files now; its administrator has been told"
+_NO_ROOM = "The gateway has no room for files now: send it again later; its administrator has been told"
+_NOT_STORED = "The file could not be stored: send it again later; the administrator has been told"
 
 
 class Upload:
@@ -39,8 +42,8 @@ class Upload:
         """OPEN.
 
         Raises:
-            Refused: a key that the file will need is not in the keyring, or today's quota is used up.
-            VaultError: the disk takes no more.
+            Refused: a key that the file will need is not in the keyring, today's quota is used up, or the disk takes
+                no more.
         """
         self._exchange, self._visit = exchange, visit
         #: the name under which it will be received; RENAME before CLOSE changes it
@@ -50,8 +53,14 @@ class Upload:
         self._opened_at = exchange.clock.now()
         self._started = time.monotonic()
         _check_keys(exchange)
+        if not exchange.has_room():
+            _log.error("upload.refused", partner_id=visit.partner.id, reason="no room", error="")
+            raise Refused(Status.FAILURE, _NO_ROOM)
         self._key = DataKey.generate()
-        self._blob = exchange.blobs.create()
+        try:
+            self._blob = exchange.blobs.create()
+        except VaultError as exc:
+            raise self._not_stored(exc) from exc
         self._sealer = Sealer(
             self._key.file_key(self.id),
             received_file(partner=visit.partner.id, delivery=self.id),
@@ -62,20 +71,14 @@ class Upload:
         self._client: dict[str, int] = {}
         #: why nothing more is taken in: what was refused once can't be received
         self._refusal = ""
+        exchange.under_way.add(self.id)
         try:
-            with exchange.store.write() as conn:
-                #: bytes that the partner may still send today
-                self._room = quota.open_file(conn, exchange, visit)
-                deliveries.begin(
-                    conn,
-                    delivery_id=self.id,
-                    partner_id=visit.partner.id,
-                    opened_at=self._opened_at,
-                    fingerprint=visit.fingerprint,
-                    blob=self._blob.name,
-                )
+            exchange.store.together(self._begin)
+        except StoreError as exc:
+            self._forget()
+            raise self._not_stored(exc) from exc
         except BaseException:
-            self._blob.abort()
+            self._forget()
             raise
 
     @property
@@ -98,8 +101,8 @@ class Upload:
         """WRITE: seal what is in turn, hold what is early.
 
         Raises:
-            Refused: too large, beyond the quota, over bytes that are sealed already, or too far out of order;
-                from then on nothing of this file is received.
+            Refused: too large, beyond the quota, over bytes that are sealed already, too far out of order, or the
+                disk takes no more; from then on nothing of this file is received.
         """
         self._check_open()
         if not data:
@@ -134,7 +137,8 @@ class Upload:
         """CLOSE: the file is durable and received, STAGED or ARRIVED, when this returns.
 
         Raises:
-            Refused: a hole, or what was refused before. Nothing is received then, nor at any other error.
+            Refused: a hole, what was refused before, or it could not be made durable. Nothing is received
+                then, nor at any other error.
         """
         try:
             self._check_open()
@@ -142,90 +146,126 @@ class Upload:
                 self._refuse("Part of the file is missing: send it again")
             self._sealer.finish()
             self._blob.commit()
-            self._receive()
+            self.state, dropped = self._exchange.store.together(self._receive)
+        except (StoreError, VaultError) as exc:
+            self.abort("could not be stored")
+            raise self._not_stored(exc) from exc
         except BaseException as exc:
             self.abort("refused" if isinstance(exc, Refused) else "could not be stored")
             raise
+        self._exchange.under_way.discard(self.id)
+        inbox.remove_blobs(self._exchange, dropped)
+        self._log("")
         return self.state
 
     def abort(self, reason: str) -> None:
         """Anything but a CLOSE: the sealed bytes are deleted and the key is forgotten. May be repeated.
 
-        When it ends in an error, `abort_unfinished` does the rest at the next start.
+        What the disk takes not, `abort_unfinished` does within the hour.
         """
         if self.state is not DeliveryState.RECEIVING:
             return
         self.state = DeliveryState.ABORTED
         exchange = self._exchange
-        with exchange.store.write() as conn:
-            given_up = deliveries.abort(
-                conn, self.id, DeliveryState.RECEIVING, at=exchange.clock.now(), reason=reason
-            )
-            if given_up:
-                quota.give_up(conn, exchange, self._visit, self._sealer.plain_bytes)
-                inbox.record_change(exchange, self._visit, conn, "delivery.aborted", self.id)
-        if given_up:
-            self._blob.abort()
-            inbox.remove_blobs(exchange, [self._blob.name])
-            self._log(reason)
+        # bytes that were never whole first: they may be what fills the disk
+        self._drop_bytes()
+        try:
+            if exchange.store.together(lambda conn: self._abort(conn, reason)):
+                inbox.remove_blobs(exchange, [self._blob.name])
+                self._log(reason)
+        except StoreError as exc:
+            _log.error("upload.left", delivery_id=self.id, error=str(exc))
+        finally:
+            exchange.under_way.discard(self.id)
 
-    def _receive(self) -> None:
-        """The transaction that makes it received: wrapped key, name, state, audit entry."""
+    def _abort(self, conn: Connection, reason: str) -> bool:
+        exchange = self._exchange
+        given_up = deliveries.abort(
+            conn, self.id, DeliveryState.RECEIVING, at=exchange.clock.now(), reason=reason
+        )
+        if given_up:
+            quota.give_up(conn, exchange, self._visit, self._sealer.plain_bytes)
+            inbox.record_change(exchange, self._visit, conn, "delivery.aborted", self.id)
+        return given_up
+
+    def _forget(self) -> None:
+        self._exchange.under_way.discard(self.id)
+        self._drop_bytes()
+
+    def _drop_bytes(self) -> None:
+        try:
+            self._blob.abort()
+        except VaultError as exc:
+            _log.error("blob.left", count=1, error=str(exc))
+
+    def _begin(self, conn: Connection) -> None:
+        #: bytes that the partner may still send today
+        self._room = quota.open_file(conn, self._exchange, self._visit)
+        deliveries.begin(
+            conn,
+            delivery_id=self.id,
+            partner_id=self._visit.partner.id,
+            opened_at=self._opened_at,
+            fingerprint=self._visit.fingerprint,
+            blob=self._blob.name,
+        )
+
+    def _receive(self, conn: Connection) -> tuple[DeliveryState, list[str]]:
+        """What makes it received: wrapped key, name, state, audit entry. The state, and blobs that go."""
         exchange, partner = self._exchange, self._visit.partner
         staged = inbox.is_temporary(partner, self.name)
         state = DeliveryState.STAGED if staged else DeliveryState.ARRIVED
         row_key = self._key.row_key()
-        with exchange.store.write() as conn:
-            quota.receive(conn, exchange, self._visit, self._sealer.plain_bytes)
-            now = exchange.clock.now()
-            due_on = local_day(now) + timedelta(days=exchange.raw_days)
-            try:
-                wrapped = wrap(
-                    exchange.keyring, until_id(due_on), self._key, partner=partner.id, object_id=self.id
-                )
-                name = inbox.store_name(exchange, (partner.id, self.id), self.name, row_key=row_key, now=now)
-            except KeyMissing as exc:
-                raise _missing_key(exc) from exc
-            before = inbox.find(exchange, conn, partner.id, self.name) if staged else []
-            dropped = inbox.drop_staged(exchange, self._visit, conn, before)
-            data_keys.add(
-                conn,
-                object_id=self.id,
-                partner_id=partner.id,
-                due_on=due_on,
-                key_id=wrapped.key_id,
-                key_version=wrapped.key_version,
-                wrapped=wrapped.wrapped,
-                commitment=wrapped.commitment,
+        quota.receive(conn, exchange, self._visit, self._sealer.plain_bytes)
+        now = exchange.clock.now()
+        due_on = local_day(now) + timedelta(days=exchange.raw_days)
+        try:
+            wrapped = wrap(
+                exchange.keyring, until_id(due_on), self._key, partner=partner.id, object_id=self.id
             )
-            received = deliveries.receive(
-                conn,
-                self.id,
-                state=state,
-                closed_at=now,
-                name=name,
-                size_bytes=self._sealer.plain_bytes,
-                sealed_bytes=self._sealer.sealed_bytes,
-                sealed_sha256=self._sealer.sha256(),
-                sha256_sealed=seal_digest(row_key, self.id, self._digest.digest()),
-                raw_due_on=due_on,
-                client_values=self._client,
-            )
-            if not received:
-                raise Refused(Status.FAILURE, "The file was given up before it was closed: send it again")
-            inbox.record_change(
-                exchange, self._visit, conn, f"delivery.{state}", self.id, size=self._sealer.plain_bytes
-            )
-        self.state = state
-        inbox.remove_blobs(exchange, dropped)
-        self._log("")
+            name = inbox.store_name(exchange, (partner.id, self.id), self.name, row_key=row_key, now=now)
+        except KeyMissing as exc:
+            raise _missing_key(exc) from exc
+        before = inbox.find(exchange, conn, partner.id, self.name) if staged else []
+        dropped = inbox.drop_staged(exchange, self._visit, conn, before)
+        data_keys.add(
+            conn,
+            object_id=self.id,
+            partner_id=partner.id,
+            due_on=due_on,
+            key_id=wrapped.key_id,
+            key_version=wrapped.key_version,
+            wrapped=wrapped.wrapped,
+            commitment=wrapped.commitment,
+        )
+        received = deliveries.receive(
+            conn,
+            self.id,
+            state=state,
+            closed_at=now,
+            name=name,
+            size_bytes=self._sealer.plain_bytes,
+            sealed_bytes=self._sealer.sealed_bytes,
+            sealed_sha256=self._sealer.sha256(),
+            sha256_sealed=seal_digest(row_key, self.id, self._digest.digest()),
+            raw_due_on=due_on,
+            client_values=self._client,
+        )
+        if not received:
+            raise Refused(Status.FAILURE, "The file was given up before it was closed: send it again")
+        inbox.record_change(
+            exchange, self._visit, conn, f"delivery.{state}", self.id, size=self._sealer.plain_bytes
+        )
+        return state, dropped
 
     def _seal(self, data: memoryview | bytes) -> None:
         try:
             self._sealer.write(data)
-        except VaultError:
-            self._refusal = "The file could not be stored: send it again"
-            raise
+        except VaultError as exc:
+            self._refusal = _NOT_STORED
+            # its room is needed: for what others send, and for the row that tells of it
+            self._drop_bytes()
+            raise self._not_stored(exc) from exc
         self._digest.update(data)
 
     def _check_open(self) -> None:
@@ -233,6 +273,17 @@ class Upload:
             raise Refused(Status.FAILURE, self._refusal)
         if self.state is not DeliveryState.RECEIVING:
             raise Refused(Status.FAILURE, "The file was removed before it was closed: nothing was received")
+
+    def _not_stored(self, exc: GatewayError) -> Refused:
+        """Log what the disk said; the partner reads that it was not received."""
+        _log.error(
+            "upload.refused",
+            partner_id=self._visit.partner.id,
+            delivery_id=self.id,
+            reason="could not be stored",
+            error=str(exc),
+        )
+        return Refused(Status.FAILURE, _NOT_STORED)
 
     def _refuse(self, text: str) -> None:
         self._refusal = text
@@ -254,10 +305,11 @@ class Upload:
 
 
 def abort_unfinished(exchange: Exchange) -> int:
-    """Give up what was RECEIVING when the gateway stopped; before a listener opens. How many there were."""
+    """Give up what is RECEIVING and nobody is sending: at a start, and what an `abort` left. How many there were."""
     with exchange.store.read() as conn:
-        found = deliveries.unfinished(conn)
-    return _give_up(exchange, found, "the gateway stopped")
+        # one that is received between the two looks is RECEIVING no longer, and stays
+        found = [one for one in deliveries.unfinished(conn) if one.id not in exchange.under_way]
+    return _give_up(exchange, found, "the gateway stopped, or its disk did not take it")
 
 
 def abort_stale(exchange: Exchange) -> int:
@@ -270,26 +322,29 @@ def abort_stale(exchange: Exchange) -> int:
 def _give_up(exchange: Exchange, found: list[deliveries.Unreceived], reason: str) -> int:
     count = 0
     for one in found:
-        now = exchange.clock.now()
-        with exchange.store.write() as conn:
-            given_up = deliveries.abort(conn, one.id, one.state, at=now, reason=reason)
-            if given_up:
-                record(
-                    conn,
-                    action="delivery.aborted",
-                    object_id=one.id,
-                    origin="schedule",
-                    actor="gateway",
-                    at=now,
-                    node=exchange.node,
-                )
-        if given_up:
+        if exchange.store.together(partial(_give_up_one, exchange, one, reason)):
             inbox.remove_blobs(exchange, [one.blob] if one.blob else [])
             count += 1
             _log.info(
                 "upload.ended", partner_id=one.partner_id, delivery_id=one.id, state="aborted", reason=reason
             )
     return count
+
+
+def _give_up_one(exchange: Exchange, one: deliveries.Unreceived, reason: str, conn: Connection) -> bool:
+    now = exchange.clock.now()
+    given_up = deliveries.abort(conn, one.id, one.state, at=now, reason=reason)
+    if given_up:
+        record(
+            conn,
+            action="delivery.aborted",
+            object_id=one.id,
+            origin="schedule",
+            actor="gateway",
+            at=now,
+            node=exchange.node,
+        )
+    return given_up
 
 
 def _check_keys(exchange: Exchange) -> None:

@@ -48,6 +48,11 @@ class Home:
         return self.data / "gateway.db"
 
     @property
+    def reserve(self) -> Path:
+        """Room that is kept back while the gateway runs, for when the disk is full."""
+        return self.data / "reserve"
+
+    @property
     def reference(self) -> Path:
         """The table of Statistics Netherlands (CBS), once loaded."""
         return self.data / "reference.db"

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from gateway.errors import BlobMissing, VaultError
+from gateway.together import Together
 from gateway.vault.durable import sync_folder, write_all
 
 _NAME = re.compile(r"[0-9a-f]{32}")
@@ -26,10 +27,10 @@ _UNFINISHED = ".part"
 class BlobWriter:
     """A blob that is being written; invisible until `commit`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sync_folder: Callable[[], None]) -> None:
         #: 128 random bits in hex: never a name that a partner gave
         self.name = secrets.token_hex(16)
-        self._folder = folder
+        self._sync_folder = sync_folder
         self._aside = folder / (self.name + _UNFINISHED)
         self._fd = -1
         try:
@@ -56,17 +57,24 @@ class BlobWriter:
         try:
             os.fsync(self._fd)
             self._aside.rename(self._aside.with_suffix(""))
-            sync_folder(self._folder)
+            self._sync_folder()
         except OSError as exc:
             raise VaultError(f"a blob can't be made durable: {exc.strerror}") from exc
         self._close()
 
     def abort(self) -> None:
-        """Drop what was written; does nothing after `commit`. May be repeated."""
-        if self._fd >= 0:
+        """Drop what was written; does nothing after `commit`. May be repeated.
+
+        VaultError when the disk takes it not: the sweep removes it at the next start.
+        """
+        if self._fd < 0:
+            return
+        try:
             self._close()
             self._aside.unlink(missing_ok=True)
             self._aside.with_suffix("").unlink(missing_ok=True)  # a commit that failed half-way
+        except OSError as exc:
+            raise VaultError(f"a blob can't be removed: {exc.strerror}") from exc
 
     def _close(self) -> None:
         fd, self._fd = self._fd, -1
@@ -125,13 +133,15 @@ class BlobFolder:
     def __init__(self, path: Path) -> None:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = path
+        # who renames or removes while another syncs shares the next sync
+        self._syncs: Together[None] = Together(lambda _: sync_folder(path))
 
     def __repr__(self) -> str:
         return f"BlobFolder({str(self._path)!r})"
 
     def create(self) -> BlobWriter:
         """A new blob to write."""
-        return BlobWriter(self._path)
+        return BlobWriter(self._path, self._sync)
 
     def open(self, name: str) -> BlobFile:
         """A blob to read. Raises BlobMissing."""
@@ -143,7 +153,7 @@ class BlobFolder:
         try:
             for path in paths:
                 path.unlink(missing_ok=True)
-            sync_folder(self._path)
+            self._sync()
         except OSError as exc:
             raise VaultError(f"a blob can't be removed: {exc.strerror}") from exc
         for path in paths:
@@ -187,6 +197,9 @@ class BlobFolder:
             (self._path / name).unlink(missing_ok=True)
         self.remove(*orphans)
         return Swept(unfinished=len(unfinished), orphans=len(orphans))
+
+    def _sync(self) -> None:
+        self._syncs.add(None)
 
     def _blob(self, name: str) -> Path:
         if not _NAME.fullmatch(name):

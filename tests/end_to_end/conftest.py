@@ -20,8 +20,11 @@ import asyncssh
 import paramiko
 import pytest
 import structlog
+from sqlalchemy import update
 
 from gateway import logs
+from gateway.audit.log import Entry, record_all
+from gateway.audit.tiles import WIDTH
 from gateway.cli import main
 from gateway.clock import AMSTERDAM, Clock, SteppedClock
 from gateway.daemon import Daemon, Gateway, open_gateway
@@ -32,6 +35,8 @@ from gateway.pipeline.ledger import check
 from gateway.pipeline.worker import due_municipalities, pending
 from gateway.store import blobs as known_blobs
 from gateway.store import queue
+from gateway.store.status import audit_figures
+from gateway.store.tables import Delivery
 
 NOW = datetime(2026, 11, 3, 9, 0, tzinfo=AMSTERDAM)
 
@@ -393,6 +398,62 @@ class Town(Clients):
         upload = Upload(Daemon(gateway)._exchange(), visit, name)
         upload.write(0, memoryview(content))
         upload.close()
+        gateway.close()
+
+    def leave_behind(self, user: str) -> None:
+        """What a kill leaves: a file half received, and a blob that no row knows."""
+        gateway = open_gateway(self.home, self.clock)
+        visit = Visit(
+            partner=gateway.settings.partners[user],
+            fingerprint="",
+            address="127.0.0.1",
+            client="",
+            session_id="",
+        )
+        Upload(Daemon(gateway)._exchange(), visit, "half.csv").write(0, memoryview(bytes(100_000)))
+        orphan = gateway.blobs.create()
+        orphan.write(b"x")
+        orphan.commit()
+        gateway.close()
+
+    def fill_log(self, more: int) -> None:
+        """Entries up to 50 before the next full tile, signed, and so many more."""
+        gateway = open_gateway(self.home, self.clock)
+        with gateway.store.read() as conn:
+            there = audit_figures(conn).entries
+        for count in (WIDTH + (WIDTH - 50 - there) % WIDTH, more):
+            with gateway.store.write() as conn:
+                record_all(conn, [self._entry(number) for number in range(count)])
+            if count != more:
+                gateway.sign()
+        gateway.close()
+
+    def _entry(self, number: int) -> Entry:
+        return Entry(
+            action="test.filled",
+            object_id=str(number),
+            origin="cli",
+            actor="test",
+            at=self.clock.now(),
+            node="test",
+        )
+
+    def crash(self, user: str, *states: str) -> None:
+        """What crashes make of a delivery that waits: processing, or failed at last."""
+        table = Delivery.__table__
+        gateway = open_gateway(self.home, self.clock)
+        with gateway.store.write() as conn:
+            mine = table.c.partner_id == user
+            for state in states:
+                conn.execute(update(table).where(mine).values(state=state))
+        gateway.close()
+
+    def purge_on(self, at: datetime) -> None:
+        """A night's purge while no worker runs."""
+        self.clock.set(at)
+        gateway = open_gateway(self.home, self.clock)
+        gateway.make_keys()
+        gateway.purge()
         gateway.close()
 
     def add_partner(self, partner: str, *told: str) -> None:

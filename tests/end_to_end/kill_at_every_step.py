@@ -1,15 +1,17 @@
-"""A driver for test_killed.py: does a piece of work over and over, each time killed a step later.
+"""A driver for test_killed.py: does a piece of work over and over, each time killed at another durable step.
 
-    python kill_at_every_step.py HOME WORK AT        WORK is close, pipeline or purge; AT an ISO instant
+    python kill_at_every_step.py HOME WORK AT [every]        WORK is one of WORKS; AT an ISO instant
 
-A step is whatever makes something durable: an fsync or the commit of a transaction. The process is killed
-(SIGKILL) before the first one, then after it, before the second, and so on until the work ends undisturbed. After
-each kill the gateway recovers and finishes as it does at a start, and the outcome is written beside HOME: WORK-<n>.json.
-Each life is a fork of this process, so that Python starts once.
+The work is done once undisturbed, which tells its points: one before and one after each step (`durable_steps`). Then it
+is done again for the first point of each name, unless the file `visited` beside HOME has it, and killed (SIGKILL) there;
+with `every`, for each point there is. After
+each kill the gateway recovers and finishes as it does at a start, and the outcome is written beside HOME:
+WORK-<n>.json; 0 is undisturbed. Each life is a fork of this process, so that Python starts once.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -17,72 +19,73 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection
+from durable_steps import arm
+from killed_visit import visit_and_kill
 
 from gateway.clock import SteppedClock
 from gateway.daemon import Daemon, Gateway, open_gateway
 from gateway.domain.partner import Box
+from gateway.errors import CommandError
 from gateway.exchange.context import Visit
 from gateway.exchange.download import Download
 from gateway.exchange.upload import Upload
 from gateway.logs import set_up
+from gateway.pipeline.deliveries import reject, retry
 from gateway.pipeline.ledger import check
+from gateway.pipeline.withdrawal import withdraw
 from gateway.pipeline.worker import step
+from gateway.running import only_one
 from gateway.settings.gemeenten import pc4_gemeenten
 from gateway.store import blobs, dispatches
-from gateway.store.engine import Store
-from gateway.store.tables import AuditEntry, DataKeyRow, Delivery, IndexToken, KeyRow, MeldingRow, SignalRow
+from gateway.store.tables import (
+    AuditEntry,
+    DataKeyRow,
+    Delivery,
+    Dispatch,
+    IndexToken,
+    KeyRow,
+    MeldingRow,
+    SignalRow,
+)
 
-MOST_POINTS = 400
+#: Works in which keys are made or destroyed.
+CHANGES_KEYS = {"start", "night", "purge"}
 RANDOM = re.compile(
     r"\b(?:M\d{10}-[0-9A-Z]{8}|S[0-9A-HJKMNP-TV-Z]{12}|U[0-9A-Z]{16}|P[0-9A-Z]{12}|[0-9a-f]{64})\b"
 )
-ACTION = re.compile(r'"action":"(?!purge)([^"]+)"')
+#: Of each change one entry; but a purge is begun again, and a database that was compacted is so again.
+ACTION = re.compile(r'"action":"(?!purge|database\.compacted)([^"]+)"')
 
 
-def arm(last: int) -> None:
-    """Die at the `last`-th point; there is one before and one after each durable step."""
-    passed = 0
-
-    def point() -> None:
-        nonlocal passed
-        passed += 1
-        if passed == last:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    fsync, write = os.fsync, Store.write
-
-    def fsync_counted(fd: int) -> None:
-        point()
-        fsync(fd)
-        point()
-
-    @contextmanager
-    def write_counted(store: Store) -> Iterator[Connection]:
-        with write(store) as conn:
-            yield conn
-            point()
-        point()
-
-    os.fsync = fsync_counted
-    Store.write = write_counted  # type: ignore[method-assign]
-
-
-def work_close(gateway: Gateway) -> None:
-    """A partner uploads a file and closes it."""
+def visit_of(gateway: Gateway) -> Visit:
+    """A session of a creditor, without a network."""
     partner = gateway.settings.partners["woonservice"]
-    visit = Visit(partner=partner, fingerprint="", address="127.0.0.1", client="", session_id="")
-    upload = Upload(Daemon(gateway)._exchange(), visit, "nieuw.csv")
-    upload.write(0, memoryview(b"a;b\r\n1;2\r\n"))
-    upload.close()
-    (gateway.home.root / "told.ok").touch()
+    return Visit(partner=partner, fingerprint="", address="127.0.0.1", client="", session_id="")
+
+
+def work_closes(gateway: Gateway) -> None:
+    """A partner closes eight files at once, half of them under temporary names: they share syncs and commits."""
+    exchange, visit = Daemon(gateway)._exchange(), visit_of(gateway)
+    names = [f"{number}.csv{'.part' if number % 2 else ''}" for number in range(8)]
+    uploads = [Upload(exchange, visit, name) for name in names]
+    for number, upload in enumerate(uploads):
+        upload.write(0, memoryview(bytes(number + 1)))
+
+    def close(number: int) -> None:
+        uploads[number].close()
+        (gateway.home.root / f"told-{number}.ok").touch()
+
+    with ThreadPoolExecutor(len(uploads)) as threads:
+        list(threads.map(close, range(len(uploads))))
 
 
 def work_pipeline(gateway: Gateway) -> None:
@@ -91,22 +94,74 @@ def work_pipeline(gateway: Gateway) -> None:
         pass
 
 
+def work_start(gateway: Gateway) -> None:
+    """A daemon starts, on what a kill left, and stops."""
+
+    async def run() -> None:
+        daemon = Daemon(gateway)
+        with only_one(gateway.home):
+            await daemon.start(host="127.0.0.1", port=0)
+            await daemon.stop()
+
+    asyncio.run(run())
+
+
+def work_night(gateway: Gateway) -> None:
+    """A night's jobs, each when it is due: keys ahead, the purge, checkpoints, what will never be received."""
+    daemon = Daemon(gateway)
+
+    async def run() -> None:
+        await daemon.schedule.start()
+        await daemon.schedule.run_due()
+        await daemon.schedule.stop()
+
+    asyncio.run(run())
+
+
+def work_withdraw(gateway: Gateway) -> None:
+    """An administrator takes a file back, and decides about those that failed."""
+    context = gateway.pipeline()
+    table = Delivery.__table__
+    with gateway.store.read() as conn:
+        found = conn.execute(table.select().order_by(table.c.arrival)).mappings()
+        states = [(row["id"], row["state"]) for row in found]
+    (taken_back, _), (bad, is_bad), (stuck, is_stuck), _cut_off = states
+    with suppress(CommandError):  # it was taken back before the kill
+        withdraw(context, taken_back, "verkeerde maand", actor="beheer")
+    if is_bad == "failed":
+        reject(context, bad, "onleesbaar", actor="beheer")
+    if is_stuck == "failed":
+        retry(context, stuck, actor="beheer")
+    work_pipeline(gateway)
+
+
 def work_purge(gateway: Gateway) -> None:
     """What is due goes."""
     gateway.purge()
 
 
 WORKS: dict[str, Callable[[Gateway], None]] = {
-    "close": work_close,
+    "closes": work_closes,
     "pipeline": work_pipeline,
+    "start": work_start,
+    "night": work_night,
+    "withdraw": work_withdraw,
     "purge": work_purge,
 }
+
+#: What a partner does: nobody does it again for it.
+PARTNERS_OWN = {"closes", "visit"}
 
 
 def recover(gateway: Gateway, work: str) -> None:
     """What a start does; then the work goes on, but a file that was not received is its sender's to send."""
     Daemon(gateway)._recover()
-    if work != "close":
+    if work not in PARTNERS_OWN:
+        WORKS[work](gateway)
+    if work == "night":
+        # two jobs of one night may come in either order; a night later nothing of that is left
+        assert isinstance(gateway.clock, SteppedClock)
+        gateway.clock.step(timedelta(days=1))
         WORKS[work](gateway)
 
 
@@ -149,7 +204,9 @@ def outcome(gateway: Gateway) -> dict[str, Any]:
             "audit": sorted(ACTION.findall("".join(text for (text,) in rows(AuditEntry, "entry")))),
             "orphans": sorted({path.name for path in home.vault.iterdir()} - known),
             "missing": sorted(known - {path.name for path in home.vault.iterdir()}),
-            "told": (home.root / "told.ok").exists(),
+            "sizes": rows(Delivery, "size_bytes", "state"),
+            "told": sorted(path.name for path in home.root.glob("told-*")),
+            "dispatches": rows(Dispatch, "partner_id", "kind", "state", "collected_at", "removed_at"),
         }
     found["differences"] = [str(each) for each in check(gateway.pipeline()).differences]
     found["files"] = files(gateway)
@@ -174,7 +231,9 @@ def files(gateway: Gateway) -> dict[str, list[str]]:
                     numbers.setdefault(name, f"#{name[0] if len(name) < 64 else ''}")
                 for name, number in numbers.items():
                     text = text.replace(name, number)
-                found[f"{partner.id}/{box}/{file.name}"] = sorted(text.splitlines())
+                # a certificate tells how long the run took and is signed: its name counts
+                is_certificate = file.name.startswith("verklaring")
+                found[f"{partner.id}/{box}/{file.name}"] = [] if is_certificate else sorted(text.splitlines())
     return found
 
 
@@ -214,38 +273,59 @@ def copied(home: Path, copy: Path, *, with_keys: bool) -> Path:
     return copy
 
 
-def kill_from(first: int, by: int, home: Path, work: str, at: datetime) -> None:
-    """Every `by`-th point from `first` on, until the work ends undisturbed."""
-    clock = SteppedClock(at)
-    for last in range(first, MOST_POINTS, by):
-        copy = copied(home, home.with_name(f"{home.name}-{work}-{last}"), with_keys=work == "purge")
+def do(home: Path, work: str, at: datetime, number: int, point: tuple[str, int]) -> Path:
+    """The work, killed at a point, then what a start does; the points that it passed. Number 0 is undisturbed."""
+    name = f"{work}-{number}"
+    copy = copied(home, home.with_name(f"{home.name}-{name}"), with_keys=work in CHANGES_KEYS)
+    log = home.with_name(f"{name}.points")
 
-        def work_armed(copy: Path = copy, last: int = last) -> None:
-            gateway = open_gateway(copy, clock)
-            arm(last)
-            WORKS[work](gateway)
+    def work_armed() -> None:
+        gateway = open_gateway(copy, SteppedClock(at))
+        arm(*point, log)
+        WORKS[work](gateway)
 
-        def recover_and_tell(copy: Path = copy, last: int = last) -> None:
-            gateway = open_gateway(copy, clock)
-            recover(gateway, work)
-            home.with_name(f"{work}-{last}.json").write_text(json.dumps(outcome(gateway)))
+    def recover_and_tell() -> None:
+        gateway = open_gateway(copy, SteppedClock(at))
+        recover(gateway, work)
+        told = {"killed": point[0] if end else "", "outcome": outcome(gateway)}
+        home.with_name(f"{name}.json").write_text(json.dumps(told))
 
-        end = life(work_armed)
-        assert end in {0, -signal.SIGKILL}, end
-        assert life(recover_and_tell) == 0
-        shutil.rmtree(copy)
-        if end == 0:
-            return
-    raise AssertionError("the work never ended")
+    end = ended(visit_and_kill(copy, at, point, log, fork)) if work == "visit" else life(work_armed)
+    assert end in ({0, -signal.SIGKILL} if number else {0}), end
+    assert life(recover_and_tell) == 0, f"{work}, killed {point}"
+    shutil.rmtree(copy)
+    return log
 
 
-def main(home: Path, work: str, at: datetime) -> int:
-    """Two at a time, one at the odd points and one at the even."""
+def turns(points: list[str], *, every: bool) -> list[tuple[str, int]]:
+    """Each point of each name, or the first one, in the order in which they come."""
+    passed: Counter[str] = Counter()
+    found = []
+    for name in points:
+        passed[name] += 1
+        if every or passed[name] == 1:
+            found.append((name, passed[name]))
+    return found
+
+
+def kill_at(numbered: list[tuple[int, tuple[str, int]]], home: Path, work: str, at: datetime) -> None:
+    """Each of these points."""
+    for number, point in numbered:
+        do(home, work, at, number, point)
+
+
+def main(home: Path, work: str, at: datetime, *, every: bool) -> int:
+    """Two at a time."""
     set_up(json=True, level="CRITICAL")
     pc4_gemeenten()
-    started = [fork(partial(kill_from, first, 2, home, work, at)) for first in (1, 2)]
+    log = do(home, work, at, 0, ("", 0))
+    points = log.read_text().splitlines()
+    visited = home.with_name("visited").read_text().splitlines()
+    numbered = list(enumerate((each for each in turns(points, every=every) if each[0] not in visited), 1))
+    started = [fork(partial(kill_at, numbered[half::2], home, work, at)) for half in (0, 1)]
     return sum(ended(pid) != 0 for pid in started)
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2], datetime.fromisoformat(sys.argv[3])))
+    home_dir, what, instant, *how = sys.argv[1:]
+    sys.exit(main(Path(home_dir), what, datetime.fromisoformat(instant), every=how == ["every"]))

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
 import sys
+from collections import Counter
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,28 +17,80 @@ import pytest
 from gateway.clock import AMSTERDAM
 from gateway.store.tables import Delivery, SignalRow
 
+sys.path.append(str(Path(__file__).parent))
+from durable_steps import in_source  # beside this file, as for the driver
+
 DRIVER = Path(__file__).with_name("kill_at_every_step.py")
 
 
-async def killed_at_every_step(home: Path, work: str, at: datetime) -> list[dict]:
-    """The outcome after a kill at each point; the last one is that of an undisturbed run."""
+#: Each point of each work, not one of each name: many minutes instead of one.
+EVERY = ["every"] if os.environ.get("KILL_AT") == "every" else []
+
+#: Steps at which nothing is killed, and why.
+NOT_VISITED = {
+    "cli/": "a command that makes or changes files of a home: an administrator sees it fail, and does it again",
+    "demo/": "no part of a gateway",
+    "audit/checkpoint.create_signing_key": "gateway init",
+    "exchange/keys.create_key": "gateway init",
+    "vault/keyring.Keyring.create": "gateway init",
+    "store/reference.load": "gateway reference load: the old table stays until the new one is whole",
+    "exchange/download.Download._damaged": "one audit entry, of a file that nothing is done with",
+    "exchange/host_keys.": "gateway keys host: files first, the calendar that names them last",
+    "daemon.Daemon._record_host_key": "one audit entry, after the file that it tells of",
+    "exchange/guard.": "counts that come again within a second; a penalty that is lost is earned again",
+    "daemon.serve": "removes what the start writes anew",
+}
+
+#: The points at which this run killed: before or after a step.
+KILLED_AT: set[str] = set()
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Where it was killed, with the outcome of each; and that of an undisturbed run."""
+
+    killed: list[tuple[str, dict]]
+    undisturbed: dict
+
+
+async def killed_at_every_step(home: Path, work: str, at: datetime) -> Sweep:
+    """Do a piece of work over and over, each time killed at another durable step."""
+    (home.parent / "visited").write_text("" if EVERY else "\n".join(KILLED_AT))
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, DRIVER, home, work, at.isoformat()), stderr=asyncio.subprocess.PIPE
+        *(sys.executable, DRIVER, home, work, at.isoformat(), *EVERY), stderr=asyncio.subprocess.PIPE
     )
     _, err = await process.communicate()
     assert process.returncode == 0, err.decode()
-    points = len(list(home.parent.glob(f"{work}-*.json")))
-    return [json.loads((home.parent / f"{work}-{point}.json").read_text()) for point in range(1, points + 1)]
+    points = (home.parent / f"{work}-0.points").read_text().splitlines()
+    numbers = sorted(int(path.stem.rpartition("-")[2]) for path in home.parent.glob(f"{work}-*.json"))
+    undisturbed, *told = [
+        json.loads((home.parent / f"{work}-{number}.json").read_text()) for number in numbers
+    ]
+    # where threads race, a later point of a name may not come again
+    killed = [(each["killed"], each["outcome"]) for each in told if each["killed"]]
+    KILLED_AT.update(name for name, _ in killed)
+    assert {*points} <= KILLED_AT
+    print(f"{work}: {len(points)} points of {len({*points})} names, killed at {len(killed)}")  # noqa: T201
+    return Sweep(killed, undisturbed["outcome"])
 
 
-def check(outcomes, least):
+def check(sweep: Sweep) -> dict:
     """Killed at many steps, the same outcome each time."""
-    *killed, undisturbed = outcomes
-    assert len(killed) >= least
-    for number, outcome in enumerate(killed, 1):
-        assert outcome == undisturbed, f"killed at point {number}"
-    assert (undisturbed["orphans"], undisturbed["missing"], undisturbed["differences"]) == ([], [], [])
-    return undisturbed
+    for where, outcome in sweep.killed:
+        audit = Counter(outcome["audit"]), Counter(sweep.undisturbed["audit"])
+        assert outcome == sweep.undisturbed, f"killed {where}: {audit[0] - audit[1]} {audit[1] - audit[0]}"
+    check_whole(sweep.undisturbed)
+    return sweep.undisturbed
+
+
+def check_whole(outcome: dict) -> None:
+    """No blob without a row, no row without its blob, and everything is accounted for."""
+    assert (outcome["orphans"], outcome["missing"], outcome["differences"]) == ([], [], [])
+
+
+def received(outcome: dict, size: int) -> list[str]:
+    """The states of the files of that size that were not given up."""
+    return [state for held, state in outcome["sizes"] if held == str(size) and state != "aborted"]
 
 
 async def test_killed_during_intake(closed_town, signal, csv_file):
@@ -53,7 +109,7 @@ async def test_killed_during_intake(closed_town, signal, csv_file):
     ]
     await town.stop()
     town.place("woonservice", "wijziging.csv", csv_file(*changes))
-    end = check(await killed_at_every_step(town.home, "pipeline", town.clock.now()), 20)
+    end = check(await killed_at_every_step(town.home, "pipeline", town.clock.now()))
     receipts = [name for name in end["files"] if name.startswith("woonservice/returns/ontvangst")]
     assert len(receipts) == 4
     assert sorted(row[3] for row in end["signals"] if row[4] == "True") == [
@@ -71,23 +127,103 @@ async def test_killed_during_publication(town, signal, csv_file):
     await town.deliver("dezorgkas", signal("z1", sector="Zorg"))
     await town.stop()
     at = town.clock.now() + timedelta(seconds=6)
-    end = check(await killed_at_every_step(town.home, "pipeline", at), 12)
+    end = check(await killed_at_every_step(town.home, "pipeline", at))
     files = [name.rpartition("_")[2] for name in end["files"] if name.startswith("middendrenthe/outbox")]
     assert files == ["1.csv", "1.csv.manifest.json", "2.csv", "2.csv.manifest.json"]
 
 
-async def test_killed_during_close(town):
-    """Killed at any step of an upload: OK was told and the file is received, or it was not and nothing is left."""
+async def test_killed_while_eight_files_are_closed(town):
+    """They share syncs and commits: whichever was told OK is received, once; of the others nothing is left."""
     await town.stop()
-    outcomes = await killed_at_every_step(town.home, "close", town.clock.now())
-    assert len(outcomes) >= 8
-    states = [[row[1] for row in outcome["deliveries"]] for outcome in outcomes]
-    assert states[0] in ([], ["aborted"])
-    assert states[-1] == ["arrived"]
-    for outcome, state in zip(outcomes, states, strict=True):
-        assert (outcome["orphans"], outcome["missing"], outcome["differences"]) == ([], [], [])
-        assert len(outcome["data_keys"]) == state.count("arrived")
-        assert not outcome["told"] or state == ["arrived"]
+    sweep = await killed_at_every_step(town.home, "closes", town.clock.now())
+    assert len(sweep.undisturbed["told"]) == 8
+    assert any(outcome["told"] == [] for _, outcome in sweep.killed)
+    for _, outcome in (*sweep.killed, ("nowhere", sweep.undisturbed)):
+        check_whole(outcome)
+        for number in range(8):
+            states = received(outcome, number + 1)
+            assert len(states) <= 1
+            if f"told-{number}.ok" in outcome["told"]:
+                assert states == ["staged" if number % 2 else "arrived"]
+        assert len(outcome["data_keys"]) == sum(row[1] != "aborted" for row in outcome["deliveries"])
+
+
+async def test_killed_during_a_visit(town, signal):
+    """A real client meets an error that it can read, no silence; whatever was answered with OK holds."""
+    await town.deliver("woonservice", signal("w1"))
+    await town.stop()
+    shutil.copy(town.keys["woonservice"], town.home.parent / "woonservice.key")
+    sweep = await killed_at_every_step(town.home, "visit", town.clock.now())
+    assert "told-error " in sweep.undisturbed["told"]
+    assert len(sweep.undisturbed["told"]) == 15
+    for where, outcome in (*sweep.killed, ("nowhere", sweep.undisturbed)):
+        told = {name.removeprefix("told-") for name in outcome["told"]}
+        check_whole(outcome)
+        if "error " in told:
+            assert len(told) == 15, f"killed {where}, and a client saw nothing of it"
+        held = {size: received(outcome, size) for size in (1001, 1002, 1003, 1004, 1005, 1006, 1007)}
+        assert all(len(states) <= 1 for states in held.values()), (where, held)
+        claims = (
+            ("put a", held[1001] == ["arrived"]),
+            ("put b", held[1002] in (["staged"], ["arrived"])),
+            ("rename b", held[1002] == ["arrived"]),
+            ("put c", "put c again" in told or "staged" in held[1003] + held[1004]),
+            ("put c again", held[1003] == []),
+            ("remove c", held[1004] == []),
+            ("put e", "rename f" in told or held[1006] == ["staged"] or held[1007] == ["staged"]),
+            ("rename f", (held[1006], held[1007]) == ([], ["staged"])),
+            ("collect", any(row[2] == "collected" for row in outcome["dispatches"])),
+            ("remove receipt", any(row[4] != "None" for row in outcome["dispatches"])),
+        )
+        assert [name for name, holds in claims if name in told and not holds] == [], where
+        assert held[1005] == []
+
+
+async def test_killed_during_a_start_and_a_stop(town, signal):
+    """With something half received, an orphan, a file to process and keys to make: a start does the same again."""
+    await town.deliver("woonservice", signal("w1"))
+    await town.stop()
+    town.leave_behind("woonservice")
+    at = town.clock.now() + timedelta(days=2)
+    end = check(await killed_at_every_step(town.home, "start", at))
+    assert [row[1] for row in end["deliveries"]] == ["aborted", "processed"]
+
+
+async def test_killed_during_a_night(town, signal):
+    """The jobs of a night: keys, purge, checkpoint and tiles, what nobody renamed."""
+    await town.deliver("woonservice", signal("w1"))
+    await town.stop()
+    town.place("woonservice", "a.part", b"x")
+    town.fill_log(100)
+    end = check(await killed_at_every_step(town.home, "night", town.clock.now() + timedelta(days=1)))
+    assert sorted(row[1] for row in end["deliveries"]) == ["processed", "purged"]
+
+
+async def test_killed_while_an_administrator_decides(town, signal):
+    """A file taken back before it was published, one rejected, one tried again, one cut off: each once."""
+    await town.deliver("woonservice", signal("w1"), signal("w2", huisnummer=26))
+    await town.stop()
+    for partner in ("dezorgkas", "stroomhuis", "vitens"):
+        town.clock.step(timedelta(seconds=1))
+        town.place(partner, "a.csv", b"x")
+        town.crash(partner, "processing", *(["failed"] if partner != "vitens" else []))
+    at = town.clock.now() + timedelta(hours=1)
+    end = check(await killed_at_every_step(town.home, "withdraw", at))
+    assert sorted(row[1] for row in end["deliveries"]) == ["processed", *["rejected"] * 3]
+    assert end["audit"].count("delivery.withdrawn") == end["audit"].count("delivery.retried") == 1
+
+
+async def test_killed_during_a_purge(town, signal):
+    """Everything of a delivery goes: blobs, rows, tokens, keys; the certificate and the lists are made once."""
+    await town.deliver("woonservice", signal("w1"))
+    await town.settle()
+    await town.collect("middendrenthe")
+    await town.stop()
+    for _ in range(2):  # most keys of the days between are gone already
+        town.purge_on(town.clock.now() + timedelta(days=90))
+    town.clock.step(timedelta(days=3))
+    end = check(await killed_at_every_step(town.home, "purge", town.clock.now()))
+    assert end["signals"] == []
 
 
 async def test_killed_between_close_and_processing(village, signal, csv_file):
@@ -136,3 +272,16 @@ async def test_killed_half_way_an_upload(village, signal, csv_file):
     assert (await village.collect("woonservice")).receipt["sommen"]["signalen"] == 499
     with village.opened() as gateway, gateway.store.read() as conn:
         assert len(conn.execute(SignalRow.__table__.select()).all()) == 499
+
+
+def test_every_durable_step_was_visited():
+    """Each fsync, rename, unlink and commit that the code has was killed before and after, or stands in the list above."""
+    if not KILLED_AT:
+        pytest.skip("tells of the other tests of this file, in the same process")
+    steps = in_source()
+    excused = {step for step in steps if step.partition(" ")[2].startswith(tuple(NOT_VISITED))}
+    for step in sorted(steps - excused, key=lambda step: step.partition(" ")[2]):
+        print(step)  # noqa: T201
+    wanted = {f"{side} {step}" for step in steps - excused for side in ("before", "after")}
+    assert wanted <= KILLED_AT, f"not visited: {sorted(wanted - KILLED_AT)}"
+    assert wanted >= KILLED_AT, f"not found in the source: {sorted(KILLED_AT - wanted)}"

@@ -31,6 +31,7 @@ from gateway.exchange import host_keys
 from gateway.exchange.keys import create_key
 from gateway.running import Running
 from gateway.settings import Home, load_settings
+from gateway.vault.reserve import Reserve
 
 NOW = datetime(2026, 11, 3, 9, 0, tzinfo=AMSTERDAM)
 
@@ -343,6 +344,19 @@ def test_a_turn_of_host_keys_at_the_door(home):
     assert (found.verdict, "in keys/ lies" in found.what) == ("fail", True)
 
 
+def test_the_reserve_of_a_gateway_that_runs(home):
+    """Held, let go, or held without room for a file of the largest size."""
+    runs = Running(port=1, pid=os.getpid(), host_key="")
+
+    def found(file_bytes):
+        return {each.subject: each for each in host.look(home, runs, file_bytes)}["reserve"]
+
+    assert (found(1).verdict, "let go" in found(1).what) == ("fail", True)
+    Reserve(home.reserve).hold()
+    assert found(1).verdict == "ok"
+    assert (found(10**18).verdict, "none is received" in found(10**18).what) == ("fail", True)
+
+
 def test_limits_are_those_of_the_gateway_s_process(home):
     """A process that may dump its memory, and has few files to open, is told of; not the one that asks."""
     script = "ulimit -c 1000 2>/dev/null; ulimit -S -n 512; echo ready; exec sleep 60"
@@ -350,7 +364,7 @@ def test_limits_are_those_of_the_gateway_s_process(home):
         assert process.stdout
         assert process.stdout.readline() == b"ready\n"
         found = {
-            each.subject: each for each in host.look(home, Running(port=1, pid=process.pid, host_key=""))
+            each.subject: each for each in host.look(home, Running(port=1, pid=process.pid, host_key=""), 1)
         }
         process.kill()
     assert found["open files"].what == "512 at a time"
