@@ -9,7 +9,6 @@ from datetime import date, datetime, timedelta
 
 from gateway import cron
 from gateway.clock import local_day
-from gateway.daemon import Gateway
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.guard import is_closed_out
 from gateway.domain.host_key import HostKey
@@ -17,6 +16,7 @@ from gateway.domain.partner import Partner, Role
 from gateway.domain.retention import KEYS_AHEAD_DAYS, key_days
 from gateway.exchange import host_keys
 from gateway.exchange.room import look_at
+from gateway.gateway import Gateway
 from gateway.pipeline.worker import due_at
 from gateway.retention.due import DueDay, due
 from gateway.running import Running, running

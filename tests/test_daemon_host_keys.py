@@ -14,9 +14,10 @@ import structlog
 
 from gateway.cli import main
 from gateway.clock import SteppedClock, SystemClock
-from gateway.daemon import Daemon, Gateway, open_gateway
+from gateway.daemon import Daemon
 from gateway.domain.delivery import DeliveryState
 from gateway.exchange import host_keys
+from gateway.gateway import Gateway, open_gateway
 from gateway.settings import Home
 from gateway.store import status
 

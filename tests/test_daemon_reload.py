@@ -16,7 +16,8 @@ import pytest
 import structlog
 
 from gateway import logs
-from gateway.daemon import Daemon, Gateway, open_gateway
+from gateway.daemon import Daemon
+from gateway.gateway import Gateway, open_gateway
 from gateway.running import Running
 from gateway.settings import Home
 from gateway.store import configuration

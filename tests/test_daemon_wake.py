@@ -7,7 +7,8 @@ import asyncio
 import pytest
 import structlog
 
-from gateway.daemon import Daemon, open_gateway
+from gateway.daemon import Daemon
+from gateway.gateway import open_gateway
 from gateway.pipeline import worker
 
 

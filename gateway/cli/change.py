@@ -18,7 +18,7 @@ from gateway.settings import Home, Settings, build, read_files
 from gateway.vault.durable import place_file, sync_folder
 
 if TYPE_CHECKING:
-    from gateway.daemon import Gateway
+    from gateway.gateway import Gateway
 
 #: How long a running gateway may take to notice a change, and how often is looked, in seconds.
 _PATIENCE_S, _LOOK_EVERY_S = 5.0, 0.05
@@ -88,7 +88,7 @@ def _land(
     """Put a file into the configuration; the transaction of its audit entry ends when the file is on disk."""
     from gateway.audit.log import record
     from gateway.cli.opened import actor
-    from gateway.daemon import node_id
+    from gateway.gateway import node_id
     from gateway.store.engine import Store
 
     store = Store(home.db)

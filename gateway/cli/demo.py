@@ -41,6 +41,7 @@ from gateway.demo.run import GONE_ON, LAST_MONTH_ENDS, Stage, Tick
 from gateway.demo.uploads import Upload, invent_sample, invent_uploads
 from gateway.domain.partner import Role
 from gateway.errors import ConfigError
+from gateway.gateway import open_gateway
 from gateway.settings import Home
 from gateway.store.reference import load as load_table
 from gateway.vault.durable import place_file
@@ -127,7 +128,7 @@ def _keep(root: Path) -> None:
             stage = Stage(place.home.root, place.clients, tell, first=months[0])
             port = asyncio.run(_play_up_to_now(stage, uploads, clock))
         visit = _visit(place, port, stage.tick, invent_sample(VISITED, SHOWN, months, today))
-        gateway = daemon.open_gateway(place.home.root)
+        gateway = open_gateway(place.home.root)
         try:
             asyncio.run(daemon.serve(gateway, on_ready=partial(demo_visit.show_visit, console, visit)))
         finally:

@@ -12,9 +12,9 @@ from rich.table import Table
 
 from gateway.cli import screen
 from gateway.cli.opened import opened
-from gateway.daemon import Gateway
 from gateway.domain.codes import FILE_ERRORS
 from gateway.domain.dispatch import DispatchKind
+from gateway.gateway import Gateway
 from gateway.pipeline.deliveries import unknown
 from gateway.store import Connection, history
 from gateway.store.history import Held, Key, Known, Told

@@ -14,7 +14,7 @@ from gateway.domain.host_key import ANNOUNCED_FOR, HostKey, HostKeyState, state
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
-    from gateway.daemon import Gateway
+    from gateway.gateway import Gateway
     from gateway.settings import Settings
 
 app = typer.Typer(no_args_is_help=True)

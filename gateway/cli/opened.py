@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gateway import logs
-from gateway.daemon import Gateway, open_gateway
+from gateway.gateway import Gateway, open_gateway
 from gateway.settings import Home
 
 _NOT_IN_A_LOGIN = re.compile(r"[^A-Za-z0-9._-]+")

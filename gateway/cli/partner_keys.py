@@ -25,7 +25,7 @@ from gateway.settings import edit
 from gateway.settings.fields import LongSpan
 
 if TYPE_CHECKING:
-    from gateway.daemon import Gateway
+    from gateway.gateway import Gateway
     from gateway.store.going import Going
     from gateway.store.partner_keys import Use
 

@@ -9,8 +9,8 @@ import typer
 
 from gateway.cli import screen
 from gateway.cli.opened import opened
-from gateway.daemon import Gateway
 from gateway.errors import CommandError, ConfigError
+from gateway.gateway import Gateway
 from gateway.pipeline.worker import pending
 from gateway.running import running
 from gateway.store import meldingen, queue

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.clock import local_day
-from gateway.daemon import Gateway
 from gateway.domain.melding import ActiveSignal, Klasse, MeldingContent, Rule
 from gateway.domain.policy import Policy
+from gateway.gateway import Gateway
 from gateway.matching import rank
 from gateway.matching.rules import grounds
 from gateway.pipeline import match, snapshot

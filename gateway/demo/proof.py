@@ -10,10 +10,10 @@ from pathlib import Path
 from gateway.audit.checkpoint import load_public_key
 from gateway.audit.verify import verify
 from gateway.clock import SteppedClock
-from gateway.daemon import Gateway
 from gateway.demo import collected
 from gateway.demo.client import Client
 from gateway.demo.uploads import Upload
+from gateway.gateway import Gateway
 from gateway.retention.due import past_runs
 from gateway.store.destruction import proofs_held
 

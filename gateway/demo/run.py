@@ -13,11 +13,12 @@ from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
 from gateway.clock import AMSTERDAM, SteppedClock, add_months
-from gateway.daemon import Daemon, Gateway, open_gateway
+from gateway.daemon import Daemon
 from gateway.demo.cast import COLLECTORS, CREDITORS, MONTHS
 from gateway.demo.client import Client
 from gateway.demo.uploads import Upload
 from gateway.errors import StoreError
+from gateway.gateway import Gateway, open_gateway
 from gateway.pipeline.worker import pending
 from gateway.retention.due import due
 from gateway.store import queue

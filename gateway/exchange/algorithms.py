@@ -1,6 +1,6 @@
 """What the gateway agrees to in SSH: one profile for partners of today, one for products of yesterday.
 
-Sources: reference/security.md 7.1, RFC 9142 (which algorithms to offer), ADR 6 and 10.
+Sources: reference/security.md 7.1, RFC 9142 (which algorithms to offer), ADR 6 and 8.
 """
 
 from __future__ import annotations

@@ -23,9 +23,10 @@ import structlog
 
 from gateway.cli import main
 from gateway.clock import SteppedClock, SystemClock
-from gateway.daemon import Daemon, Gateway, open_gateway
+from gateway.daemon import Daemon
 from gateway.exchange.context import Visit
 from gateway.exchange.upload import Upload
+from gateway.gateway import Gateway, open_gateway
 from gateway.pipeline.ledger import check
 from gateway.pipeline.worker import step
 

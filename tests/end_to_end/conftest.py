@@ -27,9 +27,10 @@ from gateway.audit.log import Entry, record_all
 from gateway.audit.tiles import WIDTH
 from gateway.cli import main
 from gateway.clock import AMSTERDAM, Clock, SteppedClock
-from gateway.daemon import Daemon, Gateway, open_gateway
+from gateway.daemon import Daemon
 from gateway.exchange.context import Visit
 from gateway.exchange.upload import Upload
+from gateway.gateway import Gateway, open_gateway
 from gateway.pipeline.context import Context
 from gateway.pipeline.ledger import check
 from gateway.pipeline.worker import due_municipalities, pending

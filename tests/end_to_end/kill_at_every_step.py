@@ -32,12 +32,13 @@ from durable_steps import arm
 from killed_visit import visit_and_kill
 
 from gateway.clock import SteppedClock
-from gateway.daemon import Daemon, Gateway, open_gateway
+from gateway.daemon import Daemon
 from gateway.domain.partner import Box
 from gateway.errors import CommandError
 from gateway.exchange.context import Visit
 from gateway.exchange.download import Download
 from gateway.exchange.upload import Upload
+from gateway.gateway import Gateway, open_gateway
 from gateway.logs import set_up
 from gateway.pipeline.deliveries import reject, retry
 from gateway.pipeline.ledger import check

@@ -12,9 +12,10 @@ import asyncssh
 from durable_steps import arm
 
 from gateway.clock import SteppedClock
-from gateway.daemon import Daemon, open_gateway
+from gateway.daemon import Daemon
 from gateway.exchange import host_keys
 from gateway.exchange.listener import listen
+from gateway.gateway import open_gateway
 
 #: No answer within this, in seconds, is no clean error.
 PATIENCE_S = 30

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from gateway import logs
 from gateway.clock import SteppedClock
-from gateway.daemon import Daemon, open_gateway
+from gateway.daemon import Daemon
+from gateway.gateway import open_gateway
 
 
 async def main(home: Path, at: datetime) -> None:

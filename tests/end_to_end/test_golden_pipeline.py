@@ -22,12 +22,13 @@ import pytest
 from sqlalchemy import update
 
 from gateway.clock import AMSTERDAM, SteppedClock
-from gateway.daemon import Daemon, open_gateway
+from gateway.daemon import Daemon
 from gateway.domain.partner import Box, Partner, Role
 from gateway.domain.policy import Publish
 from gateway.exchange.context import Exchange, Visit
 from gateway.exchange.download import Download
 from gateway.exchange.upload import Upload
+from gateway.gateway import open_gateway
 from gateway.matching import rank
 from gateway.pipeline import snapshot
 from gateway.pipeline.context import Context

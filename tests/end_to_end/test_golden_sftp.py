@@ -25,8 +25,8 @@ import paramiko
 import pytest
 
 from gateway.clock import AMSTERDAM, SteppedClock
-from gateway.daemon import Gateway, open_gateway
 from gateway.domain.partner import Box
+from gateway.gateway import Gateway, open_gateway
 from gateway.pipeline.ledger import check
 from gateway.pipeline.worker import pending
 from gateway.store.reference import load

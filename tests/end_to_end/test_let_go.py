@@ -6,9 +6,9 @@ import shutil
 from datetime import date, datetime
 
 from gateway.clock import AMSTERDAM
-from gateway.daemon import open_gateway
 from gateway.domain.dispatch import PROOFS
 from gateway.errors import KeyMissing
+from gateway.gateway import open_gateway
 from gateway.pipeline.sealing import open_key
 from gateway.store import data_keys
 from gateway.store.tables import DataKeyRow, Delivery, Dispatch, IndexToken, MeldingRow, SignalRow

@@ -23,12 +23,12 @@ import pytest
 from gateway.audit.log import record
 from gateway.cli.init import make_home
 from gateway.clock import AMSTERDAM, SteppedClock
-from gateway.daemon import Gateway, open_gateway
 from gateway.doctor import door, host
 from gateway.doctor.examine import examine
 from gateway.doctor.finding import Finding, Verdict
 from gateway.exchange import host_keys
 from gateway.exchange.keys import create_key
+from gateway.gateway import Gateway, open_gateway
 from gateway.running import Running
 from gateway.settings import Home, load_settings
 from gateway.vault.reserve import Reserve
