@@ -25,6 +25,7 @@ from gateway.exchange.listener import Door, Listener, listen
 from gateway.exchange.room import RoomWatch
 from gateway.exchange.upload import abort_stale, abort_unfinished
 from gateway.gateway import Gateway
+from gateway.pipeline.feedback import tell_silence
 from gateway.pipeline.worker import Worker
 from gateway.retention.schedule import Job, Schedule
 from gateway.retention.shelves import CertificateShelf, RegisterShelf
@@ -327,6 +328,7 @@ class Daemon:
             Job(name="keys", line="15 0 * * *", run=gateway.make_keys),
             Job(name="purge", line=gateway.settings.purge_schedule, run=gateway.purge),
             Job(name="checkpoint", line="0 * * * *", run=gateway.sign),
+            Job(name="silence", line="30 6 * * *", run=lambda: tell_silence(gateway.pipeline())),
             Job(name="staged", line="10 * * * *", run=self._give_up),
         ]
 

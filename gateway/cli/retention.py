@@ -27,6 +27,7 @@ from gateway.store.registers import Run
 WORDS: Mapping[str, str] = {
     "raws": "received files",
     "signals": "signals",
+    "answers": "answers of municipalities",
     "contents": "contents of signals not passed on",
     "meldingen": "meldingen",
     "dispatches": "outgoing files",

@@ -22,10 +22,17 @@ class Kind(StrEnum):
     FILE = "bestand"
     #: rows of signals, with their contents
     ROWS = "signalen"
+    #: what a municipality answered on signals
+    ANSWERS = "terugkoppelingen"
     #: sealed contents of rows that stay a while themselves (D30, D40)
     CONTENTS = "inhoud"
     #: an outgoing file
     DISPATCH = "uitgaand"
+
+    @property
+    def is_rows(self) -> bool:
+        """Whether rows are counted of it, not files."""
+        return self in {Kind.ROWS, Kind.ANSWERS, Kind.CONTENTS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

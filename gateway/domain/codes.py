@@ -22,6 +22,8 @@ ROW_ERRORS: Mapping[str, str] = {
     "V13": "signaal_id komt twee keer als nieuw voor in dit bestand; het eerste telt",
     "V14": "wijziging of intrekking van een onbekend, ingetrokken, vervangen of vernietigd signaal_id",
     "V15": "waarde niet toegestaan",
+    "V16": "verwijzing onbekend, vernietigd of niet van u",
+    "V18": "melding betreft meer personen: geef signaalnummer",
 }
 
 #: What is worth a remark.

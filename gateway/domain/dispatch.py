@@ -34,6 +34,8 @@ class DispatchKind(StrEnum):
     MANIFEST = "manifest"
     RECEIPT = "receipt"
     SIGNAL_STATUS = "signal_status"
+    #: `terugkoppeling_…`: what municipalities answered on a creditor's signals
+    FEEDBACK = "feedback"
     #: a note to a creditor whose file was withdrawn
     WITHDRAWAL = "withdrawal"
     #: `vernietigd_<date>.csv`: what went of a creditor's deliveries

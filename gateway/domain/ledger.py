@@ -57,13 +57,16 @@ class Check(StrEnum):
 #: What a check claims, and what to do when it does not hold.
 CLAIMS: Mapping[Check, tuple[str, str]] = {
     Check.ROWS: (
-        "rows of a file = new + changed + withdrawn + rejected + duplicates; none of a refused one",
+        "rows of a file = new + changed + withdrawn + feedback + rejected + duplicates; none of a refused one",
         _LOOK,
     ),
-    Check.VERSIONS: ("each new or changed row of a file is held, or was purged", _LOOK),
+    Check.VERSIONS: (
+        "each new or changed row of a file, and each signal it answers, is held, or was purged",
+        _LOOK,
+    ),
     Check.SIGNALS: ("each signal of a creditor is in one state, or was purged", _RESTORE),
     Check.STATES: ("every signal is in a state that there is", _TAMPERED),
-    Check.OWNERS: ("every signal came in a delivery that was processed", _LOOK),
+    Check.OWNERS: ("every signal, and every answer on one, came in a delivery that was processed", _LOOK),
     Check.IN_FORCE: ("of every signal one version is in force", _RESTORE),
     Check.UNIQUE: ("a signaal_id is in force once", _RESTORE),
     Check.MELDING: (
@@ -98,7 +101,8 @@ CLAIMS: Mapping[Check, tuple[str, str]] = {
 class DeliveryFigures:
     """A delivery in figures.
 
-    `held` are its rows that are or were in force, `staged` rows that nobody sees yet, `receipts` the forms of
+    `feedback` are its rows of feedback, `answers` the signals they answer, each row by row. `held` are its answers and
+    its rows that are or were in force, `staged` rows that nobody sees yet, `receipts` the forms of
     its receipt that are on record.
     """
 
@@ -111,6 +115,8 @@ class DeliveryFigures:
     withdrawn: int = 0
     rejected: int = 0
     duplicate: int = 0
+    feedback: int = 0
+    answers: int = 0
     purged_rows: int = 0
     purged_signals: int = 0
     held: int = 0
@@ -120,7 +126,7 @@ class DeliveryFigures:
     @property
     def sum(self) -> int:
         """Its rows by what became of them."""
-        return self.new + self.changed + self.withdrawn + self.rejected + self.duplicate
+        return self.new + self.changed + self.withdrawn + self.feedback + self.rejected + self.duplicate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +195,7 @@ def _of_deliveries(deliveries: Iterable[DeliveryFigures]) -> Iterator[tuple[Chec
     for each in deliveries:
         if each.rows != each.sum or (each.state not in _COUNTED and each.sum):
             yield Check.ROWS, f"{each.id}: {each.rows} rows, {each.sum} accounted for"
-        accepted, there = each.new + each.changed, each.held + each.purged_rows
+        accepted, there = each.new + each.changed + each.answers, each.held + each.purged_rows
         if each.state in _COUNTED and accepted != there:
             yield (
                 Check.VERSIONS,

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from gateway.domain.feedback import FeedbackPolicy
+
 
 class Grouping(StrEnum):
     """The key by which signals become meldingen."""
@@ -106,6 +108,7 @@ class Policy:
     order: tuple[str, ...] = DEFAULT_ORDER
     actions: Actions = field(default_factory=Actions)
     publish: Publish = field(default_factory=Publish)
+    feedback: FeedbackPolicy = field(default_factory=FeedbackPolicy)
     arrears_days: Mapping[str, tuple[int, int | None]] = field(
         default_factory=lambda: dict(DEFAULT_ARREARS_DAYS)
     )

@@ -1,4 +1,4 @@
-"""The wire's column names, once, as data; and what the header of a signal file means (spec 2).
+"""The wire's column names, once, as data; and what the header of a signal or feedback file means (spec 2).
 
 Names are compared by `fold`: case, spaces, `_` and `-` don't count. A partner's own `columns` mapping (own header ->
 our column) goes before our names, but never before the forbidden ones: those are looked for in the file's own header.
@@ -130,6 +130,25 @@ MELDING_SIGNAL_COLUMNS = (
 #: signaalstatus_<YYYY-MM-DD>_<seq>.csv, creditor <- returns.
 STATUS_COLUMNS = ("signaal_id", "klantnummer", "code", "omschrijving", "gemeentecode", "datum")
 
+#: terugkoppeling_<YYYY-MM-DD>_<seq>.csv, creditor <- returns.
+FEEDBACK_COLUMNS = (*STATUS_COLUMNS, "opschorten", "opschorten_tot")
+
+#: Feedback file, municipality -> inbox.
+ANSWER_COLUMNS = (
+    "signaalnummer",
+    "melding_id",
+    "status",
+    "eindresultaat",
+    "datum",
+    "contactsoort",
+    "bereikt",
+    "toestemming_terugkoppeling",
+    "opschorten_tot",
+)
+#: What a feedback row is about, and what it says: one of each.
+ANSWER_REFERENCES = ("signaalnummer", "melding_id")
+ANSWER_RESULTS = ("status", "eindresultaat")
+
 #: ontvangst_<delivery_id>.csv; see gateway.files.receipt.
 RECEIPT_COLUMNS = ("soort", "regel", "signaal_id", "kolom", "code", "omschrijving", "gegeven")
 
@@ -139,7 +158,7 @@ LONGEST_NAME = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """What the columns of one signal file are.
+    """What the columns of one file are.
 
     `places` are (our column, place in the row), by name. `defaults` are the partner's constants for columns that the
     file lacks. `missing` is not empty only in a file that can still be one of withdrawals: its first other row refuses
@@ -166,6 +185,7 @@ def fold(name: str) -> str:
 _OURS: Mapping[str, str] = {fold(name): name for name in SIGNAL_COLUMNS} | {
     fold(alias): name for alias, name in ALIASES.items()
 }
+_ANSWER: Mapping[str, str] = {fold(name): name for name in ANSWER_COLUMNS}
 _FORBIDDEN: Mapping[str, str] = {fold(name): name for name in FORBIDDEN}
 
 
@@ -176,12 +196,9 @@ def recognise(header: Sequence[str], partner: Partner) -> Layout:
         DeliveryError: F03 a forbidden column; F02 a needed column is missing; F01 two columns have one meaning.
     """
     folded = [fold(name) for name in header]
-    if forbidden := [_FORBIDDEN[name] for name in dict.fromkeys(folded) if name in _FORBIDDEN]:
-        raise DeliveryError("F03", ", ".join(forbidden))
+    _refuse_forbidden(folded)
     meanings = _meanings(folded, partner)
-    twice = [name for name, count in Counter(filter(None, meanings)).items() if count > 1]
-    if twice:
-        raise DeliveryError("F01", f"komt twee keer voor: {', '.join(twice)}")
+    _refuse_repeated(meanings)
     places = {name: place for place, name in enumerate(meanings) if name}
     automatic = "signaal_id" not in places and partner.defaults.get("signaal_id") == AUTO
     defaults = {
@@ -198,14 +215,56 @@ def recognise(header: Sequence[str], partner: Partner) -> Layout:
         places=tuple(sorted(places.items())),
         defaults=defaults,
         missing=missing,
-        ignored=tuple(_shown(header[place], place) for place, name in enumerate(meanings) if not name),
+        ignored=_ignored(header, meanings),
         automatic_ids=automatic,
+    )
+
+
+def recognise_feedback(header: Sequence[str]) -> Layout:
+    """What the header of a municipality's feedback file means.
+
+    Raises:
+        DeliveryError: F11 it is none; F03 a forbidden column; F02 a needed column is missing; F01 two columns have
+            one meaning.
+    """
+    folded = [fold(name) for name in header]
+    _refuse_forbidden(folded)
+    meanings = [_ANSWER.get(name, "") for name in folded]
+    if not set(ANSWER_RESULTS) & set(meanings):
+        raise DeliveryError("F11")
+    _refuse_repeated(meanings)
+    missing = [] if set(ANSWER_REFERENCES) & set(meanings) else [" of ".join(ANSWER_REFERENCES)]
+    if "datum" not in meanings:
+        missing.append("datum")
+    if missing:
+        raise missing_columns(missing)
+    return Layout(
+        width=len(header),
+        places=tuple(sorted((name, place) for place, name in enumerate(meanings) if name)),
+        defaults={},
+        missing=(),
+        ignored=_ignored(header, meanings),
+        automatic_ids=False,
     )
 
 
 def missing_columns(names: Sequence[str]) -> DeliveryError:
     """The refusal of a file that lacks needed columns."""
     return DeliveryError("F02", ", ".join(names))
+
+
+def _refuse_forbidden(folded: Sequence[str]) -> None:
+    if forbidden := [_FORBIDDEN[name] for name in dict.fromkeys(folded) if name in _FORBIDDEN]:
+        raise DeliveryError("F03", ", ".join(forbidden))
+
+
+def _refuse_repeated(meanings: Sequence[str]) -> None:
+    if twice := [name for name, count in Counter(filter(None, meanings)).items() if count > 1]:
+        raise DeliveryError("F01", f"komt twee keer voor: {', '.join(twice)}")
+
+
+def _ignored(header: Sequence[str], meanings: Sequence[str]) -> tuple[str, ...]:
+    return tuple(_shown(header[place], place) for place, name in enumerate(meanings) if not name)
 
 
 def _meanings(folded: Sequence[str], partner: Partner) -> list[str]:

@@ -33,6 +33,11 @@ def status_name(on: date, seq: int) -> str:
     return _checked(f"signaalstatus_{on.isoformat()}_{seq}.csv")
 
 
+def feedback_name(on: date, seq: int) -> str:
+    """`terugkoppeling_2026-11-22_1.csv`; `seq` is per partner."""
+    return _checked(f"terugkoppeling_{on.isoformat()}_{seq}.csv")
+
+
 def destroyed_name(on: date, seq: int) -> str:
     """`vernietigd_2027-05-23.csv`; a second one on a day ends in `_2`."""
     return _checked(f"vernietigd_{on.isoformat()}{f'_{seq}' if seq > 1 else ''}.csv")

@@ -21,6 +21,7 @@ The JSON has the same facts:
      "resultaat": "verwerkt" | "geweigerd",
      "weigering": null | {"code": str, "omschrijving": str, "toelichting": str},
      "sommen": {"regels": int, "signalen": int, "wijzigingen": int, "intrekkingen": int, "afgekeurd": int, "dubbel": int},
+                of a feedback file: {"regels": int, "terugkoppelingen": int, "afgekeurd": int},
      "afgekeurd": [{"regel": int, "signaal_id": str, "kolom": str, "code": str, "omschrijving": str}],
      "waarschuwingen": [the same, and "toelichting": str], "dubbel": [the same as afgekeurd],
      "sleutels": [{"vingerafdruk": str, "laatste_dag": str}]}    only when a key of the sender ends within 30 days
@@ -54,6 +55,7 @@ _FACTS: Mapping[str, str] = {
 _KEY_ENDS = "uw SSH-sleutel verloopt; geef op tijd een nieuwe op"
 _SUMS: Mapping[str, str] = {
     "regels": "gegevensregels in het bestand",
+    "terugkoppelingen": "aangenomen terugkoppelingen",
     "signalen": "nieuwe signalen",
     "wijzigingen": "wijzigingen",
     "intrekkingen": "intrekkingen",
@@ -71,11 +73,14 @@ class Sums:
     withdrawals: int = 0
     rejected: int = 0
     duplicates: int = 0
+    #: rows of a feedback file; None: it is a signal file
+    feedback: int | None = None
 
     @property
     def rows(self) -> int:
         """All data rows."""
-        return self.signals + self.changes + self.withdrawals + self.rejected + self.duplicates
+        accepted = self.signals + self.changes + self.withdrawals + (self.feedback or 0)
+        return accepted + self.rejected + self.duplicates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +221,8 @@ def _refusal(receipt: Receipt) -> dict[str, str] | None:
 
 
 def _sums(sums: Sums) -> dict[str, int]:
+    if sums.feedback is not None:
+        return {"regels": sums.rows, "terugkoppelingen": sums.feedback, "afgekeurd": sums.rejected}
     return {
         "regels": sums.rows,
         "signalen": sums.signals,

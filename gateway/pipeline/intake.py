@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from hashlib import sha256
@@ -25,10 +25,12 @@ from gateway.domain.partner import Box, Partner, Role
 from gateway.domain.retention import dispatch_due
 from gateway.errors import BlobDamaged, BlobMissing, ConfigError, DeliveryError, VaultError
 from gateway.files import names
+from gateway.files.feedbackfile import read_feedback
 from gateway.files.receipt import Receipt, Sums, render_receipt_csv, render_receipt_json
 from gateway.files.signalfile import read_signals
 from gateway.files.status import StatusRow, render_status
 from gateway.pipeline.context import Context
+from gateway.pipeline.feedback import FeedbackIntake, store_feedback
 from gateway.pipeline.outgoing import OutgoingFile, seal_file, store_files
 from gateway.pipeline.rows import RowIntake
 from gateway.pipeline.sealing import Opener, open_key, store_key
@@ -102,50 +104,49 @@ def process(context: Context, delivery: Claimed) -> None:
         _refuse(context, received, digest, again)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Taken:
+    """What a file came to. `show` makes it visible, with its last transaction; `counts` are columns of the delivery."""
+
+    kind: str
+    tally: Tally
+    counts: Mapping[str, int]
+    files: Sequence[OutgoingFile]
+    show: Callable[[Connection], None]
+
+
 def _take(context: Context, received: _Received, digest: bytes, reader: SealedReader) -> None:
     delivery, partner = received.delivery, received.partner
-    if partner.role is not Role.CREDITOR:
+    take = _TAKERS.get(partner.role)
+    if take is None:
         raise DeliveryError("F11")
-    received_on = local_day(delivery.received_at)
-    month_key = index_id(month_of(received_on))
+    month_key = index_id(month_of(local_day(delivery.received_at)))
     digests = _digests(context, partner.id, digest)
     with context.store.read() as conn:
         if queue.accepted_before(conn, partner.id, digests, month_key=month_key):
             raise DeliveryError("F08")
     began = time.perf_counter()
-    file = read_signals(reader.chunks, partner, received_on, context.limits)
-    intake = RowIntake(context, delivery)
-    intake.tally.warnings.extend(file.warnings)
-    for batch in file.batches:
-        intake.tally.warnings.extend(batch.warnings)
-        intake.tally.every_row_dated &= batch.every_row_dated
-        for start in range(0, len(batch.rows), BATCH_ROWS):
-            intake.take(batch.rows[start : start + BATCH_ROWS])
-    tally = intake.tally
-    files = _answers(context, received, digest, tally)
-    now = context.clock.now()
+    taken = take(context, received, digest, reader)
+    tally, now = taken.tally, context.clock.now()
     with context.store.write() as conn:
-        intake.show(conn)
+        taken.show(conn)
         queue.advance(
             conn,
             delivery.id,
             DeliveryState.PROCESSING,
             DeliveryState.PROCESSED,
-            kind="signals",
+            kind=taken.kind,
             processed_at=now,
             sha256_sealed=objects.seal_digest(received.data_key.row_key(), delivery.id, digest),
             content_digest=next(token for token, key in digests.items() if key == month_key),
             content_key=month_key,
             row_count=tally.rows,
-            new_count=tally.new,
-            changed_count=tally.changed,
-            withdrawn_count=tally.withdrawn,
             rejected_count=tally.rejected,
-            duplicate_count=tally.duplicate,
             accepted_count=tally.accepted,
             every_row_dated=tally.every_row_dated,
+            **{f"{name}_count": count for name, count in taken.counts.items()},
         )
-        _store_answers(context, conn, partner.id, files)
+        _store_answers(context, conn, partner.id, taken.files)
         record(
             conn,
             action="delivery.processed",
@@ -154,14 +155,7 @@ def _take(context: Context, received: _Received, digest: bytes, reader: SealedRe
             actor=partner.id,
             at=now,
             node=context.node,
-            detail={
-                "rows": tally.rows,
-                "new": tally.new,
-                "changed": tally.changed,
-                "withdrawn": tally.withdrawn,
-                "rejected": tally.rejected,
-                "duplicate": tally.duplicate,
-            },
+            detail={"rows": tally.rows, **taken.counts, "rejected": tally.rejected},
         )
     _log.info(
         "delivery.processed",
@@ -171,6 +165,62 @@ def _take(context: Context, received: _Received, digest: bytes, reader: SealedRe
         count=tally.accepted,
         duration_ms=round((time.perf_counter() - began) * 1000),
     )
+
+
+def _take_signals(context: Context, received: _Received, digest: bytes, reader: SealedReader) -> _Taken:
+    delivery, partner = received.delivery, received.partner
+    received_on = local_day(delivery.received_at)
+    file = read_signals(reader.chunks, partner, received_on, context.limits)
+    intake = RowIntake(context, delivery)
+    intake.tally.warnings.extend(file.warnings)
+    for batch in file.batches:
+        intake.tally.warnings.extend(batch.warnings)
+        intake.tally.every_row_dated &= batch.every_row_dated
+        for start in range(0, len(batch.rows), BATCH_ROWS):
+            intake.take(batch.rows[start : start + BATCH_ROWS])
+    tally = intake.tally
+    sums = Sums(
+        signals=tally.new,
+        changes=tally.changed,
+        withdrawals=tally.withdrawn,
+        rejected=tally.rejected,
+        duplicates=tally.duplicate,
+    )
+    return _Taken(
+        kind="signals",
+        tally=tally,
+        counts={
+            "new": tally.new,
+            "changed": tally.changed,
+            "withdrawn": tally.withdrawn,
+            "duplicate": tally.duplicate,
+        },
+        files=[*_receipt(context, received, digest, tally, sums), *_status(context, delivery, tally)],
+        show=intake.show,
+    )
+
+
+def _take_feedback(context: Context, received: _Received, digest: bytes, reader: SealedReader) -> _Taken:
+    delivery = received.delivery
+    received_on = local_day(delivery.received_at)
+    intake = FeedbackIntake(context, delivery, Tally(due_on=dispatch_due(context.clock.now(), context.terms)))
+    intake.take(read_feedback(reader.chunks, received_on, context.limits))
+    tally, told = intake.tally, intake.told()
+    sums = Sums(feedback=tally.accepted, rejected=tally.rejected)
+    return _Taken(
+        kind="feedback",
+        tally=tally,
+        counts={"feedback": tally.accepted, "answer": intake.answers},
+        files=_receipt(context, received, digest, tally, sums),
+        show=lambda conn: store_feedback(context, conn, told),
+    )
+
+
+#: What each role may send.
+_TAKERS: Mapping[Role, Callable[[Context, _Received, bytes, SealedReader], _Taken]] = {
+    Role.CREDITOR: _take_signals,
+    Role.MUNICIPALITY: _take_feedback,
+}
 
 
 def _refuse(context: Context, received: _Received, digest: bytes, refusal: DeliveryError) -> None:
@@ -238,8 +288,10 @@ def _forget_contents(
 # -- what goes back to the sender ------------------------------------------------------------------
 
 
-def _answers(context: Context, received: _Received, digest: bytes, tally: Tally) -> list[OutgoingFile]:
-    """Receipt, and the statuses that this file changed at once, sealed and not yet visible."""
+def _receipt(
+    context: Context, received: _Received, digest: bytes, tally: Tally, sums: Sums
+) -> list[OutgoingFile]:
+    """The receipt of a processed file, sealed and not yet visible."""
     delivery = received.delivery
     receipt = Receipt(
         delivery_id=delivery.id,
@@ -247,26 +299,24 @@ def _answers(context: Context, received: _Received, digest: bytes, tally: Tally)
         size=delivery.size_bytes,
         sha256=digest.hex(),
         received_at=delivery.received_at,
-        sums=Sums(
-            signals=tally.new,
-            changes=tally.changed,
-            withdrawals=tally.withdrawn,
-            rejected=tally.rejected,
-            duplicates=tally.duplicate,
-        ),
+        sums=sums,
         rejected=tally.errors,
         warnings=tally.warnings,
         duplicates=tally.duplicates,
     )
-    files = receipt_files(context, delivery.partner_id, receipt, tally.due_on)
+    return receipt_files(context, delivery.partner_id, receipt, tally.due_on)
+
+
+def _status(context: Context, delivery: Claimed, tally: Tally) -> list[OutgoingFile]:
+    """The statuses that a file changed at once, sealed and not yet visible."""
     ended = _ended(context, tally)
     statuses = [*tally.statuses, *(told.row for told in ended)]
-    if statuses:
-        due_on = min((tally.due_on, *(told.due_on for told in ended)))
-        contents = Counter(told.delivery_id for told in ended)
-        contents[delivery.id] += len(tally.statuses)
-        files.append(status_file(context, delivery.partner_id, statuses, due_on, +contents))
-    return files
+    if not statuses:
+        return []
+    due_on = min((tally.due_on, *(told.due_on for told in ended)))
+    contents = Counter(told.delivery_id for told in ended)
+    contents[delivery.id] += len(tally.statuses)
+    return [status_file(context, delivery.partner_id, statuses, due_on, +contents)]
 
 
 def _ending_keys(context: Context, partner_id: str) -> list[tuple[date, str]]:

@@ -19,7 +19,7 @@ from gateway.pipeline.locate import Located
 from gateway.pipeline.sealing import SIGNAL, store_key
 from gateway.pipeline.tally import Tally
 from gateway.pipeline.touching import Touching
-from gateway.store import Connection, data_keys, meldingen, signals
+from gateway.store import Connection, answers, data_keys, meldingen, signals
 from gateway.store.data_keys import NO_MUNICIPALITY
 from gateway.store.queue import Claimed
 from gateway.store.signals import Version
@@ -222,10 +222,11 @@ class Staging:
 
 def drop_staged(context: Context, delivery_id: str) -> None:
     """Take away what a delivery staged and never showed, in short transactions."""
-    dropped = _DROP_ROWS
-    while dropped:
-        with context.store.write() as conn:
-            dropped = signals.drop_staged(conn, delivery_id, _DROP_ROWS)
+    for drop in (signals.drop_staged, answers.drop_staged):
+        dropped = _DROP_ROWS
+        while dropped:
+            with context.store.write() as conn:
+                dropped = drop(conn, delivery_id, _DROP_ROWS)
     with context.store.write() as conn:
         data_keys.drop_of_rows(conn, delivery_id)
 

@@ -316,7 +316,7 @@ def _mark_of(one: Taken) -> tuple[object, ...]:
 
 def _size(one: Going | Taken) -> int:
     """Rows, or 1 for a file."""
-    return one.rows if one.kind in {Kind.ROWS, Kind.CONTENTS} else 1
+    return one.rows if one.kind.is_rows else 1
 
 
 def _keep_until(run: Run) -> date:

@@ -157,6 +157,7 @@ def would_go(store: Store, keyring: Keyring, today: date, terms: Terms) -> Purge
             "deliveries": len(retention.deliveries_ending(conn, today)),
             "dispatches": len(dispatches),
             "signals": len(retention.rows_going(conn, today)),
+            "answers": len(retention.answers_going(conn, today)),
             "contents": len(retention.contents_going(conn, today)),
             "meldingen": len(retention.meldingen_going(conn, today)),
             "tokens": retention.token_count(conn, keys),

@@ -15,7 +15,6 @@ from datetime import UTC, date, datetime, timedelta
 from gateway.audit.checkpoint import Signer
 from gateway.audit.sshsig import allowed_signers
 from gateway.clock import AMSTERDAM, Clock, local_day, month_of, shift_month
-from gateway.domain.certificate import Kind
 from gateway.domain.shelf import Document, Shown
 from gateway.files.names import certificate_names
 from gateway.files.registers import (
@@ -151,7 +150,7 @@ def _announced(one: Going, party: str, today: date) -> RegisterRow:
         received_on=one.received_at and local_day(one.received_at),
         # refused or replaced: it goes at the next purge
         due_on=max(one.due_on or today, today - timedelta(days=1)),
-        signal_count=one.rows if one.kind in {Kind.ROWS, Kind.CONTENTS} else None,
+        signal_count=one.rows if one.kind.is_rows else None,
     )
 
 

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from gateway.cron import check_line
 from gateway.domain.certificate import Mandate
+from gateway.domain.feedback import TELLABLE, FeedbackCode, FeedbackPolicy, HelpAccepted
 from gateway.domain.policy import (
     DEFAULT_ARREARS_DAYS,
     DEFAULT_ORDER,
@@ -36,6 +37,12 @@ def _check_names(value: tuple[str, ...]) -> tuple[str, ...]:
         check_order(name)
     if repeated := {name for name in value if value.count(name) > 1}:
         raise ValueError(f"stands twice: {', '.join(sorted(repeated))}")
+    return value
+
+
+def _check_tell(value: tuple[FeedbackCode, ...]) -> tuple[FeedbackCode, ...]:
+    if wrong := [code.value for code in value if code not in TELLABLE]:
+        raise ValueError(f"{', '.join(wrong)} can't be listed: only {' and '.join(TELLABLE)} can")
     return value
 
 
@@ -126,6 +133,17 @@ class PublishTable(Table):
     settle_s: Annotated[float, Field(ge=0, le=3600)] = 5
 
 
+class FeedbackTable(Table):
+    """`[feedback]`: what creditors may know of a municipality's answers."""
+
+    help_accepted: HelpAccepted = HelpAccepted.CONSENT
+    tell: Annotated[tuple[FeedbackCode, ...], AfterValidator(_check_tell)] = ()
+
+    def value(self) -> FeedbackPolicy:
+        """The table as a value of the domain."""
+        return FeedbackPolicy(help_accepted=self.help_accepted, tell=self.tell)
+
+
 class OwnRetentionTable(Table):
     """`[retention]`: only what a municipality may shorten."""
 
@@ -152,6 +170,7 @@ class MunicipalityFile(Table):
     ranking: RankingTable = RankingTable()
     actions: ActionsTable = ActionsTable()
     publish: PublishTable = PublishTable()
+    feedback: FeedbackTable = FeedbackTable()
     #: sector -> days of arrears outside which a signal gets W02
     arrears_days: Mapping[Sector, Annotated[tuple[int, int | None], BeforeValidator(_read_window)]] = {}
     retention: OwnRetentionTable = OwnRetentionTable()
@@ -166,6 +185,7 @@ class MunicipalityFile(Table):
             order=self.ranking.order,
             actions=self.actions.value(),
             publish=Publish(when=self.publish.when, settle_s=self.publish.settle_s),
+            feedback=self.feedback.value(),
             arrears_days={**DEFAULT_ARREARS_DAYS, **self.arrears_days},
             signals_months=self.retention.signals or signals_months,
         )

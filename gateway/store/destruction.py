@@ -370,7 +370,7 @@ def _recorded(row: RowMapping) -> Recorded:
         municipality=row["party"] if row["party"].startswith("GM") else "",
         received_at=row["received_at"],
         due_on=row["due_on"],
-        rows=row["rows"] if kind in {Kind.ROWS, Kind.CONTENTS} else None,
+        rows=row["rows"] if kind.is_rows else None,
         destroyed_at=row["destroyed_at"],
         certificate=row["certificate"],
     )

@@ -15,11 +15,12 @@ from sqlalchemy import Connection, Table, func, select, text
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.dispatch import LISTED, DispatchKind, DispatchState
 from gateway.domain.ledger import MOST_IDS, Check, DeliveryFigures, Found
-from gateway.store.tables import Counter, Delivery, Dispatch, SignalRow
+from gateway.store.tables import AnswerRow, Counter, Delivery, Dispatch, SignalRow
 
 _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
 _DISPATCH: Table = Dispatch.__table__  # type: ignore[attr-defined]
 _SIGNAL: Table = SignalRow.__table__  # type: ignore[attr-defined]
+_ANSWER: Table = AnswerRow.__table__  # type: ignore[attr-defined]
 _COUNTER: Table = Counter.__table__  # type: ignore[attr-defined]
 
 #: What the queries say in a word.
@@ -38,6 +39,9 @@ _SEARCHES: Mapping[Check, tuple[str, ...]] = {
         "SELECT s.number FROM signal s LEFT JOIN delivery d ON d.id = s.delivery_id "
         "WHERE d.id IS NULL OR d.partner_id != s.creditor OR NOT (d.state IN ('processed', 'purging') "
         "OR (d.state IN <undecided> AND NOT s.in_force))",
+        "SELECT a.signal_number FROM answer a LEFT JOIN delivery d ON d.id = a.delivery_id "
+        "WHERE d.id IS NULL OR d.partner_id != a.partner_id "
+        "OR d.state NOT IN ('processed', 'purging', 'arrived', 'processing', 'failed')",
     ),
     Check.IN_FORCE: (
         # a version that was replaced may outlive its signal by an unfinished purge
@@ -117,12 +121,14 @@ def deliveries(conn: Connection) -> list[DeliveryFigures]:
         "WHERE s.in_force OR d.state NOT IN <undecided> GROUP BY s.delivery_id"
     )
     held: dict[str, int] = {row[0]: row[1] for row in conn.execute(text(query_held))}
-    answers = (
+    query_answers = select(_ANSWER.c.delivery_id, func.count()).group_by(_ANSWER.c.delivery_id)
+    answers: dict[str, int] = {row[0]: row[1] for row in conn.execute(query_answers)}
+    receipts_of = (
         select(_DISPATCH.c.delivery_id, func.count())
         .where(_DISPATCH.c.kind == DispatchKind.RECEIPT, _DISPATCH.c.delivery_id.is_not(None))
         .group_by(_DISPATCH.c.delivery_id)
     )
-    receipts: dict[str, int] = {row[0]: row[1] for row in conn.execute(answers)}
+    receipts: dict[str, int] = {row[0]: row[1] for row in conn.execute(receipts_of)}
     columns = {
         "id": "id",
         "partner_id": "partner_id",
@@ -133,13 +139,19 @@ def deliveries(conn: Connection) -> list[DeliveryFigures]:
         "withdrawn": "withdrawn_count",
         "rejected": "rejected_count",
         "duplicate": "duplicate_count",
+        "feedback": "feedback_count",
+        "answers": "answer_count",
         "purged_rows": "purged_rows",
         "purged_signals": "purged_signals",
         "arrival": "arrival",
     }
     query = select(*(_DELIVERY.c[column].label(name) for name, column in columns.items()))
     return [
-        DeliveryFigures(**row, held=held.get(row["id"], 0), receipts=receipts.get(row["id"], 0))
+        DeliveryFigures(
+            **row,
+            held=held.get(row["id"], 0) + answers.get(row["id"], 0),
+            receipts=receipts.get(row["id"], 0),
+        )
         for row in conn.execute(query.order_by(_DELIVERY.c.id)).mappings()
     ]
 
@@ -161,6 +173,7 @@ def in_force(conn: Connection) -> dict[str, dict[str, int]]:
 _NUMBERED: Mapping[DispatchKind, str] = {
     DispatchKind.MELDINGEN: "meldingen",
     DispatchKind.SIGNAL_STATUS: "signaalstatus",
+    DispatchKind.FEEDBACK: "terugkoppeling",
 }
 _ARRIVALS = "arrival"
 

@@ -39,6 +39,7 @@ COUNTS = (
     "deliveries",
     "dispatches",
     "signals",
+    "answers",
     "contents",
     "meldingen",
     "tokens",

@@ -32,11 +32,12 @@ from gateway.errors import StoreError
 from gateway.store import going
 from gateway.store.data_keys import StoredKey
 from gateway.store.engine import Store
-from gateway.store.tables import DataKeyRow, Delivery, Dispatch, IndexToken, MeldingRow, SignalRow
+from gateway.store.tables import AnswerRow, DataKeyRow, Delivery, Dispatch, IndexToken, MeldingRow, SignalRow
 
 _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
 _DISPATCH: Table = Dispatch.__table__  # type: ignore[attr-defined]
 _SIGNAL: Table = SignalRow.__table__  # type: ignore[attr-defined]
+_ANSWER: Table = AnswerRow.__table__  # type: ignore[attr-defined]
 _MELDING: Table = MeldingRow.__table__  # type: ignore[attr-defined]
 _DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
 _TOKEN: Table = IndexToken.__table__  # type: ignore[attr-defined]
@@ -124,6 +125,12 @@ def rows_going(conn: Connection, today: date) -> list[int]:
     return [row_id for _, row_id in sorted(tuple(row) for row in found)]
 
 
+def answers_going(conn: Connection, today: date) -> list[int]:
+    """Answers that go, by delivery."""
+    query = select(_ANSWER.c.id).where(going.answer_goes(today)).order_by(_ANSWER.c.delivery_id, _ANSWER.c.id)
+    return list(conn.execute(query).scalars())
+
+
 def contents_going(conn: Connection, today: date) -> list[int]:
     """Rows whose sealed contents go before the row."""
     query = select(_SIGNAL.c.id).where(going.contents_go(today)).order_by(_SIGNAL.c.delivery_id, _SIGNAL.c.id)
@@ -182,6 +189,7 @@ def overdue(conn: Connection, today: date) -> dict[str, int]:
     """What is still here although its day is over, by kind; empty when nothing is."""
     counted = {
         "signal": _SIGNAL.c.due_on < today,
+        "answer": _ANSWER.c.due_on < today,
         "contents": going.contents_go(today),
         "dispatch": and_(_DISPATCH.c.due_on < today, _DISPATCH.c.state != DispatchState.PURGED),
         "raw": and_(going.raw_goes(today), _DELIVERY.c.raw_due_on < today),
@@ -245,6 +253,20 @@ def purge_rows(conn: Connection, ids: Sequence[int]) -> dict[str, int]:
                 purged_rows=_DELIVERY.c.purged_rows + count,
                 purged_signals=_DELIVERY.c.purged_signals + last.get(delivery_id, 0),
             )
+        )
+    return counts
+
+
+def purge_answers(conn: Connection, ids: Sequence[int]) -> dict[str, int]:
+    """Let go of answers, and count them in their deliveries' tombstones; how many by delivery."""
+    query = select(_ANSWER.c.delivery_id, func.count()).where(_ANSWER.c.id.in_(ids))
+    counts = {row[0]: row[1] for row in conn.execute(query.group_by(_ANSWER.c.delivery_id))}
+    conn.execute(delete(_ANSWER).where(_ANSWER.c.id.in_(ids)))
+    for delivery_id, count in counts.items():
+        conn.execute(
+            update(_DELIVERY)
+            .where(_DELIVERY.c.id == delivery_id)
+            .values(purged_rows=_DELIVERY.c.purged_rows + count)
         )
     return counts
 
@@ -314,9 +336,14 @@ class Ended:
 def deliveries_gone(conn: Connection) -> list[Ended]:
     """PURGING deliveries of which nothing is left."""
     row_left = exists().where(_SIGNAL.c.delivery_id == _DELIVERY.c.id)
+    answer_left = exists().where(_ANSWER.c.delivery_id == _DELIVERY.c.id)
     key_left = exists().where(_DATA_KEY.c.object_id == _DELIVERY.c.id)
     query = select(*(_DELIVERY.c[name] for name in Ended.__slots__)).where(
-        _DELIVERY.c.state == DeliveryState.PURGING, _DELIVERY.c.blob.is_(None), ~row_left, ~key_left
+        _DELIVERY.c.state == DeliveryState.PURGING,
+        _DELIVERY.c.blob.is_(None),
+        ~row_left,
+        ~answer_left,
+        ~key_left,
     )
     return [Ended(**row) for row in conn.execute(query.order_by(_DELIVERY.c.id)).mappings()]
 

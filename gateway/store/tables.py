@@ -28,6 +28,7 @@ class Delivery(SQLModel, table=True):
     from it; `closed_at` is CLOSE: the term of the file itself (`raw`) runs from it. `name_token` finds a
     file by the name its partner gave it, under the index key `name_key`; `content_digest` finds the same
     bytes again, under `content_key`. `client_*` is what SETSTAT said: echoed, never obeyed.
+    `feedback_count` are its accepted rows of feedback, `answer_count` the signals they answer, each row by row.
     `purged_rows` counts its rows that went, `purged_signals` those of them that were in force: each was the
     last of its signal (spec 1, Conservation).
     """
@@ -75,6 +76,8 @@ class Delivery(SQLModel, table=True):
     rejected_count: int = 0
     duplicate_count: int = 0
     accepted_count: int = 0
+    feedback_count: int = 0
+    answer_count: int = 0
     every_row_dated: bool = False
     raw_due_on: date | None = None
     raw_gone_at: datetime | None = None
@@ -117,6 +120,7 @@ class SignalRow(SQLModel, table=True):
     __tablename__ = "signal"
     __table_args__ = (
         _one_of("state", SignalState),
+        Index("signal_number", "number"),
         Index("signal_s1", "place_s1"),
         Index("signal_k1", "place_k1"),
         Index("signal_a1", "place_a1", "month"),
@@ -165,6 +169,37 @@ class SignalRow(SQLModel, table=True):
     due_on: date
     contents_due_on: date
     sealed: bytes | None = Field(default=None, sa_type=LargeBinary)
+
+
+class AnswerRow(SQLModel, table=True):
+    """What a municipality answered on one signal (spec 2, Feedback file): ids, codes and days only.
+
+    It counts while its delivery is PROCESSED: before that it is staged. `arrival` and `line` are its order of
+    receipt. `partner_id` is who answered, for `municipality`. `due_on` is that of the signal.
+    """
+
+    __tablename__ = "answer"
+    __table_args__ = (
+        Index("answer_signal", "signal_number"),
+        Index("answer_delivery", "delivery_id"),
+        Index("answer_due", "due_on"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    delivery_id: str
+    arrival: int
+    line: int
+    signal_number: str
+    melding_id: str
+    municipality: str
+    partner_id: str
+    outcome: str
+    on: date
+    contact: str | None = None
+    reached: bool | None = None
+    consents: bool
+    suspend_until: date | None = None
+    due_on: date
 
 
 class IndexToken(SQLModel, table=True):
@@ -330,6 +365,7 @@ class PurgeRun(SQLModel, table=True):
     deliveries: int = 0
     dispatches: int = 0
     signals: int = 0
+    answers: int = 0
     contents: int = 0
     meldingen: int = 0
     tokens: int = 0

@@ -184,6 +184,11 @@ class Collected:
         ]
 
     @property
+    def feedback(self) -> list[list[dict[str, str]]]:
+        """The rows of each terugkoppeling, in order of their names."""
+        return [read_rows(data) for data in self._named("returns/terugkoppeling_", ".csv")]
+
+    @property
     def published(self) -> list[list[dict[str, str]]]:
         """The rows of each outbox file, in order of publication."""
         return [read_rows(data) for data in self._named("outbox/meldingen_", ".csv")]

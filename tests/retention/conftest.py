@@ -35,6 +35,7 @@ from gateway.store import blobs as known_blobs
 from gateway.store import data_keys
 from gateway.store.engine import Store
 from gateway.store.tables import (
+    AnswerRow,
     AuditEntry,
     DataKeyRow,
     Delivery,
@@ -364,6 +365,25 @@ class World:
                 .returning(SignalRow.__table__.c.id)
             ).scalar_one()
         return row_id
+
+    def answer(self, delivery_id: str, *, months: int = 6) -> None:
+        """What a municipality answered on a signal, in a delivery."""
+        with self.store.write() as conn:
+            conn.execute(
+                insert(AnswerRow.__table__).values(
+                    delivery_id=delivery_id,
+                    arrival=1,
+                    line=2,
+                    signal_number="S1",
+                    melding_id="M1",
+                    municipality="GM1731",
+                    partner_id=PARTNER,
+                    outcome="Opgepakt",
+                    on=self.today,
+                    consents=False,
+                    due_on=signal_due(self.now, months),
+                )
+            )
 
     def melding(self, *, months: int = 6) -> str:
         """A melding whose signals are received now."""

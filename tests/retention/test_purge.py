@@ -22,6 +22,7 @@ from gateway.retention.purge import STEPS
 from gateway.store import data_keys, registers
 from gateway.store.engine import Store
 from gateway.store.tables import (
+    AnswerRow,
     CertificateRow,
     DataKeyRow,
     Delivery,
@@ -504,6 +505,7 @@ def fill(
     """Something of each kind that goes by `last`, and something received on `until` that stays."""
     delivery_id = world.deliver(months=months)
     world.signal(delivery_id, melding_id=world.melding(months=months), months=months)
+    world.answer(world.deliver(months=months), months=months)
     world.deliver(DeliveryState.REJECTED)
     world.deliver(DeliveryState.FAILED)
     file = world.dispatch(months=months)
@@ -529,6 +531,7 @@ def outcome(world: World, report: Any) -> dict[str, Any]:
         "certificates": [certificate_of(row) for row in world.rows(CertificateRow)],
         "destroyed": [{**row, "id": 0} for row in world.rows(Destruction)],
         "signals": world.rows(SignalRow),
+        "answers": world.rows(AnswerRow),
         "meldingen": world.rows(MeldingRow),
         "data_keys": [(row["object_id"], row["key_id"]) for row in world.held_keys()],
         "tokens": world.rows(IndexToken),

@@ -95,7 +95,6 @@ def test_partner_settings_of_later_versions(refusals, text):
 @pytest.mark.parametrize(
     "text",
     [
-        '[feedback]\nhelp_accepted = "consent"',
         '[[route]]\nto = "sdd"',
         "[mandate]\napprovers = 2",
         "successor = 'GM1731'",
