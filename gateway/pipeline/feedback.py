@@ -180,7 +180,7 @@ def tell_silence(context: Context) -> int:
             if files:
                 record(
                     conn,
-                    action="feedback.silence_told",
+                    action="silence.reported",
                     object_id=today.isoformat(),
                     origin="schedule",
                     actor="gateway",
@@ -189,7 +189,7 @@ def tell_silence(context: Context) -> int:
                     detail={"signals": len(news), "creditors": len(files)},
                 )
     if files:
-        _log.info("feedback.silence_told", count=len(news))
+        _log.info("silence.reported", count=len(news))
     return len(news)
 
 

@@ -92,6 +92,13 @@ def test_partner_settings_of_later_versions(refusals, text):
     assert "unknown setting" in reason
 
 
+def test_only_two_outcomes_can_be_listed(refusals):
+    """`tell` opens no reason and no help."""
+    file, key, reason = one(refusals({"municipalities/GM1731.toml": '[feedback]\ntell = ["OPGEPAKT"]'}))
+    assert (file, key) == ("municipalities/GM1731.toml", "feedback.tell")
+    assert "GEEN_HULP" in reason
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -10,6 +10,7 @@ import asyncssh
 import pytest
 
 from gateway.domain.certificate import Mandate
+from gateway.domain.feedback import FeedbackCode, FeedbackPolicy, HelpAccepted
 from gateway.domain.guard import GuardTerms
 from gateway.domain.partner import TEMPORARY_NAMES, PartnerLimits, Role
 from gateway.domain.policy import (
@@ -206,6 +207,15 @@ def test_money_is_exact(configure, written, cents):
     """Euro in the file are cents inside, without a float between."""
     settings = configure({"municipalities/GM1731.toml": f"[matching.min_amount]\nHuur = {written}"})
     assert settings.policies["GM1731"].matching.min_amount_cents == {"Huur": cents}
+
+
+def test_feedback(configure):
+    """Consent and nothing told, unless the municipality says otherwise."""
+    assert configure({"municipalities/GM1731.toml": ""}).policies["GM1731"].feedback == FeedbackPolicy()
+    text = '[feedback]\nhelp_accepted = "never"\ntell = ["GEEN_HULP"]'
+    assert configure({"municipalities/GM1731.toml": text}).policies["GM1731"].feedback == FeedbackPolicy(
+        help_accepted=HelpAccepted.NEVER, tell=(FeedbackCode.NO_HELP,)
+    )
 
 
 def test_arrears_days(configure):
