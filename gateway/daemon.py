@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -257,13 +258,14 @@ class Daemon:
     def _host_keys(self) -> tuple[HostKey, ...]:
         """All host keys; the legacy listener's own is made when it is missing."""
         gateway, now = self.gateway, self.gateway.clock.now()
-        if self._legacy and (made := host_keys.ensure(gateway.home.keys, HostKeyKind.ECDSA, now)):
-            self._record_host_key("host_key.made", made)
+        if self._legacy:
+            told = partial(self._record_host_key, "host_key.made")
+            host_keys.ensure(gateway.home.keys, HostKeyKind.ECDSA, now, told)
         return host_keys.calendar(gateway.home.keys)
 
     def _remove_retired(self) -> None:
-        for key in host_keys.remove_retired(self.gateway.home.keys, self.gateway.clock.now()):
-            self._record_host_key("host_key.removed", key)
+        told = partial(self._record_host_key, "host_key.removed")
+        host_keys.remove_retired(self.gateway.home.keys, self.gateway.clock.now(), told)
 
     def _record_host_key(self, action: str, key: HostKey) -> None:
         gateway = self.gateway

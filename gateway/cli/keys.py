@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -59,9 +60,8 @@ def rotate(
 
     with opened(context.obj) as gateway:
         now = gateway.clock.now()
-        made = host_keys.rotate(gateway.home.keys, now, _start(active_from, now))
-        for key in made:
-            _record(gateway, "host_key.rotated", key)
+        told = partial(_record, gateway, "host_key.rotated")
+        made = host_keys.rotate(gateway.home.keys, now, _start(active_from, now), told)
         gateway.wake()
         known = host_keys.calendar(gateway.home.keys)
         screen.done(f"A new host key is announced, and used from {screen.moment(made[0].active_from)}\n")
@@ -79,9 +79,8 @@ def retire(
 
     with opened(context.obj) as gateway:
         now = gateway.clock.now()
-        key = host_keys.retire(gateway.home.keys, fingerprint, now)
-        _record(gateway, "host_key.retired", key)
-        host_keys.remove_retired(gateway.home.keys, now)
+        host_keys.retire(gateway.home.keys, fingerprint, now, partial(_record, gateway, "host_key.retired"))
+        host_keys.remove_retired(gateway.home.keys, now, partial(_record, gateway, "host_key.removed"))
         gateway.wake()
     screen.done(f"{fingerprint} is retired, and its private half is gone from keys/")
 

@@ -3,12 +3,15 @@
 The calendar is written by the administrator's commands, whole, after the key that it tells of; what follows from it
 is a matter of the time alone. A home without one has the key that `gateway init` made. It holds no secret; keys that
 are gone stay in it, so that a fingerprint on old paper can be explained.
+
+Who changes a key gives `told`, which puts it on record: before a key is announced or retired, and before the last
+trace of one that is removed. A kill may so leave an entry too many, but no key that comes or goes without one.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +23,9 @@ from gateway.domain.host_key import KEPT_FOR, HostKey, HostKeyKind, HostKeyState
 from gateway.errors import CommandError, KeyringError
 from gateway.exchange.keys import create_key, host_key_fingerprint
 from gateway.vault.durable import place_file, sync_folder
+
+#: Puts a key on record.
+Told = Callable[[HostKey], None]
 
 CALENDAR = "host_keys.json"
 #: Of the file's form.
@@ -77,7 +83,7 @@ def check(folder: Path, now: datetime) -> list[Path]:
     return files
 
 
-def rotate(folder: Path, now: datetime, active_from: datetime) -> list[HostKey]:
+def rotate(folder: Path, now: datetime, active_from: datetime, told: Told) -> list[HostKey]:
     """Make a new key of each kind in use, announced from now; the old ones go `KEPT_FOR` after it is used.
 
     Raises:
@@ -95,11 +101,13 @@ def rotate(folder: Path, now: datetime, active_from: datetime) -> list[HostKey]:
     made = [
         replace(_create(folder, key.kind), announced_at=now, active_from=max(now, active_from)) for key in old
     ]
+    for key in made:
+        told(key)
     _write(folder, [*(replace(key, retire_at=retire_at) if key in old else key for key in known), *made])
     return made
 
 
-def retire(folder: Path, fingerprint: str, now: datetime) -> HostKey:
+def retire(folder: Path, fingerprint: str, now: datetime, told: Told) -> HostKey:
     """Let go of an old key at once, ahead of its day.
 
     Raises:
@@ -116,25 +124,30 @@ def retire(folder: Path, fingerprint: str, now: datetime) -> HostKey:
             f"{fingerprint} is {now_is}, and only a replaced key can be retired; {reason}".rstrip("; ")
         )
     retired = replace(found, retire_at=now)
+    told(retired)
     _write(folder, [retired if key == found else key for key in known])
     return retired
 
 
-def remove_retired(folder: Path, now: datetime) -> list[HostKey]:
+def remove_retired(folder: Path, now: datetime, told: Told) -> list[HostKey]:
     """Remove the files of keys whose day has come; those that were still there."""
     removed = []
     for key in calendar(folder):
         private = folder / key.file
-        if key.is_retired(now) and private.exists():
-            private.with_name(f"{private.name}.pub").unlink(missing_ok=True)
-            private.unlink()
+        public = private.with_name(f"{private.name}.pub")
+        if key.is_retired(now) and (private.exists() or public.exists()):
+            private.unlink(missing_ok=True)
+            sync_folder(folder)
+            told(key)
+            # the last to go: as long as it is there, the removal may not be on record
+            public.unlink(missing_ok=True)
             removed.append(key)
     if removed:
         sync_folder(folder)
     return removed
 
 
-def ensure(folder: Path, kind: HostKeyKind, now: datetime) -> HostKey | None:
+def ensure(folder: Path, kind: HostKeyKind, now: datetime, told: Told) -> HostKey | None:
     """Make the first key of a kind, in use at once; None when there is one.
 
     Raises:
@@ -144,6 +157,7 @@ def ensure(folder: Path, kind: HostKeyKind, now: datetime) -> HostKey | None:
     if any(key.kind is kind and not key.is_retired(now) for key in known):
         return None
     made = replace(_create(folder, kind), announced_at=now, active_from=now)
+    told(made)
     _write(folder, [*known, made])
     return made
 

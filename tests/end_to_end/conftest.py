@@ -462,6 +462,12 @@ class Town(Clients):
         gateway.purge()
         gateway.close()
 
+    def make_keys_on(self, at: datetime) -> None:
+        """A night's keys while no gateway runs."""
+        gateway = open_gateway(self.home, SteppedClock(at))
+        gateway.make_keys()
+        gateway.close()
+
     def add_partner(self, partner: str, *told: str) -> None:
         """A new partner; known to the gateway when it is started again."""
         key = new_key(self.path, partner)

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from durable_steps import arm
+from killed_door import door, found_at_start, work_commands, work_door
 from killed_visit import visit_and_kill
 
 from gateway.clock import SteppedClock
@@ -37,6 +38,7 @@ from gateway.domain.partner import Box
 from gateway.errors import CommandError
 from gateway.exchange.context import Visit
 from gateway.exchange.download import Download
+from gateway.exchange.protocol import Refused
 from gateway.exchange.upload import Upload
 from gateway.gateway import Gateway, open_gateway
 from gateway.logs import set_up
@@ -59,7 +61,9 @@ from gateway.store.tables import (
 )
 
 #: Works in which keys are made or destroyed.
-CHANGES_KEYS = {"start", "night", "purge"}
+CHANGES_KEYS = {"start", "night", "purge", "commands"}
+#: Works in which the configuration is changed.
+CHANGES_CONFIG = {"commands"}
 RANDOM = re.compile(
     r"\b(?:M\d{10}-[0-9A-Z]{8}|S[0-9A-HJKMNP-TV-Z]{12}|U[0-9A-Z]{16}|P[0-9A-Z]{12}|[0-9a-f]{64})\b"
 )
@@ -148,10 +152,12 @@ WORKS: dict[str, Callable[[Gateway], None]] = {
     "night": work_night,
     "withdraw": work_withdraw,
     "purge": work_purge,
+    "door": work_door,
+    "commands": work_commands,
 }
 
 #: What a partner does: nobody does it again for it.
-PARTNERS_OWN = {"closes", "visit"}
+PARTNERS_OWN = {"closes", "visit", "door"}
 
 
 def recover(gateway: Gateway, work: str) -> None:
@@ -224,7 +230,11 @@ def files(gateway: Gateway) -> dict[str, list[str]]:
             with gateway.store.read() as conn:
                 listed = dispatches.listed(conn, partner.id, box)
             for file in listed:
-                download = Download(exchange, visit, box, file)
+                try:
+                    download = Download(exchange, visit, box, file)
+                except Refused:
+                    found[f"{partner.id}/{box}/{file.name}"] = ["damaged"]
+                    continue
                 text = download.read(0, file.size_bytes).decode("utf-8-sig")
                 download.abort()
                 numbers: dict[str, str] = {}
@@ -263,11 +273,12 @@ def life(do: Callable[[], None]) -> int:
     return ended(fork(do))
 
 
-def copied(home: Path, copy: Path, *, with_keys: bool) -> Path:
-    """A home to kill; keys are shared where none is made or destroyed."""
+def copied(home: Path, copy: Path, work: str) -> Path:
+    """A home to kill; keys and configuration are shared where they stay as they are."""
     copy.mkdir()
+    changes = {"keys": CHANGES_KEYS, "config": CHANGES_CONFIG}
     for part in ("data", "log", "keys", "config"):
-        if part in {"data", "log"} or (part == "keys" and with_keys):
+        if work in changes.get(part, {work}):
             shutil.copytree(home / part, copy / part)
         else:
             (copy / part).symlink_to(home / part)
@@ -277,7 +288,7 @@ def copied(home: Path, copy: Path, *, with_keys: bool) -> Path:
 def do(home: Path, work: str, at: datetime, number: int, point: tuple[str, int]) -> Path:
     """The work, killed at a point, then what a start does; the points that it passed. Number 0 is undisturbed."""
     name = f"{work}-{number}"
-    copy = copied(home, home.with_name(f"{home.name}-{name}"), with_keys=work in CHANGES_KEYS)
+    copy = copied(home, home.with_name(f"{home.name}-{name}"), work)
     log = home.with_name(f"{name}.points")
 
     def work_armed() -> None:
@@ -287,8 +298,14 @@ def do(home: Path, work: str, at: datetime, number: int, point: tuple[str, int])
 
     def recover_and_tell() -> None:
         gateway = open_gateway(copy, SteppedClock(at))
+        found = found_at_start(gateway) if work == "commands" else {}
         recover(gateway, work)
-        told = {"killed": point[0] if end else "", "outcome": outcome(gateway)}
+        if work == "commands":
+            gateway = open_gateway(copy, SteppedClock(at))
+            found["end"] = found_at_start(gateway)
+        if work == "door":
+            found = door(gateway)
+        told = {"killed": point[0] if end else "", "found": found, "outcome": outcome(gateway)}
         home.with_name(f"{name}.json").write_text(json.dumps(told))
 
     end = ended(visit_and_kill(copy, at, point, log, fork)) if work == "visit" else life(work_armed)

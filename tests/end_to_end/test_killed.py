@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import AMSTERDAM
+from gateway.exchange.keys import create_key
 from gateway.store.tables import Delivery, SignalRow
 
 sys.path.append(str(Path(__file__).parent))
 from durable_steps import in_source  # beside this file, as for the driver
+from killed_door import LATER
 
 DRIVER = Path(__file__).with_name("kill_at_every_step.py")
 
@@ -28,16 +30,12 @@ EVERY = ["every"] if os.environ.get("KILL_AT") == "every" else []
 
 #: Steps at which nothing is killed, and why.
 NOT_VISITED = {
-    "cli/": "a command that makes or changes files of a home: an administrator sees it fail, and does it again",
+    "cli/init.": "gateway init: it refuses a folder that holds something",
+    "cli/demo.": "no part of a gateway",
     "demo/": "no part of a gateway",
     "audit/checkpoint.create_signing_key": "gateway init",
-    "exchange/keys.create_key": "gateway init",
     "vault/keyring.Keyring.create": "gateway init",
     "store/reference.load": "gateway reference load: the old table stays until the new one is whole",
-    "exchange/download.Download._damaged": "one audit entry, of a file that nothing is done with",
-    "exchange/host_keys.": "gateway keys host: files first, the calendar that names them last",
-    "daemon.Daemon._record_host_key": "one audit entry, after the file that it tells of",
-    "exchange/guard.": "counts that come again within a second; a penalty that is lost is earned again",
     "daemon.serve": "removes what the start writes anew",
 }
 
@@ -51,6 +49,8 @@ class Sweep:
 
     killed: list[tuple[str, dict]]
     undisturbed: dict
+    #: what a start found at once, beside each outcome; the last one is that of the undisturbed run
+    found: list[dict]
 
 
 async def killed_at_every_step(home: Path, work: str, at: datetime) -> Sweep:
@@ -63,15 +63,14 @@ async def killed_at_every_step(home: Path, work: str, at: datetime) -> Sweep:
     assert process.returncode == 0, err.decode()
     points = (home.parent / f"{work}-0.points").read_text().splitlines()
     numbers = sorted(int(path.stem.rpartition("-")[2]) for path in home.parent.glob(f"{work}-*.json"))
-    undisturbed, *told = [
-        json.loads((home.parent / f"{work}-{number}.json").read_text()) for number in numbers
-    ]
+    first, *told = [json.loads((home.parent / f"{work}-{number}.json").read_text()) for number in numbers]
     # where threads race, a later point of a name may not come again
-    killed = [(each["killed"], each["outcome"]) for each in told if each["killed"]]
+    told = [each for each in told if each["killed"]]
+    killed = [(each["killed"], each["outcome"]) for each in told]
     KILLED_AT.update(name for name, _ in killed)
     assert {*points} <= KILLED_AT
     print(f"{work}: {len(points)} points of {len({*points})} names, killed at {len(killed)}")  # noqa: T201
-    return Sweep(killed, undisturbed["outcome"])
+    return Sweep(killed, first["outcome"], [each["found"] for each in (*told, first)])
 
 
 def check(sweep: Sweep) -> dict:
@@ -224,6 +223,62 @@ async def test_killed_during_a_purge(town, signal):
     town.clock.step(timedelta(days=3))
     end = check(await killed_at_every_step(town.home, "purge", town.clock.now()))
     assert end["signals"] == []
+
+
+async def test_killed_at_the_door(town, signal):
+    """Penalties and sessions come together, and a penalty goes with its entry: a start knows them, or it does not."""
+    await town.deliver("woonservice", signal("w1"))
+    await town.stop()
+    sweep = await killed_at_every_step(town.home, "door", town.clock.now())
+    assert sweep.undisturbed["told"] == ["told-damaged", "told-lift", "told-look", "told-use"]
+    entries = ("penalty.lifted", "blob.damaged")
+    for (where, outcome), found in zip(
+        (*sweep.killed, ("nowhere", sweep.undisturbed)), sweep.found, strict=True
+    ):
+        told = {name.removeprefix("told-") for name in outcome["told"]}
+        check_whole(outcome)
+        lifted, damaged = (outcome["audit"].count(action) for action in entries)
+        looked = found["inside"] == {"woonservice": 1}
+        # of twelve refusals by one address
+        assert found["held"] == ({"198.51.100.7": 12} if looked and not lifted else {}), where
+        assert (found["refused"] == "penalised") == bool(found["held"]), where
+        assert found["used"] in ([], ["woonservice"])
+        assert {lifted, damaged} <= {0, 1}
+        claims = (("look", looked), ("use", found["used"]), ("lift", lifted), ("damaged", damaged))
+        assert [name for name, holds in claims if name in told and not holds] == [], where
+
+
+async def test_killed_during_commands(closed_town):
+    """Keys of a partner and of the host: the old files or the new ones, whole; a start takes them up, and goes on.
+
+    No host key comes or goes that the audit log does not tell of.
+    """
+    town = closed_town
+    town.edit("gateway.toml", "#port = 2223", "port = 0")
+    create_key(town.path / "next", comment="")
+    town.place("woonservice", "a.csv", b"x")
+    at = datetime.now(AMSTERDAM)
+    for day in (at, at + LATER):
+        town.make_keys_on(day)  # so many steps, which others visit
+    sweep = await killed_at_every_step(town.home, "commands", at)
+    for (where, outcome), found in zip(
+        (*sweep.killed, ("nowhere", sweep.undisturbed)), sweep.found, strict=True
+    ):
+        check_whole(outcome)
+        assert len(outcome["deliveries"]) == 1
+        assert found["end"]["untold"] == found["untold"] == [], where
+        assert (found["end"]["partner"], found["end"]["known"]) == ([2, True, True], 3), where
+        assert found["end"]["in force"], where
+        claims = {
+            "partner rotate woonservice": found["partner"] != [1, False, False],
+            "partner disable woonservice": found["partner"] == [2, True, True],
+            "keys host rotate": found["known"] > 1,
+            "later": found["known"] == 3,
+            "reload": found["in force"],
+        }
+        states = ([1, False, False], [2, True, False], [2, True, True])
+        assert found["partner"] in states, where
+        assert [name for name in claims if name in found["told"] and not claims[name]] == [], where
 
 
 async def test_killed_between_close_and_processing(village, signal, csv_file):

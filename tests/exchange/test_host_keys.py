@@ -36,7 +36,7 @@ def states(folder, now: datetime) -> list[HostKeyState]:
 def test_a_rotation_by_the_calendar(folder):
     """Old and new are announced together; the new one takes over on its day, the old one goes after its own."""
     assert states(folder, NOW) == [HostKeyState.IN_USE]
-    (made,) = host_keys.rotate(folder, NOW, TURN)
+    (made,) = host_keys.rotate(folder, NOW, TURN, told=lambda _: None)
     old, new = host_keys.calendar(folder)
     assert (new.fingerprint, new.announced_at, new.active_from) == (made.fingerprint, NOW, TURN)
     assert (old.retire_at, new.retire_at) == (RETIRED, None)
@@ -63,24 +63,24 @@ def test_a_rotation_by_the_calendar(folder):
 
 def test_what_is_retired_is_gone_from_the_disk(folder):
     """Both halves of the old key, and no other file, on its day and not before; its fingerprint stays known."""
-    host_keys.rotate(folder, NOW, TURN)
+    host_keys.rotate(folder, NOW, TURN, told=lambda _: None)
     before = sorted(path.name for path in folder.iterdir())
-    assert host_keys.remove_retired(folder, RETIRED - timedelta(seconds=1)) == []
+    assert host_keys.remove_retired(folder, RETIRED - timedelta(seconds=1), told=lambda _: None) == []
     assert sorted(path.name for path in folder.iterdir()) == before
-    (removed,) = host_keys.remove_retired(folder, RETIRED)
+    (removed,) = host_keys.remove_retired(folder, RETIRED, told=lambda _: None)
     assert set(before) - {path.name for path in folder.iterdir()} == {"host_ed25519", "host_ed25519.pub"}
-    assert host_keys.remove_retired(folder, RETIRED) == []
+    assert host_keys.remove_retired(folder, RETIRED, told=lambda _: None) == []
     assert host_keys.calendar(folder)[0] == removed
     assert host_keys.check(folder, RETIRED) == [folder / "host_ed25519-2"]
 
 
 def test_rotations_one_after_the_other(folder):
     """A second is refused while the first is announced; a third key takes another name than a first that is gone."""
-    host_keys.rotate(folder, NOW, TURN)
+    host_keys.rotate(folder, NOW, TURN, told=lambda _: None)
     with pytest.raises(CommandError, match="is announced already"):
-        host_keys.rotate(folder, NOW, TURN)
-    host_keys.remove_retired(folder, RETIRED)
-    host_keys.rotate(folder, RETIRED, RETIRED + timedelta(days=30))
+        host_keys.rotate(folder, NOW, TURN, told=lambda _: None)
+    host_keys.remove_retired(folder, RETIRED, told=lambda _: None)
+    host_keys.rotate(folder, RETIRED, RETIRED + timedelta(days=30), told=lambda _: None)
     assert [key.file for key in host_keys.calendar(folder)] == [
         "host_ed25519",
         "host_ed25519-2",
@@ -90,24 +90,26 @@ def test_rotations_one_after_the_other(folder):
 
 def test_a_rotation_at_once(folder):
     """After a theft the new key is used from now; the old one can be retired at once, and no other can."""
-    (new,) = host_keys.rotate(folder, NOW, NOW - timedelta(hours=9))
+    (new,) = host_keys.rotate(folder, NOW, NOW - timedelta(hours=9), told=lambda _: None)
     assert states(folder, NOW) == [HostKeyState.REPLACED, HostKeyState.IN_USE]
     old = host_keys.calendar(folder)[0]
     with pytest.raises(CommandError, match="only a replaced key"):
-        host_keys.retire(folder, new.fingerprint, NOW)
+        host_keys.retire(folder, new.fingerprint, NOW, told=lambda _: None)
     with pytest.raises(CommandError, match="there is no host key"):
-        host_keys.retire(folder, "SHA256:none", NOW)
-    host_keys.retire(folder, old.fingerprint, NOW)
+        host_keys.retire(folder, "SHA256:none", NOW, told=lambda _: None)
+    host_keys.retire(folder, old.fingerprint, NOW, told=lambda _: None)
     assert states(folder, NOW) == [HostKeyState.RETIRED, HostKeyState.IN_USE]
-    assert [key.fingerprint for key in host_keys.remove_retired(folder, NOW)] == [old.fingerprint]
+    assert [key.fingerprint for key in host_keys.remove_retired(folder, NOW, told=lambda _: None)] == [
+        old.fingerprint
+    ]
 
 
 def test_every_kind_is_rotated(folder):
     """The legacy listener's own key is made once, and turns with the other."""
-    made = host_keys.ensure(folder, HostKeyKind.ECDSA, NOW)
+    made = host_keys.ensure(folder, HostKeyKind.ECDSA, NOW, told=lambda _: None)
     assert made
-    assert host_keys.ensure(folder, HostKeyKind.ECDSA, NOW) is None
-    assert [key.kind for key in host_keys.rotate(folder, NOW, TURN)] == [
+    assert host_keys.ensure(folder, HostKeyKind.ECDSA, NOW, told=lambda _: None) is None
+    assert [key.kind for key in host_keys.rotate(folder, NOW, TURN, told=lambda _: None)] == [
         HostKeyKind.ED25519,
         HostKeyKind.ECDSA,
     ]
@@ -120,16 +122,28 @@ def test_a_crash_before_the_calendar_leaves_the_keys_as_they_were(folder, monkey
     with monkeypatch.context() as patch:
         patch.setattr(host_keys, "_write", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            host_keys.rotate(folder, NOW, TURN)
+            host_keys.rotate(folder, NOW, TURN, told=lambda _: None)
     assert (folder / "host_ed25519-2").exists()
     assert states(folder, NOW) == [HostKeyState.IN_USE]
-    host_keys.rotate(folder, NOW, TURN)
+    host_keys.rotate(folder, NOW, TURN, told=lambda _: None)
     assert host_keys.calendar(folder)[-1].file == "host_ed25519-3"
+
+
+def test_a_removal_that_was_cut_off_before_its_entry_is_told_again(folder):
+    """The public half goes last: as long as it is there, the key's end may not be on record."""
+    host_keys.rotate(folder, NOW, TURN, told=lambda _: None)
+    with pytest.raises(ZeroDivisionError):
+        host_keys.remove_retired(folder, RETIRED, told=lambda _: 1 / 0)
+    assert not (folder / "host_ed25519").exists()
+    told = []
+    for _ in range(2):
+        host_keys.remove_retired(folder, RETIRED, told=told.append)
+    assert [key.file for key in told] == ["host_ed25519"]
 
 
 def test_a_calendar_that_can_t_be_used(folder):
     """Damage, another version, a key that is missing or swapped: each is told, and nothing is guessed."""
-    host_keys.rotate(folder, NOW, TURN)
+    host_keys.rotate(folder, NOW, TURN, told=lambda _: None)
     file, second = folder / host_keys.CALENDAR, folder / "host_ed25519-2"
     whole = file.read_text()
     for damaged in ("", "[]", "{}", whole.replace("host_ed25519-2", "../host"), whole.replace("+00:00", "")):

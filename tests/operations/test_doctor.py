@@ -314,7 +314,7 @@ def test_a_stranger_at_the_port(home, tmp_path):
 def test_host_keys(home):
     """A turn that is to come is told with its day; a key that is gone or is another one fails."""
     assert look(home)["host keys"].verdict == "ok"
-    host_keys.rotate(home.keys, NOW, NOW + timedelta(days=30))
+    host_keys.rotate(home.keys, NOW, NOW + timedelta(days=30), told=lambda _: None)
     found = look(home)["host keys"]
     new = host_keys.calendar(home.keys)[1]
     assert (found.verdict, f"on 2026-12-03 {new.fingerprint} comes into use" in found.what) == ("warn", True)
@@ -328,7 +328,7 @@ def test_host_keys(home):
 def test_a_turn_of_host_keys_at_the_door(home):
     """In the minute of a turn the key of before may still answer, and it is the gateway that does."""
     before = host_keys.calendar(home.keys)[0]
-    host_keys.rotate(home.keys, NOW, NOW)
+    host_keys.rotate(home.keys, NOW, NOW, told=lambda _: None)
     settings = load_settings(home.root)
 
     async def knock(told: str) -> Finding:
@@ -339,7 +339,7 @@ def test_a_turn_of_host_keys_at_the_door(home):
             return await asyncio.to_thread(door.look, settings, daemon, NOW)
 
     assert asyncio.run(knock(host_keys.calendar(home.keys)[1].fingerprint)).verdict == "ok"
-    host_keys.retire(home.keys, before.fingerprint, NOW)
+    host_keys.retire(home.keys, before.fingerprint, NOW, told=lambda _: None)
     found = asyncio.run(knock(before.fingerprint))
     assert (found.verdict, "in keys/ lies" in found.what) == ("fail", True)
 
