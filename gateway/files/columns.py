@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from gateway.domain.partner import Partner
 from gateway.errors import DeliveryError
+from gateway.files.table import fold
 
 #: Signal file, creditor -> inbox.
 SIGNAL_COLUMNS = (
@@ -158,25 +159,28 @@ class Layout:
         return any(name == column for name, _ in self.places)
 
 
-def fold(name: str) -> str:
-    """A column name as it is compared: case, white space, `_` and `-` don't count."""
-    return "".join(name.split()).replace("_", "").replace("-", "").casefold()
-
-
 _OURS: Mapping[str, str] = {fold(name): name for name in SIGNAL_COLUMNS} | {
     fold(alias): name for alias, name in ALIASES.items()
 }
 _FORBIDDEN: Mapping[str, str] = {fold(name): name for name in FORBIDDEN}
 
 
-def recognise(header: Sequence[str], partner: Partner) -> Layout:
+def known_names(partner: Partner) -> frozenset[str]:
+    """The folded names by which the header of a creditor's file is found: ours, its own, and the forbidden ones."""
+    return frozenset((*_OURS, *_FORBIDDEN, *map(fold, partner.columns)))
+
+
+def recognise(header: Sequence[str], partner: Partner, above: Sequence[str] = ()) -> Layout:
     """What the header of a creditor's signal file means.
+
+    `above` are the cells above it: the name of a forbidden column may be merged over two rows.
 
     Raises:
         DeliveryError: F03 a forbidden column; F02 a needed column is missing; F01 two columns have one meaning.
     """
     folded = [fold(name) for name in header]
-    if forbidden := [_FORBIDDEN[name] for name in dict.fromkeys(folded) if name in _FORBIDDEN]:
+    written = dict.fromkeys((*map(fold, above), *folded))
+    if forbidden := [_FORBIDDEN[name] for name in written if name in _FORBIDDEN]:
         raise DeliveryError("F03", ", ".join(forbidden))
     meanings = _meanings(folded, partner)
     twice = [name for name, count in Counter(filter(None, meanings)).items() if count > 1]

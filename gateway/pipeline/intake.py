@@ -34,6 +34,7 @@ from gateway.pipeline.rows import RowIntake
 from gateway.pipeline.sealing import Opener, open_key, store_key
 from gateway.pipeline.staging import drop_staged
 from gateway.pipeline.tally import Tally
+from gateway.pipeline.workbook import read_table
 from gateway.store import Connection, data_keys, outgoing, queue, signals
 from gateway.store.queue import Claimed
 from gateway.vault import objects
@@ -113,7 +114,7 @@ def _take(context: Context, received: _Received, digest: bytes, reader: SealedRe
         if queue.accepted_before(conn, partner.id, digests, month_key=month_key):
             raise DeliveryError("F08")
     began = time.perf_counter()
-    file = read_signals(reader.chunks, partner, received_on, context.limits)
+    file = read_signals(reader.chunks, partner, received_on, context.limits, read_table)
     intake = RowIntake(context, delivery)
     intake.tally.warnings.extend(file.warnings)
     for batch in file.batches:
