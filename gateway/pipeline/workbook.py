@@ -22,9 +22,9 @@ from gateway.files.package import OLE_START, ZIP_STARTS, check_ole
 from gateway.files.table import HEADER_WITHIN, Limits, OpenStream, Row, Table, find_header, read_header
 
 #: What the process needs beside the workbook: the interpreter and the libraries.
-_BASE_BYTES = 512 * 1024**2
-#: Times its unpacked size that a workbook takes: 100,000 rows of 27 columns take 3.
-_MEMORY_RATIO = 4
+_BASE_BYTES = 384 * 1024**2
+#: Times its unpacked size that a workbook takes: 100,000 rows of 27 columns, 180 MiB, fit in 500 MiB with the base.
+_MEMORY_RATIO = 2
 #: Processor seconds: 200 MiB unpacked take 15 on a slow machine.
 _CPU_S = 60
 #: Of our environment, what the interpreter may need to start; a passphrase may stand there too.

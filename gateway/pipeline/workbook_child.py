@@ -18,6 +18,7 @@ import json
 import resource
 import sys
 from io import BytesIO
+from pathlib import Path
 from typing import TextIO
 
 from python_calamine import CalamineError, CalamineWorkbook
@@ -51,6 +52,8 @@ def main() -> None:
 
 
 def _confine(memory_bytes: int, cpu_s: int) -> None:
+    # when the machine, or the daemon's share of it, has no memory left, this process is the one to go
+    Path("/proc/self/oom_score_adj").write_text("1000")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
