@@ -88,13 +88,13 @@ def read_table(open_stream: OpenStream, limits: Limits, known: Collection[str] =
     _check_text(first)
     ahead = deque([first, *islice(lines, HEADER_WITHIN - 1)])
     above: list[str] = []
-    found = _find_below_title(ahead, known)
+    found = _find_below_title(ahead, known, limits.line_bytes)
     if found is None:
         delimiter = _find_delimiter(first, limits)
     else:
-        place, delimiter = found
-        for _ in range(place):
-            above += filter(str.strip, _split(ahead.popleft(), delimiter))
+        delimiter, above, number = found
+        while ahead[0].number < number:
+            ahead.popleft()
         _check_text(ahead[0])
     header_line = ahead[0].number
     records = _records(ahead, lines, delimiter, limits.line_bytes)
@@ -248,26 +248,32 @@ def _quoted(
     return _Record(first.number, fields, taken[-1].is_ended)
 
 
-def _find_below_title(lines: Iterable[_Line], known: Collection[str]) -> tuple[int, str] | None:
-    """Where the header stands among the lines, and its delimiter; None when nothing tells it from other lines."""
-    lines = tuple(lines)
-    best = (0, 0, "")
+def _find_below_title(
+    lines: Iterable[_Line], known: Collection[str], most_chars: int
+) -> tuple[str, list[str], int] | None:
+    """The delimiter, the filled cells above the header and its line; None when nothing tells it from other lines."""
+    most, found = 1, None
     for delimiter in DELIMITERS:
-        candidates = [_split(line, delimiter) for line in lines]
-        place = find_header(candidates, known)
-        count = count_names(candidates[place], known)
-        if count > best[0]:
-            best = (count, place, delimiter)
-    count, place, delimiter = best
-    return (place, delimiter) if count > 1 else None
+        records = _candidates(lines, delimiter, most_chars)
+        rows = [record.fields or [] for record in records]
+        place = find_header(rows, known)
+        count = count_names(rows[place], known) if rows else 0
+        if count > most:
+            above = [cell for row in rows[:place] for cell in row if cell.strip()]
+            most, found = count, (delimiter, above, records[place].line)
+    return found
 
 
-def _split(line: _Line, delimiter: str) -> list[str]:
-    """The fields of a line that may be the header; none of a line that can't be split."""
-    try:
-        return next(csv.reader([(line.text or "").removesuffix("\r")], delimiter=delimiter), [])
-    except csv.Error:
-        return []
+def _candidates(lines: Iterable[_Line], delimiter: str, most_chars: int) -> list[_Record]:
+    """The first lines as records; one whose quote is not closed among them is no header, those below it may be."""
+    rest, records = deque(lines), list[_Record]()
+    while rest:
+        before = tuple(rest)
+        try:
+            records += islice(_records(rest, iter(()), delimiter, most_chars), 1)
+        except DeliveryError:
+            rest = deque(before[1:])
+    return records
 
 
 def _check_text(line: _Line) -> None:

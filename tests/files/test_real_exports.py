@@ -36,6 +36,22 @@ def test_a_title_above_the_header(read_file, title):
     ]
 
 
+def test_names_over_two_lines(read_file):
+    """A name with a line end in it, in quotes, as spreadsheets write it: the record is the header, not its second half."""
+    header = HEADER.replace("klantnummer", '"klant\nnummer"').replace("huisnummer", '"huis\r\nnummer"')
+    for title in ([], ["Titel;;"], ['"Titel dat niet sluit;;']):
+        at = len(title) + 4
+        assert lines_of(read_file, *title, header, LINE.format(1)) == [(at, "HV-1")]
+
+
+def test_a_million_columns(read_file):
+    """A header that is longer than a line may be is F01; one with more columns than the limit F06."""
+    with pytest.raises(DeliveryError, match="F01 de eerste regel is langer"):
+        read_file(";".join([HEADER, *["x"] * 1_000_000]) + "\n")
+    with pytest.raises(DeliveryError, match="F06 meer dan 200 kolommen"):
+        read_file(";".join([HEADER, *["x"] * 1_000]) + "\n")
+
+
 def test_a_title_above_own_names(read_file):
     """The names of the partner's own columns count as known."""
     own = {"columns": {"Ref": "signaal_id", "Deb": "klantnummer", "Naam": "achternaam", "Pc": "postcode"}}

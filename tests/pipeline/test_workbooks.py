@@ -108,6 +108,24 @@ def test_a_cell_in_the_last_corner(workbook, repack, processes):
     assert [process.returncode for process in processes] == [-6]
 
 
+def test_a_sheet_that_takes_too_much_memory(workbook, repack, processes, monkeypatch):
+    """What the machine could give, the limit of the process refuses: with more of it the same sheet is read."""
+    sheet = (
+        '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
+        '<row r="1"><c r="A1"><v>1</v></c></row>'
+        '<row r="1048576"><c r="H1048576"><v>1</v></c></row></sheetData></worksheet>'
+    )
+    data = repack(workbook([["a"]]), {"xl/worksheets/sheet1.xml": sheet.encode()})
+    limits = Limits(unpacked_bytes=1024**2)
+    monkeypatch.setattr(reader, "_BASE_BYTES", 200 * 1024**2)
+    with pytest.raises(DeliveryError, match="F01"):
+        reader.read_table(lambda: [data], limits)
+    assert processes[0].returncode == -6
+    monkeypatch.setattr(reader, "_BASE_BYTES", 800 * 1024**2)
+    table = reader.read_table(lambda: [data], limits)
+    assert (table.header, list(table.rows)) == (("1",), [])
+
+
 def test_a_sheet_that_takes_too_long(workbook, repack, processes, monkeypatch):
     """The processor's time is limited by the system, which ends the process (SIGKILL or SIGXCPU)."""
     monkeypatch.setattr(reader, "_CPU_S", 1)
