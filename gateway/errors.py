@@ -9,6 +9,7 @@ GatewayError
     BlobMissing, BlobDamaged, WrongKey
   TransferError      sender, during SFTP
   DeliveryError      sender, in the pipeline: the whole file is refused with an F code
+  ReaderError        ours: workbooks can't be read here
   StoreError         ours: the database; exit 11
   AuditError         ours: the log does not verify; exit 13
   CommandError       operator: as things stand, a command can't be carried out; exit 1
@@ -80,6 +81,10 @@ class DeliveryError(GatewayError):
     def __init__(self, code: str, detail: str = "") -> None:
         self.code, self.detail = code, detail
         super().__init__(f"{code} {detail}".strip())
+
+
+class ReaderError(GatewayError):
+    """The process that reads workbooks does not start: no fault of the file."""
 
 
 class StoreError(GatewayError):

@@ -1,11 +1,16 @@
-"""What all tests share: how many of them run at a time, and a home without partners."""
+"""What all tests share: how many of them run at a time, a home without partners, and workbooks."""
 
 from __future__ import annotations
 
+import io
 import os
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 
 import pytest
+import xlsxwriter
 
 from gateway.audit.checkpoint import create_signing_key
 from gateway.exchange.keys import create_host_key
@@ -31,3 +36,43 @@ def bare_home(tmp_path: Path) -> Home:
     create_host_key(home.host_key)
     Store.create(home.db).close()
     return home
+
+
+@pytest.fixture(scope="session")
+def workbook() -> Callable[..., bytes]:
+    """Makes an XLSX of one sheet from rows: text, numbers, days, and None for an empty cell that is coloured."""
+
+    def make(rows: Sequence[Sequence[object]], **options: object) -> bytes:
+        buffer = io.BytesIO()
+        book = xlsxwriter.Workbook(buffer, {"in_memory": True, "strings_to_formulas": False, **options})
+        sheet = book.add_worksheet()
+        day, coloured = book.add_format({"num_format": "dd-mm-yyyy"}), book.add_format({"bg_color": "yellow"})
+        for at, row in enumerate(rows):
+            for column, value in enumerate(row):
+                if value is None:
+                    sheet.write_blank(at, column, None, coloured)
+                else:
+                    sheet.write(at, column, value, *([day] if isinstance(value, date) else []))
+        book.close()
+        return buffer.getvalue()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def repack() -> Callable[[bytes, Mapping[str, bytes]], bytes]:
+    """Packs a zip anew with other or further parts."""
+
+    def pack(data: bytes, parts: Mapping[str, bytes]) -> bytes:
+        buffer = io.BytesIO()
+        with (
+            zipfile.ZipFile(io.BytesIO(data)) as old,
+            zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new,
+        ):
+            for name in [name for name in old.namelist() if name not in parts]:
+                new.writestr(name, old.read(name))
+            for name, content in parts.items():
+                new.writestr(name, content)
+        return buffer.getvalue()
+
+    return pack

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from gateway.cli import partner_keys, screen
+from gateway.cli import partner_keys, partner_try, screen
 from gateway.cli.change import add_file, say_when
 from gateway.cli.partner_keys import read_key
 from gateway.clock import AMSTERDAM, SystemClock
@@ -119,6 +119,7 @@ app.command("keys")(partner_keys.keys)
 app.command("rotate")(partner_keys.rotate)
 app.command("disable")(partner_keys.disable)
 app.command("leave")(partner_keys.leave)
+app.command("try")(partner_try.try_file)
 
 
 def render(

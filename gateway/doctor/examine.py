@@ -9,7 +9,7 @@ from pathlib import Path
 from gateway.doctor import backup, data, door, folders, host, keys
 from gateway.doctor.finding import Finding, fail, ok
 from gateway.errors import ConfigError, ConfigErrors, KeyringError, StoreError
-from gateway.files.csvfile import Limits
+from gateway.files.table import Limits
 from gateway.running import running
 from gateway.settings import Home, Settings, load_settings
 from gateway.store.engine import Store

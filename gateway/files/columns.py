@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from gateway.domain.partner import Partner
 from gateway.errors import DeliveryError
+from gateway.files.table import fold
 
 #: Signal file, creditor -> inbox.
 SIGNAL_COLUMNS = (
@@ -177,26 +178,30 @@ class Layout:
         return any(name == column for name, _ in self.places)
 
 
-def fold(name: str) -> str:
-    """A column name as it is compared: case, white space, `_` and `-` don't count."""
-    return "".join(name.split()).replace("_", "").replace("-", "").casefold()
-
-
 _OURS: Mapping[str, str] = {fold(name): name for name in SIGNAL_COLUMNS} | {
     fold(alias): name for alias, name in ALIASES.items()
 }
 _ANSWER: Mapping[str, str] = {fold(name): name for name in ANSWER_COLUMNS}
 _FORBIDDEN: Mapping[str, str] = {fold(name): name for name in FORBIDDEN}
+#: The folded names by which the header of a municipality's file is found: ours, and the forbidden ones.
+ANSWER_NAMES = frozenset((*_ANSWER, *_FORBIDDEN))
 
 
-def recognise(header: Sequence[str], partner: Partner) -> Layout:
+def known_names(partner: Partner) -> frozenset[str]:
+    """The folded names by which the header of a creditor's file is found: ours, its own, and the forbidden ones."""
+    return frozenset((*_OURS, *_FORBIDDEN, *map(fold, partner.columns)))
+
+
+def recognise(header: Sequence[str], partner: Partner, above: Sequence[str] = ()) -> Layout:
     """What the header of a creditor's signal file means.
+
+    `above` are the cells above it: the name of a forbidden column may be merged over two rows.
 
     Raises:
         DeliveryError: F03 a forbidden column; F02 a needed column is missing; F01 two columns have one meaning.
     """
     folded = [fold(name) for name in header]
-    _refuse_forbidden(folded)
+    _refuse_forbidden((*map(fold, above), *folded))
     meanings = _meanings(folded, partner)
     _refuse_repeated(meanings)
     places = {name: place for place, name in enumerate(meanings) if name}
@@ -220,15 +225,15 @@ def recognise(header: Sequence[str], partner: Partner) -> Layout:
     )
 
 
-def recognise_feedback(header: Sequence[str]) -> Layout:
-    """What the header of a municipality's feedback file means.
+def recognise_feedback(header: Sequence[str], above: Sequence[str] = ()) -> Layout:
+    """What the header of a municipality's feedback file means; `above` as for `recognise`.
 
     Raises:
         DeliveryError: F11 it is none; F03 a forbidden column; F02 a needed column is missing; F01 two columns have
             one meaning.
     """
     folded = [fold(name) for name in header]
-    _refuse_forbidden(folded)
+    _refuse_forbidden((*map(fold, above), *folded))
     meanings = [_ANSWER.get(name, "") for name in folded]
     if not set(ANSWER_RESULTS) & set(meanings):
         raise DeliveryError("F11")

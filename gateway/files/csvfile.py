@@ -14,15 +14,21 @@ import codecs
 import csv
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Collection, Iterable, Iterator
+from itertools import chain, islice
 from typing import NamedTuple
 
 from gateway.errors import DeliveryError
-
-#: Opens the file anew, from its first byte, as chunks of any size (64 KiB suits).
-OpenStream = Callable[[], Iterable[bytes]]
+from gateway.files.table import (
+    HEADER_WITHIN,
+    Limits,
+    OpenStream,
+    Row,
+    Table,
+    count_names,
+    find_header,
+    read_header,
+)
 
 #: In the order in which they win when the header has as many of one as of another.
 DELIMITERS = (";", ",", "\t")
@@ -47,37 +53,6 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _QUOTED = re.compile(r'"[^"]*"')
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How much of a file is read (spec 2, Limits)."""
-
-    file_bytes: int = 64 * 1024**2
-    #: data rows: not the header, not empty lines
-    rows: int = 100_000
-    columns: int = 200
-    #: characters of a field that is read; columns that are ignored are not measured
-    field_chars: int = 1_000
-    #: of a physical line, and of a row that spans several
-    line_bytes: int = 64 * 1024
-
-
-class Row(NamedTuple):
-    """One data row. `line` is its first physical line; `fields` is None when it can't be read as a row (V10)."""
-
-    line: int
-    fields: list[str] | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """A CSV file whose header is read. `rows` can be iterated once and raises DeliveryError when it must."""
-
-    encoding: str
-    delimiter: str
-    header: tuple[str, ...]
-    rows: Iterator[Row]
-
-
 class _Line(NamedTuple):
     """A physical line without its line feed. `text` is None when it is longer than the limit."""
 
@@ -92,25 +67,46 @@ class _Record(NamedTuple):
     is_ended: bool
 
 
-def read_table(open_stream: OpenStream, limits: Limits) -> Table:
-    """Find encoding and delimiter, read the header, and make the rows ready to be read.
+def read_table(open_stream: OpenStream, limits: Limits, known: Collection[str] = ()) -> Table:
+    """Find encoding, header and delimiter, and make the rows ready to be read.
+
+    Args:
+        open_stream: opens the file from its first byte; called twice.
+        limits: how much is read.
+        known: the folded names by which the header is found below a title.
 
     Raises:
-        DeliveryError: F01 not text or not a table; F04 nothing but a header, or not that; F05 too many rows; F06 too
-            many bytes or columns; F09 cut off: a quote is open at the end, or the last line has no line end and
-            too few fields; F11 surely another kind of file. F04, F05 and F09 may come while rows are read.
+        DeliveryError: F01 not text or not a table; F04 empty; F06 too many bytes or columns; F09 cut off: a quote is
+            open at the end, or the last line has no line end and too few fields; F11 surely another kind of file. F09
+            may come while rows are read.
     """
     encoding = _find_encoding(open_stream(), limits.file_bytes)
     lines = _lines(_decoded(open_stream(), encoding), encoding, limits.line_bytes)
     first = next((line for line in lines if line.text is None or line.text.strip()), None)
     if first is None:
         raise DeliveryError("F04")
-    delimiter = _find_delimiter(first, limits)
-    ahead = deque([first])
+    _check_text(first)
+    ahead = deque([first, *islice(lines, HEADER_WITHIN - 1)])
+    above: list[str] = []
+    found = _find_below_title(ahead, known, limits.line_bytes)
+    if found is None:
+        delimiter = _find_delimiter(first, limits)
+    else:
+        delimiter, above, number = found
+        while ahead[0].number < number:
+            ahead.popleft()
+        _check_text(ahead[0])
+    header_line = ahead[0].number
     records = _records(ahead, lines, delimiter, limits.line_bytes)
     header = _header(next(records), limits)
     return Table(
-        encoding=encoding, delimiter=delimiter, header=header, rows=_rows(records, len(header), limits.rows)
+        kind="csv",
+        encoding=encoding,
+        delimiter=delimiter,
+        header=header,
+        header_line=header_line,
+        above=tuple(above),
+        rows=_rows(records, len(header)),
     )
 
 
@@ -252,13 +248,45 @@ def _quoted(
     return _Record(first.number, fields, taken[-1].is_ended)
 
 
+def _find_below_title(
+    lines: Iterable[_Line], known: Collection[str], most_chars: int
+) -> tuple[str, list[str], int] | None:
+    """The delimiter, the filled cells above the header and its line; None when nothing tells it from other lines."""
+    most, found = 1, None
+    for delimiter in DELIMITERS:
+        records = _candidates(lines, delimiter, most_chars)
+        rows = [record.fields or [] for record in records]
+        place = find_header(rows, known)
+        count = count_names(rows[place], known) if rows else 0
+        if count > most:
+            above = [cell for row in rows[:place] for cell in row if cell.strip()]
+            most, found = count, (delimiter, above, records[place].line)
+    return found
+
+
+def _candidates(lines: Iterable[_Line], delimiter: str, most_chars: int) -> list[_Record]:
+    """The first lines as records; one whose quote is not closed among them is no header, those below it may be."""
+    rest, records = deque(lines), list[_Record]()
+    while rest:
+        before = tuple(rest)
+        try:
+            records += islice(_records(rest, iter(()), delimiter, most_chars), 1)
+        except DeliveryError:
+            rest = deque(before[1:])
+    return records
+
+
+def _check_text(line: _Line) -> None:
+    """The first line, or the header, of something that is no table."""
+    if line.text is not None and line.text.lstrip().startswith(_MARKUP):
+        raise DeliveryError("F11")
+    if line.text is not None and _CONTROL.search(line.text):
+        raise DeliveryError("F01", "geen tekst")
+
+
 def _find_delimiter(first: _Line, limits: Limits) -> str:
     if first.text is None:
         raise DeliveryError("F01", f"de eerste regel is langer dan {limits.line_bytes} bytes")
-    if first.text.lstrip().startswith(_MARKUP):
-        raise DeliveryError("F11")
-    if _CONTROL.search(first.text):
-        raise DeliveryError("F01", "geen tekst")
     bare = _QUOTED.sub("", first.text)
     delimiter = max(DELIMITERS, key=bare.count)
     if delimiter not in bare:
@@ -268,23 +296,15 @@ def _find_delimiter(first: _Line, limits: Limits) -> str:
 
 def _header(record: _Record, limits: Limits) -> tuple[str, ...]:
     if record.fields is None:
-        raise DeliveryError("F01", "de eerste regel heeft aanhalingstekens op een verkeerde plaats")
-    if len(record.fields) > limits.columns:
-        raise DeliveryError("F06", f"meer dan {limits.columns} kolommen")
-    return tuple(field.strip() for field in record.fields)
+        raise DeliveryError("F01", "de kopregel heeft aanhalingstekens op een verkeerde plaats")
+    return read_header(record.fields, limits)
 
 
-def _rows(records: Iterator[_Record], width: int, most_rows: int) -> Iterator[Row]:
-    count = 0
+def _rows(records: Iterator[_Record], width: int) -> Iterator[Row]:
     for number, fields, is_ended in records:
         if fields is not None:
             if not is_ended and len(fields) < width:
                 raise DeliveryError("F09", "de laatste regel heeft geen regeleinde en te weinig velden")
             if not any(fields):
                 continue
-        count += 1
-        if count > most_rows:
-            raise DeliveryError("F05", f"meer dan {most_rows} regels")
         yield Row(number, fields)
-    if not count:
-        raise DeliveryError("F04", "geen gegevensregels")

@@ -23,19 +23,25 @@ _GROUPED_AMOUNT = re.compile(
 )
 _DUTCH_DATE = re.compile(r"([0-9]{2})([-/])([0-9]{2})\2([0-9]{4})")
 _COMPACT_DATE = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})")
+#: A day as databases and worksheets write it: a midnight without a zone.
+_MIDNIGHT = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[ T]00:00(?::00(?:\.0{1,9})?)?")
+#: What programs that count in fractions write behind a whole number.
+_WHOLE = re.compile(r"([0-9]+)\.0")
 _POSTCODE = re.compile(r"([1-9][0-9]{3}) ?([A-Za-z]{2})")
 _HOUSE = re.compile(
     r"([0-9]{1,5})(?![0-9])(?:[ -]*([A-Za-z])(?![A-Za-z]))?(?:[ /-]*([0-9A-Za-z](?:[0-9A-Za-z /-]{0,2}[0-9A-Za-z])?))?"
 )
 _PHONE_MARKS = re.compile(r"[ ().\-/]")
 _DUTCH_PHONE = re.compile(r"0[1-9][0-9]{8}")
+_PHONE_WITHOUT_ZERO = re.compile(r"[1-9][0-9]{8}")
+_PHONE_WITHOUT_PLUS = re.compile(r"31[1-9][0-9]{8}")
 _FOREIGN_PHONE = re.compile(r"(?:\+|00)[1-9][0-9]{6,14}")
 #: The HTML standard's, with at least one dot in the domain.
 _EMAIL = re.compile(
     r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@"
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])"
 )
-_MUNICIPALITY = re.compile(r"(?:GM)?([0-9]{4})", re.IGNORECASE)
+_MUNICIPALITY = re.compile(r"(?:GM)?([0-9]{4})|([0-9]{2,3})", re.IGNORECASE)
 _YES_NO: Mapping[str, bool] = {
     **dict.fromkeys(("j", "ja", "true", "1"), True),
     **dict.fromkeys(("n", "nee", "false", "0"), False),
@@ -66,7 +72,9 @@ def read_amount(text: str) -> int | None:
 
 
 def read_date(text: str) -> date | None:
-    """A day: `2026-11-22`, `22-11-2026`, `22/11/2026` or `20261122`."""
+    """A day: `2026-11-22`, `22-11-2026`, `22/11/2026`, `20261122` or `2026-11-22 00:00:00`."""
+    if len(text) > 10 and (midnight := _MIDNIGHT.fullmatch(text)):
+        text = midnight[1]
     if len(text) == 10 and text[4] == text[7] == "-":
         iso = text
     elif dutch := _DUTCH_DATE.fullmatch(text):
@@ -96,7 +104,8 @@ def read_postcode(text: str) -> str | None:
 
 
 def read_house_number(text: str) -> HouseNumber | None:
-    """1-99999 with what is written behind it: `12`, `12a`, `12-3`, `12a-3`, `12 bis`."""
+    """1-99999 with what is written behind it: `12`, `12a`, `12-3`, `12a-3`, `12 bis`; `12.0` is 12."""
+    text = _without_fraction(text)
     if text.isascii() and text.isdigit():
         number, letter, suffix = text, "", ""
     elif match := _HOUSE.fullmatch(text):
@@ -109,8 +118,15 @@ def read_house_number(text: str) -> HouseNumber | None:
 
 
 def read_phone(text: str) -> str | None:
-    """Ten Dutch digits (`+31 6…` and `0031 6…` become `06…`), or a foreign number with its country."""
+    """Ten Dutch digits (`+31 6…` and `0031 6…` become `06…`), or a foreign number with its country.
+
+    Nine digits lost the zero in front, and eleven from 31 the plus: a spreadsheet took them for a number.
+    """
     number = _PHONE_MARKS.sub("", text)
+    if _PHONE_WITHOUT_ZERO.fullmatch(number):
+        number = "0" + number
+    elif _PHONE_WITHOUT_PLUS.fullmatch(number):
+        number = "+" + number
     for country in ("+31", "0031"):
         if number.startswith(country):
             number = "0" + number.removeprefix(country).removeprefix("0")
@@ -125,14 +141,25 @@ def read_email(text: str) -> str | None:
 
 
 def read_municipality(text: str) -> str | None:
-    """`GM1731` or `1731`, as `GM1731`."""
+    """`GM1731` or `1731`, as `GM1731`; `34` is GM0034 whose zeros a spreadsheet took away."""
     match = _MUNICIPALITY.fullmatch(text)
-    return f"GM{match[1]}" if match else None
+    return f"GM{match[1] or match[2]:0>4}" if match else None
 
 
 def read_days(text: str) -> int | None:
     """An age of 0-9999 days."""
+    text = _without_fraction(text)
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 4 else None
+
+
+def is_midnight(text: str) -> bool:
+    """Whether text is a day with a time of 00:00: no name and no number of a customer."""
+    return len(text) > 10 and _MIDNIGHT.fullmatch(text) is not None
+
+
+def _without_fraction(text: str) -> str:
+    match = _WHOLE.fullmatch(text)
+    return match[1] if match else text
 
 
 def looks_like_bsn(text: str) -> bool:

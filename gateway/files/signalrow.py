@@ -46,7 +46,7 @@ _SOCIAL_COLLECTION = "social_collection"
 
 
 def _text(longest: int) -> _Read:
-    return lambda text: text if len(text) <= longest else None
+    return lambda text: text if len(text) <= longest and not formats.is_midnight(text) else None
 
 
 class _Column(NamedTuple):

@@ -10,7 +10,7 @@ from gateway.clock import Clock
 from gateway.domain.partner import Partner
 from gateway.domain.policy import Policy
 from gateway.domain.retention import Terms
-from gateway.files.csvfile import Limits
+from gateway.files.table import Limits
 from gateway.store.engine import Store
 from gateway.vault.blobs import BlobFolder
 from gateway.vault.index import Indexer

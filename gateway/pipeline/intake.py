@@ -36,6 +36,7 @@ from gateway.pipeline.rows import RowIntake
 from gateway.pipeline.sealing import Opener, open_key, store_key
 from gateway.pipeline.staging import drop_staged
 from gateway.pipeline.tally import Tally
+from gateway.pipeline.workbook import read_table
 from gateway.store import Connection, data_keys, outgoing, queue, signals
 from gateway.store.queue import Claimed
 from gateway.vault import objects
@@ -170,7 +171,7 @@ def _take(context: Context, received: _Received, digest: bytes, reader: SealedRe
 def _take_signals(context: Context, received: _Received, digest: bytes, reader: SealedReader) -> _Taken:
     delivery, partner = received.delivery, received.partner
     received_on = local_day(delivery.received_at)
-    file = read_signals(reader.chunks, partner, received_on, context.limits)
+    file = read_signals(reader.chunks, partner, received_on, context.limits, read_table)
     intake = RowIntake(context, delivery)
     intake.tally.warnings.extend(file.warnings)
     for batch in file.batches:
@@ -204,7 +205,7 @@ def _take_feedback(context: Context, received: _Received, digest: bytes, reader:
     delivery = received.delivery
     received_on = local_day(delivery.received_at)
     intake = FeedbackIntake(context, delivery, Tally(due_on=dispatch_due(context.clock.now(), context.terms)))
-    intake.take(read_feedback(reader.chunks, received_on, context.limits))
+    intake.take(read_feedback(reader.chunks, received_on, context.limits, read_table))
     tally, told = intake.tally, intake.told()
     sums = Sums(feedback=tally.accepted, rejected=tally.rejected)
     return _Taken(

@@ -44,6 +44,8 @@ class LimitsTable(Table):
     columns: Annotated[Whole, Field(ge=1, le=10_000)] = 200
     field: Annotated[Whole, Field(ge=200, le=100_000)] = 1_000
     line: Size = 64 * 1024
+    unpacked: Size = 200 * 1024**2
+    ratio: Annotated[Whole, Field(ge=2, le=10_000)] = 100
 
 
 _GRANTED = GuardTerms()

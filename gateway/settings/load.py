@@ -19,7 +19,7 @@ from gateway.domain.partner import Partner
 from gateway.domain.policy import Policy
 from gateway.domain.retention import Terms
 from gateway.errors import ConfigError, ConfigErrors
-from gateway.files.csvfile import Limits
+from gateway.files.table import Limits
 from gateway.settings.fields import Table
 from gateway.settings.gateway_file import GatewayFile
 from gateway.settings.gemeenten import gemeente_names
@@ -174,6 +174,8 @@ def _limits(own: GatewayFile) -> Limits:
         columns=own.limits.columns,
         field_chars=own.limits.field,
         line_bytes=own.limits.line,
+        unpacked_bytes=own.limits.unpacked,
+        ratio=own.limits.ratio,
     )
 
 

@@ -11,7 +11,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from gateway.domain.partner import TEMPORARY_NAMES, Partner, PartnerKey, PartnerLimits, Role
 from gateway.errors import ConfigError
 from gateway.exchange.keys import parse_public_key
-from gateway.files.columns import AUTO, FORBIDDEN, SIGNAL_COLUMNS, fold
+from gateway.files.columns import AUTO, FORBIDDEN, SIGNAL_COLUMNS
+from gateway.files.table import fold
 from gateway.settings.fields import (
     Flag,
     From,

@@ -9,9 +9,9 @@ import pytest
 
 from gateway.domain.partner import Partner, Role
 from gateway.domain.signal import RowError, RowWarning, Signal
-from gateway.files.csvfile import Limits
 from gateway.files.signalfile import read_signals
 from gateway.files.signalrow import ParsedRow
+from gateway.files.table import Limits
 
 RECEIVED_ON = date(2026, 11, 22)
 

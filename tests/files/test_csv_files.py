@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from gateway.domain.partner import Partner, Role
 from gateway.domain.signal import RowError, Signal
 from gateway.errors import DeliveryError
-from gateway.files.csvfile import Limits, read_table
+from gateway.files.csvfile import read_table
 from gateway.files.signalfile import read_signals
+from gateway.files.table import Limits
 
 HEADER = "signaal_id;sector;klantnummer;achternaam;postcode;huisnummer;bedrag;ontstaansdatum;sociaal_incasso"
 LINE = "HV-{};Huur;K1;{};1234AB;12;850;2026-08-01;J"

@@ -80,10 +80,17 @@ def test_phone_numbers(text, number):
 
 @pytest.mark.parametrize(
     ("text", "code"),
-    [("GM1731", "GM1731"), ("1731", "GM1731"), ("gm0034", "GM0034"), ("34", None), ("GM 34", None)],
+    [
+        ("GM1731", "GM1731"),
+        ("1731", "GM1731"),
+        ("gm0034", "GM0034"),
+        ("34", "GM0034"),
+        ("GM 34", None),
+        ("5", None),
+    ],
 )
 def test_municipality_codes(text, code):
-    """With or without GM."""
+    """With or without GM; without it, a spreadsheet may have taken the zeros in front."""
     assert formats.read_municipality(text) == code
 
 

@@ -4,7 +4,8 @@ import pytest
 
 from gateway.domain.signal import Signal
 from gateway.errors import DeliveryError
-from gateway.files.columns import SIGNAL_COLUMNS, fold
+from gateway.files.columns import SIGNAL_COLUMNS
+from gateway.files.table import fold
 
 
 def test_names_are_compared_without_case_spaces_dashes_and_underscores(read_file, as_csv, good):

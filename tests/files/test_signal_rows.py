@@ -129,7 +129,20 @@ def test_v02(faults_of, text):
 
 
 @pytest.mark.parametrize(
-    "text", ["0", "100000", "1234567890", "-1", "a", "12.0", "12-mrt-2026", "12abcde", "12-", "¼"]
+    "text",
+    [
+        "0",
+        "100000",
+        "1234567890",
+        "-1",
+        "a",
+        "12.5",
+        "12-mrt-2026",
+        "2026-03-12 00:00:00",
+        "12abcde",
+        "12-",
+        "¼",
+    ],
 )
 def test_v03(faults_of, text):
     """1-99999, with at most a letter and an addition behind it."""

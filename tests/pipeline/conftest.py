@@ -21,7 +21,7 @@ from gateway.clock import AMSTERDAM, SteppedClock, local_day
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.partner import Partner, Role
 from gateway.domain.retention import Terms, raw_due
-from gateway.files.csvfile import Limits
+from gateway.files.table import Limits
 from gateway.pipeline.context import Context
 from gateway.pipeline.ledger import check
 from gateway.pipeline.outgoing import post

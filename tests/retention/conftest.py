@@ -25,7 +25,7 @@ from gateway.domain.dispatch import PROOFS, DispatchState
 from gateway.domain.partner import Partner, Role
 from gateway.domain.retention import Terms, contents_due, raw_due, signal_due
 from gateway.domain.signal import SignalState
-from gateway.files.csvfile import Limits
+from gateway.files.table import Limits
 from gateway.pipeline.context import Context
 from gateway.pipeline.outgoing import post
 from gateway.retention.keys import ensure_keys

@@ -26,7 +26,7 @@ from gateway.domain.retention import Terms
 from gateway.errors import ConfigError
 from gateway.exchange.keys import create_host_key, host_key_fingerprint, parse_public_key
 from gateway.exchange.login import signer
-from gateway.files.csvfile import Limits
+from gateway.files.table import Limits
 from gateway.settings.gemeenten import gemeente_names
 from gateway.settings.shipped import PRESETS, example, preset
 

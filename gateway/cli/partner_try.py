@@ -1,0 +1,191 @@
+"""`gateway partner try`: what a file would give, without storing anything of it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from gateway.cli import screen
+from gateway.clock import SystemClock, local_day
+from gateway.domain.codes import FILE_ERRORS, ROW_ERRORS, WARNINGS
+from gateway.domain.partner import Partner, Role
+from gateway.domain.signal import Mutation, RowError, RowWarning, Signal, Withdrawal
+from gateway.errors import CommandError, ConfigError, DeliveryError
+from gateway.files.signalfile import SignalFile, read_signals
+from gateway.files.signalrow import ParsedRow
+from gateway.pipeline.workbook import read_table
+from gateway.settings import Home, load_settings
+
+_CHUNK_BYTES = 64 * 1024
+#: What is counted, in the order in which it is shown.
+_OUTCOMES = ("new", "changed", "withdrawn", "rejected")
+_NOT_LOOKED_AT = "What depends on earlier files is not looked at: F08, V09, V13, V14, W02, W03, D50."
+
+
+@dataclass(kw_only=True)
+class _Tried:
+    """What a file gives; grows while its rows are read."""
+
+    file: SignalFile | None = None
+    refusal: DeliveryError | None = None
+    outcomes: Counter[str] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+    first: list[RowError | RowWarning | ParsedRow] = field(default_factory=list)
+
+
+def try_file(
+    context: typer.Context,
+    partner_id: Annotated[str, typer.Argument(metavar="ID", help="Whose file it would be.")],
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="CSV or XLSX.")],
+    *,
+    rows: Annotated[int, typer.Option(min=0, max=10_000, help="So many of the first rows are shown.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show what a file of a partner would give: kind, columns, counts, codes. Nothing is stored, no value is shown.
+
+    Exit code 1: the whole file would be refused.
+
+    With --json: {kind, header_line, encoding, delimiter, columns: {read: [name], ignored: [name], from_defaults:
+    [name]}, counts: {new, changed, withdrawn, rejected}, codes: {code: count}, refusal: null | {code, text, detail},
+    rows: [{line, signaal_id, outcome, column, code, text}]}. kind and header_line are null when the file is refused
+    unread.
+    """
+    home: Home = context.obj
+    settings = load_settings(home.root)
+    partner = settings.partners.get(partner_id)
+    if partner is None:
+        raise ConfigError(f"there is no partner {partner_id!r}: `gateway partner list` names all")
+    if partner.role is not Role.CREDITOR:
+        raise CommandError(f"{partner_id} is no creditor: only signal files can be tried")
+    tried = _Tried()
+    try:
+        tried.file = read_signals(
+            lambda: _chunks(path), partner, local_day(SystemClock().now()), settings.limits, read_table
+        )
+        _read(tried, tried.file, rows)
+    except DeliveryError as refusal:
+        # of a file that is refused no row counts
+        tried = _Tried(file=tried.file, refusal=refusal)
+    except OSError as exc:
+        raise CommandError(f"{path}: {exc.strerror}") from exc
+    if as_json:
+        screen.print_json(_json(tried))
+    else:
+        _show(tried, partner, path)
+    if tried.refusal is not None:
+        raise typer.Exit(1)
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk
+
+
+def _read(tried: _Tried, file: SignalFile, rows: int) -> None:
+    seen = 0
+    for batch in file.batches:
+        warnings: dict[int, list[RowWarning]] = {}
+        for warning in batch.warnings:
+            warnings.setdefault(warning.line, []).append(warning)
+            tried.codes[warning.code] += 1
+        for row in batch.rows:
+            tried.outcomes[_outcome(row)] += 1
+            if isinstance(row, tuple):
+                tried.codes.update(error.code for error in row)
+            if seen < rows:
+                tried.first += row if isinstance(row, tuple) else [row, *warnings.get(row.line, ())]
+            seen += 1
+
+
+def _outcome(row: ParsedRow | RowError | RowWarning) -> str:
+    match row:
+        case Signal(mutation=Mutation.NEW):
+            return "new"
+        case Signal(mutation=Mutation.CHANGE):
+            return "changed"
+        case Signal() | Withdrawal():
+            return "withdrawn"
+        case RowWarning():
+            return "warning"
+        case _:
+            return "rejected"
+
+
+def _line(row: ParsedRow | RowError | RowWarning) -> dict[str, object]:
+    assert not isinstance(row, tuple)
+    code = row.code if isinstance(row, RowError | RowWarning) else ""
+    return {
+        "line": row.line,
+        "signaal_id": row.signal_id or "",
+        "outcome": _outcome(row),
+        "column": row.column if isinstance(row, RowError | RowWarning) else "",
+        "code": code,
+        "text": _text(code),
+    }
+
+
+def _text(code: str) -> str:
+    return ROW_ERRORS.get(code) or WARNINGS.get(code) or FILE_ERRORS.get(code, "")
+
+
+def _json(tried: _Tried) -> dict[str, object]:
+    file, refusal = tried.file, tried.refusal
+    return {
+        "kind": file and file.table.kind,
+        "header_line": file and file.table.header_line,
+        "encoding": file and file.table.encoding,
+        "delimiter": file and file.table.delimiter,
+        "columns": {
+            "read": [name for name, _ in file.layout.places] if file else [],
+            "ignored": list(file.layout.ignored) if file else [],
+            "from_defaults": list(file.layout.defaults) if file else [],
+        },
+        "counts": {name: tried.outcomes[name] for name in _OUTCOMES},
+        "codes": dict(sorted(tried.codes.items())),
+        "refusal": refusal and {"code": refusal.code, "text": _text(refusal.code), "detail": refusal.detail},
+        "rows": [_line(row) for row in tried.first],
+    }
+
+
+def _show(tried: _Tried, partner: Partner, path: Path) -> None:
+    found = [("file", f"{escape(path.name)}, as if {partner.id} had sent it today")]
+    if tried.file is not None:
+        table, layout = tried.file.table, tried.file.layout
+        kind = table.kind.upper()
+        if table.delimiter:
+            kind += f", {table.encoding}, delimiter {json.dumps(table.delimiter)}"
+        found += [
+            ("kind", f"{kind}, header on line {table.header_line}"),
+            ("columns", escape(", ".join(name for name, _ in layout.places))),
+            ("ignored", escape(", ".join(layout.ignored)) or "[dim]none[/]"),
+        ]
+        if layout.defaults:
+            found.append(("defaults", escape(", ".join(layout.defaults))))
+        found.append(("rows", ", ".join(f"{tried.outcomes[name]:,} {name}" for name in _OUTCOMES)))
+    screen.out.print(screen.pairs(*found))
+    if tried.first:
+        shown = screen.table("line", "signaal_id", "outcome", "column", "code", "")
+        for row in map(_line, tried.first):
+            shown.add_row(*(escape(str(value)) for value in row.values()))
+        screen.out.print()
+        screen.out.print(shown)
+    if tried.codes:
+        counted = screen.table("code", "times", "")
+        for code, count in sorted(tried.codes.items()):
+            counted.add_row(code, screen.number(count), _text(code))
+        screen.out.print()
+        screen.out.print(counted)
+    screen.out.print()
+    if tried.refusal is not None:
+        detail = f": {escape(tried.refusal.detail)}" if tried.refusal.detail else ""
+        code = tried.refusal.code
+        screen.out.print(f"[red]The whole file would be refused[/]: {code} {_text(code)}{detail}")
+    screen.out.print(f"[dim]{_NOT_LOOKED_AT} Nothing was stored.[/]")

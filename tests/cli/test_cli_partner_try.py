@@ -1,0 +1,91 @@
+"""What a file would give, before it is sent."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+
+import pytest
+
+HEADER = [
+    "Signaal ID",
+    "Sector",
+    "Klantnummer",
+    "Achternaam",
+    "Postcode",
+    "Huisnummer",
+    "Bedrag",
+    "Ontstaansdatum",
+    "Opmerking",
+]
+GOOD = ["w1", "Huur", "123456782", "Janszoon", "9431AA", 12.0, 850.0, date(2026, 8, 1), "geheim"]
+BAD = ["w2", "Huur", "K2", "Pietersma", "9431", date(2026, 3, 12), 850.0, date(2026, 8, 1), ""]
+
+
+@pytest.fixture
+def creditor(gateway, home, key_file):
+    """A home with a creditor whose files lack `sociaal_incasso`."""
+    gateway("init", home)
+    gateway("partner", "add", "woonservice", "--role", "creditor", "--sector", "Huur", "--key", key_file("k"))
+    path = home / "config/partners/woonservice.toml"
+    path.write_text(path.read_text().replace("# sociaal_incasso", "sociaal_incasso"))
+    return home
+
+
+def everything(home):
+    """All files of a home with what they hold, but the log."""
+    return {path: path.read_bytes() for path in home.rglob("*") if path.is_file() and "log" not in path.parts}
+
+
+@pytest.mark.parametrize("form", ["xlsx", "csv"])
+def test_a_file_of_both_kinds(gateway, creditor, workbook, tmp_path, form):
+    """Kind, columns, counts and codes by line, never a value; nothing of the home changes."""
+    file = tmp_path / "test.dat"
+    rows = [["Overzicht"], HEADER, GOOD, BAD, ["Totaal"]]
+    if form == "xlsx":
+        file.write_bytes(workbook(rows))
+    else:
+        file.write_text("\n".join(";".join(map(str, row)) for row in [*rows, []]))
+    before = everything(creditor)
+    tried = gateway("partner", "try", "woonservice", file, "--json")
+    assert (tried.code, tried.err) == (0, "")
+    told = json.loads(tried.out)
+    assert (told["kind"], told["header_line"], told["delimiter"]) == (form, 2, "" if form == "xlsx" else ";")
+    assert told["columns"]["ignored"] == ["Opmerking"]
+    assert told["columns"]["from_defaults"] == ["sociaal_incasso"]
+    assert told["counts"] == {"new": 1, "changed": 0, "withdrawn": 0, "rejected": 1}
+    assert told["codes"] == {"V02": 1, "V03": 1, "W01": 1}
+    assert told["refusal"] is None
+    assert [(row["line"], row["outcome"], row["column"], row["code"]) for row in told["rows"]] == [
+        (3, "new", "", ""),
+        (3, "warning", "klantnummer", "W01"),
+        (4, "rejected", "postcode", "V02"),
+        (4, "rejected", "huisnummer", "V03"),
+    ]
+    shown = gateway("partner", "try", "woonservice", file, "--rows", "1")
+    assert "1 new, 0 changed, 0 withdrawn, 1 rejected" in shown.out
+    assert "postcode ongeldig" in shown.out
+    for value in ("Janszoon", "Pietersma", "123456782", "9431", "geheim"):
+        assert value not in tried.out + shown.out
+    assert everything(creditor) == before
+
+
+def test_a_file_that_would_be_refused(gateway, creditor, workbook, repack, tmp_path):
+    """Exit code 1, the F code and its sentence; no row counts."""
+    file = tmp_path / "test.xlsx"
+    file.write_bytes(repack(workbook([HEADER, GOOD]), {"xl/vbaProject.bin": b"x"}))
+    tried = gateway("partner", "try", "woonservice", file)
+    assert tried.code == 1
+    assert "would be refused: F07 versleuteld, macro's of koppelingen: macro's" in tried.out
+    file.write_text(";".join(HEADER) + "\nw1;Huur;K1;Jansen;9431AA;12;850;2026-08-01;\nw2;Huur")
+    told = json.loads(gateway("partner", "try", "woonservice", file, "--json").out)
+    assert told["refusal"]["code"] == "F09"
+    assert set(told["counts"].values()) == {0}
+
+
+def test_what_can_not_be_tried(gateway, creditor, tmp_path):
+    """An unknown partner, and a file that is not there."""
+    assert gateway("partner", "try", "niemand", tmp_path / "x").code == 2
+    absent = gateway("partner", "try", "woonservice", tmp_path / "x")
+    assert absent.code == 1
+    assert "No such file" in absent.err
