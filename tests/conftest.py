@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import zipfile
@@ -76,3 +77,9 @@ def repack() -> Callable[[bytes, Mapping[str, bytes]], bytes]:
         return buffer.getvalue()
 
     return pack
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What was imported and collected stays: the collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
