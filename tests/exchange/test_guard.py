@@ -478,6 +478,7 @@ async def test_processes_agree_on_sessions(guarded):
             await house.until(lambda: seen() == {"woonbron": 3, "vitens": 5})
             house.clock.step(LEASE)
             await house.until(lambda: seen() == {"woonbron": 1})  # said again, because the session goes on
+            await house.until(lambda: house.listener._guard._elsewhere == {})
             await connection.start_sftp_client()
         await house.until(lambda: seen() == {})
 
