@@ -31,6 +31,13 @@ class DeliveryState(StrEnum):
     PURGED = "purged"
 
 
+class Kind(StrEnum):
+    """What is in an inbound file, as its content says (spec 2)."""
+
+    SIGNALS = "signals"
+    FEEDBACK = "feedback"
+
+
 #: What may follow what; the table `delivery` repeats the states as a CHECK constraint.
 TRANSITIONS: Mapping[DeliveryState, frozenset[DeliveryState]] = {
     DeliveryState.RECEIVING: frozenset({DeliveryState.STAGED, DeliveryState.ARRIVED, DeliveryState.ABORTED}),

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from gateway.domain.delivery import Kind
 from gateway.domain.partner import Partner
 from gateway.errors import DeliveryError
 from gateway.files.table import fold
@@ -146,9 +147,14 @@ ANSWER_COLUMNS = (
     "toestemming_terugkoppeling",
     "opschorten_tot",
 )
-#: What a feedback row is about, and what it says: one of each.
+#: What a feedback row is about: one of these.
 ANSWER_REFERENCES = ("signaalnummer", "melding_id")
-ANSWER_RESULTS = ("status", "eindresultaat")
+
+#: The columns that tell a municipality's file, the first that it has.
+KIND_COLUMNS: Mapping[str, Kind] = {
+    "eindresultaat": Kind.FEEDBACK,
+    "status": Kind.FEEDBACK,
+}
 
 #: ontvangst_<delivery_id>.csv; see gateway.files.receipt.
 RECEIPT_COLUMNS = ("soort", "regel", "signaal_id", "kolom", "code", "omschrijving", "gegeven")
@@ -184,7 +190,7 @@ _OURS: Mapping[str, str] = {fold(name): name for name in SIGNAL_COLUMNS} | {
 _ANSWER: Mapping[str, str] = {fold(name): name for name in ANSWER_COLUMNS}
 _FORBIDDEN: Mapping[str, str] = {fold(name): name for name in FORBIDDEN}
 #: The folded names by which the header of a municipality's file is found: ours, and the forbidden ones.
-ANSWER_NAMES = frozenset((*_ANSWER, *_FORBIDDEN))
+MUNICIPAL_NAMES = frozenset((*_ANSWER, *_FORBIDDEN))
 
 
 def known_names(partner: Partner) -> frozenset[str]:
@@ -225,18 +231,27 @@ def recognise(header: Sequence[str], partner: Partner, above: Sequence[str] = ()
     )
 
 
-def recognise_feedback(header: Sequence[str], above: Sequence[str] = ()) -> Layout:
-    """What the header of a municipality's feedback file means; `above` as for `recognise`.
+def municipal_kind(header: Sequence[str], above: Sequence[str] = ()) -> Kind:
+    """What kind of file a municipality's header is of; `above` as for `recognise`.
 
     Raises:
-        DeliveryError: F11 it is none; F03 a forbidden column; F02 a needed column is missing; F01 two columns have
-            one meaning.
+        DeliveryError: F03 a forbidden column; F11 it is none that a municipality sends.
     """
     folded = [fold(name) for name in header]
     _refuse_forbidden((*map(fold, above), *folded))
-    meanings = [_ANSWER.get(name, "") for name in folded]
-    if not set(ANSWER_RESULTS) & set(meanings):
-        raise DeliveryError("F11")
+    for name, kind in KIND_COLUMNS.items():
+        if fold(name) in folded:
+            return kind
+    raise DeliveryError("F11")
+
+
+def recognise_feedback(header: Sequence[str]) -> Layout:
+    """What the header of a feedback file means.
+
+    Raises:
+        DeliveryError: F02 a needed column is missing; F01 two columns have one meaning.
+    """
+    meanings = [_ANSWER.get(fold(name), "") for name in header]
     _refuse_repeated(meanings)
     missing = [] if set(ANSWER_REFERENCES) & set(meanings) else [" of ".join(ANSWER_REFERENCES)]
     if "datum" not in meanings:

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from gateway.domain.feedback import END_RESULTS, OF_ONE_PERSON, STATUSES, Contact, Feedback, Outcome
 from gateway.domain.signal import RowError, RowWarning
-from gateway.files import csvfile, formats
-from gateway.files.columns import ANSWER_COLUMNS, ANSWER_NAMES, Layout, recognise_feedback
-from gateway.files.table import Limits, OpenStream, ReadTable, Row, data_rows
+from gateway.files import formats
+from gateway.files.columns import ANSWER_COLUMNS, Layout, recognise_feedback
+from gateway.files.table import Limits, Row, Table, data_rows
 
 #: Rows that are handed over at a time.
 BATCH_ROWS = 2_000
@@ -75,26 +75,13 @@ class FeedbackFile:
     batches: Iterator[list[ParsedFeedback]]
 
 
-def read_feedback(
-    open_stream: OpenStream,
-    received_on: date,
-    limits: Limits | None = None,
-    read_table: ReadTable = csvfile.read_table,
-) -> FeedbackFile:
-    """Read a municipality's file in constant memory.
-
-    Args:
-        open_stream: opens the file from its first byte; called several times.
-        received_on: the day of receipt in the Netherlands.
-        limits: how much is read; those of the specification when None.
-        read_table: reads the kinds of file that are expected.
+def read_feedback(table: Table, received_on: date, limits: Limits) -> FeedbackFile:
+    """Read a municipality's answers in constant memory; `received_on` is the day of receipt in the Netherlands.
 
     Raises:
-        DeliveryError: the file is refused: F01, F02, F03, F04, F06, F07, F09 or F11.
+        DeliveryError: the file is refused: F01, F02, F03 or F11.
     """
-    limits = limits or Limits()
-    table = read_table(open_stream, limits, ANSWER_NAMES)
-    layout = recognise_feedback(table.header, table.above)
+    layout = recognise_feedback(table.header)
     return FeedbackFile(
         warnings=tuple(RowWarning(line=0, signal_id="", column=name, code="W04") for name in layout.ignored),
         batches=_batches(data_rows(table.rows, dict(layout.places), limits.rows), layout, received_on),

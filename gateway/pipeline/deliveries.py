@@ -7,8 +7,8 @@ from gateway.domain.delivery import DeliveryState
 from gateway.errors import CommandError, GatewayError
 from gateway.files.receipt import Receipt
 from gateway.pipeline.context import Context
-from gateway.pipeline.intake import receipt_files
 from gateway.pipeline.outgoing import store_files
+from gateway.pipeline.receipts import receipt_files
 from gateway.pipeline.sealing import open_key
 from gateway.pipeline.staging import drop_staged
 from gateway.store import Connection, data_keys, queue

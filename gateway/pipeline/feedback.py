@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from gateway import logs
 from gateway.audit.log import record
 from gateway.clock import end_of_day, local_day
+from gateway.domain.delivery import Kind
 from gateway.domain.dispatch import DispatchKind
 from gateway.domain.feedback import NONE_YET, SILENT_DAYS, Feedback, Told, collapse, concerns_one, latest
 from gateway.domain.partner import Box
@@ -22,9 +23,12 @@ from gateway.domain.retention import dispatch_due
 from gateway.domain.signal import RowError
 from gateway.files import names
 from gateway.files.feedback import FeedbackRow, render_feedback
-from gateway.files.feedbackfile import FeedbackFile, ParsedFeedback
+from gateway.files.feedbackfile import FeedbackFile, ParsedFeedback, read_feedback
+from gateway.files.receipt import Sums
+from gateway.files.table import Table
 from gateway.pipeline.context import Context
 from gateway.pipeline.outgoing import OutgoingFile, seal_file, store_files
+from gateway.pipeline.received import Received, Taken, receipt
 from gateway.pipeline.sealing import Opener
 from gateway.pipeline.tally import Tally
 from gateway.store import Connection, answers, outgoing, signals
@@ -47,6 +51,21 @@ class _News(NamedTuple):
 
     told: Told
     on: date
+
+
+def take_feedback(context: Context, received: Received, table: Table) -> Taken:
+    """Stage what a municipality answers; for the holder of `Store.exclusive()`."""
+    tally = Tally(due_on=dispatch_due(context.clock.now(), context.terms))
+    intake = FeedbackIntake(context, received.delivery, tally)
+    intake.take(read_feedback(table, received.received_on, context.limits))
+    told = intake.told()
+    return Taken(
+        kind=Kind.FEEDBACK,
+        tally=tally,
+        counts={"feedback": tally.accepted, "answer": intake.answers},
+        files=receipt(context, received, tally, Sums(feedback=tally.accepted, rejected=tally.rejected)),
+        show=lambda conn: store_feedback(context, conn, told),
+    )
 
 
 @dataclass(slots=True)

@@ -33,9 +33,9 @@ from gateway.matching.publication import fingerprint, is_due
 from gateway.matching.rank import Place, places
 from gateway.pipeline import match, snapshot
 from gateway.pipeline.context import Context
-from gateway.pipeline.intake import Told, status_file, use_status_number
 from gateway.pipeline.outgoing import OutgoingFile, seal_file, store_files
 from gateway.pipeline.sealing import Opener
+from gateway.pipeline.statuses import Told, status_file, use_status_number
 from gateway.store import Connection, meldingen, outgoing, signals
 from gateway.store.meldingen import Melding
 from gateway.store.signals import Sealed

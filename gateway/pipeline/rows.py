@@ -12,8 +12,10 @@ from datetime import date
 
 from gateway.clock import local_day, month_of
 from gateway.domain.codes import StatusCode
+from gateway.domain.delivery import Kind
 from gateway.domain.signal import Mutation, RowError, RowWarning, Signal, SignalState, Withdrawal
-from gateway.files.receipt import Duplicate
+from gateway.files.receipt import Duplicate, Sums
+from gateway.files.signalfile import SignalFile
 from gateway.files.signalrow import ParsedRow
 from gateway.files.status import StatusRow
 from gateway.matching import changes
@@ -21,8 +23,10 @@ from gateway.matching.changes import Claim, Outcome
 from gateway.pipeline.context import Context
 from gateway.pipeline.keying import Keyed, Keying
 from gateway.pipeline.locate import Located, locate
+from gateway.pipeline.received import Received, Taken, receipt
 from gateway.pipeline.sealing import Opener
 from gateway.pipeline.staging import Placed, Staging, since
+from gateway.pipeline.statuses import status_of_delivery
 from gateway.pipeline.tally import Tally
 from gateway.store import Connection, signals
 from gateway.store.queue import Claimed
@@ -31,10 +35,47 @@ from gateway.vault.ids import crockford, new_id
 from gateway.vault.keyring import index_id
 from gateway.vault.keyring import month_of as month_of_key
 
+#: Rows that are decided on and stored at a time: a transaction of a few dozen milliseconds.
+BATCH_ROWS = 1_000
+
 _UNPLACED = {
     SignalState.NOT_ROUTABLE: StatusCode.NOT_ROUTABLE,
     SignalState.NOT_CONNECTED: StatusCode.NOT_CONNECTED,
 }
+
+
+def take_signals(context: Context, received: Received, file: SignalFile) -> Taken:
+    """Stage what a creditor's file does; for the holder of `Store.exclusive()`."""
+    intake = RowIntake(context, received.delivery)
+    tally = intake.tally
+    tally.warnings.extend(file.warnings)
+    for batch in file.batches:
+        tally.warnings.extend(batch.warnings)
+        tally.every_row_dated &= batch.every_row_dated
+        for start in range(0, len(batch.rows), BATCH_ROWS):
+            intake.take(batch.rows[start : start + BATCH_ROWS])
+    sums = Sums(
+        signals=tally.new,
+        changes=tally.changed,
+        withdrawals=tally.withdrawn,
+        rejected=tally.rejected,
+        duplicates=tally.duplicate,
+    )
+    return Taken(
+        kind=Kind.SIGNALS,
+        tally=tally,
+        counts={
+            "new": tally.new,
+            "changed": tally.changed,
+            "withdrawn": tally.withdrawn,
+            "duplicate": tally.duplicate,
+        },
+        files=[
+            *receipt(context, received, tally, sums),
+            *status_of_delivery(context, received.delivery, tally),
+        ],
+        show=intake.show,
+    )
 
 
 class RowIntake:

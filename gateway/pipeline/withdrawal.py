@@ -20,9 +20,9 @@ from gateway.files.status import StatusRow
 from gateway.files.withdrawal import WithdrawalNote, render_withdrawal
 from gateway.pipeline.context import Context
 from gateway.pipeline.deliveries import INSTEAD, open_file, sentence, unknown
-from gateway.pipeline.intake import status_file, use_status_number
 from gateway.pipeline.outgoing import OutgoingFile, seal_file, store_files
 from gateway.pipeline.sealing import Opener
+from gateway.pipeline.statuses import status_file, use_status_number
 from gateway.pipeline.touching import Touching
 from gateway.store import Connection, history, meldingen, queue, signals
 from gateway.store.places import chunks

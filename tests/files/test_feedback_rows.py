@@ -4,17 +4,28 @@ from datetime import date
 
 import pytest
 
+from gateway.domain.delivery import Kind
 from gateway.domain.feedback import Contact, Feedback, Outcome
 from gateway.errors import DeliveryError
 from gateway.files.feedbackfile import read_feedback
+from gateway.files.municipalfile import read_municipal
+from gateway.files.table import Limits
 
+LIMITS = Limits()
 RECEIVED_ON = date(2026, 11, 22)
 NUMBER, MELDING = "S0123456789AB", "M1731202611-ABCD1234"
 
 
+def open_file(text):
+    """A municipality's file that is one of feedback."""
+    kind, table = read_municipal(lambda: [text.encode()], LIMITS)
+    assert kind is Kind.FEEDBACK
+    return read_feedback(table, RECEIVED_ON, LIMITS)
+
+
 def read(text):
     """Every row of a file."""
-    file = read_feedback(lambda: [text.encode()], RECEIVED_ON)
+    file = open_file(text)
     return [row for batch in file.batches for row in batch]
 
 
@@ -140,6 +151,6 @@ def test_what_is_refused_whole(header, code, detail):
 def test_columns_that_are_not_read():
     """Every other column of a published line may be there: W04 names it."""
     text = f"signaalnummer;status;datum;achternaam\n{NUMBER};Opgepakt;2026-11-20;Bakker\n"
-    file = read_feedback(lambda: [text.encode()], RECEIVED_ON)
+    file = open_file(text)
     assert [(remark.code, remark.column) for remark in file.warnings] == [("W04", "achternaam")]
     assert len(next(file.batches)) == 1

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.domain.delivery import DeliveryState
 from gateway.pipeline import intake as intake_steps
+from gateway.pipeline import rows
 from gateway.pipeline import publish as publish_steps
 from gateway.store import meldingen, signals
 from gateway.store.tables import DataKeyRow, Delivery, Dispatch, MeldingRow, SignalRow
@@ -26,7 +27,7 @@ def cut(*_args, **_options):
 @pytest.fixture(params=[1, 2, 1_000], ids="batches of {}".format)
 def batches(request, monkeypatch):
     """Files are staged in so many rows at a time."""
-    monkeypatch.setattr(intake_steps, "BATCH_ROWS", request.param)
+    monkeypatch.setattr(rows, "BATCH_ROWS", request.param)
     return request.param
 
 

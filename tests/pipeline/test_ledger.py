@@ -206,7 +206,7 @@ def test_every_check_is_made_to_fail():
 def test_what_is_staged_is_nobodys(busy, row, monkeypatch):
     """Half-way a file nothing differs: what is staged is in no sum, and a blob without a row is named."""
     busy.is_damaged = True
-    monkeypatch.setattr("gateway.pipeline.intake.receipt_files", lambda *_: 1 / 0)
+    monkeypatch.setattr("gateway.pipeline.rows.receipt", lambda *_: 1 / 0)
     busy.put("woonservice", row("w7"))
     busy.work()
     assert any(not each["in_force"] and each["state"] == "waiting" for each in busy.rows(SignalRow))

@@ -1,0 +1,93 @@
+"""A received file on its way through the pipeline, and what it came to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from hashlib import sha256
+
+from gateway.clock import local_day
+from gateway.domain.delivery import Kind
+from gateway.domain.partner import Partner
+from gateway.files.receipt import Receipt, Sums
+from gateway.pipeline.context import Context
+from gateway.pipeline.outgoing import OutgoingFile
+from gateway.pipeline.receipts import receipt_files
+from gateway.pipeline.tally import Tally
+from gateway.store import Connection
+from gateway.store.queue import Claimed
+from gateway.vault import objects
+from gateway.vault.blobs import BlobFile
+from gateway.vault.datakey import DataKey
+from gateway.vault.stream import SealedReader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A claimed delivery whose key is at hand; `digest` is the SHA-256 of its plaintext, empty until it is read."""
+
+    delivery: Claimed
+    partner: Partner
+    data_key: DataKey
+    name: str
+    digest: bytes = b""
+
+    @property
+    def received_on(self) -> date:
+        """The day of receipt in the Netherlands."""
+        return local_day(self.delivery.received_at)
+
+    def reader(self, blob: BlobFile) -> SealedReader:
+        """The decrypting stream."""
+        return SealedReader(
+            self.data_key.file_key(self.delivery.id),
+            objects.received_file(partner=self.delivery.partner_id, delivery=self.delivery.id),
+            blob.read_at,
+            # what is on disk, not what was stored of it: a blob that grew is refused
+            blob.size,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What a file came to.
+
+    `counts` are columns of the delivery, without `_count`; `files` go back to the sender and others; `show` makes it
+    visible, with the delivery's last transaction.
+    """
+
+    kind: Kind
+    tally: Tally
+    counts: Mapping[str, int]
+    files: Sequence[OutgoingFile]
+    show: Callable[[Connection], None]
+
+
+def digest_of(reader: SealedReader) -> bytes:
+    """SHA-256 of the plaintext: every segment is authenticated before the first row is read."""
+    digest = sha256()
+    for chunk in reader.chunks():
+        digest.update(chunk)
+    return digest.digest()
+
+
+def receipt(context: Context, received: Received, tally: Tally, sums: Sums) -> list[OutgoingFile]:
+    """The receipt of a processed file, sealed and not yet visible."""
+    delivery = received.delivery
+    return receipt_files(
+        context,
+        delivery.partner_id,
+        Receipt(
+            delivery_id=delivery.id,
+            name=received.name,
+            size=delivery.size_bytes,
+            sha256=received.digest.hex(),
+            received_at=delivery.received_at,
+            sums=sums,
+            rejected=tally.errors,
+            warnings=tally.warnings,
+            duplicates=tally.duplicates,
+        ),
+        tally.due_on,
+    )
