@@ -9,8 +9,8 @@ import pytest
 
 from gateway.domain.delivery import DeliveryState
 from gateway.pipeline import intake as intake_steps
-from gateway.pipeline import rows
 from gateway.pipeline import publish as publish_steps
+from gateway.pipeline import rows
 from gateway.store import meldingen, signals
 from gateway.store.tables import DataKeyRow, Delivery, Dispatch, MeldingRow, SignalRow
 
