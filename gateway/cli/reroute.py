@@ -23,9 +23,9 @@ def reroute(
 ) -> None:
     """Look again at signals without a municipality (D40), with the table and the municipalities of now.
 
-    Those that find one are published with the next publication there. Where no partner serves it they become D41:
-    their contents go, and their creditor is told. After a new table (`gateway reference load`) is when to run this,
-    within 14 days of receipt: then the contents are gone.
+    To be run when a new table was loaded: `gateway reference load`. A signal that finds its municipality is published
+    with the next publication there. Where no partner serves it, it becomes D41: its contents go, and its creditor is
+    told. Contents are held for 14 days: what is older can only be sent again.
     """
     with opened(context.obj) as gateway:
         pipeline = gateway.pipeline()
