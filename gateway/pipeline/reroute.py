@@ -120,7 +120,7 @@ def _read(context: Context, conn: Connection, ids: Sequence[int]) -> list[_Found
         try:
             rows[stored.id] = signal_of(stored, opener.open(stored))
         except (KeyMissing, VaultError) as damage:  # it waits for its day, and stops none of the others
-            _log.error("signal.unreadable", delivery_id=stored.delivery_id, error=type(damage).__name__)
+            _log.error("signal.damaged", delivery_id=stored.delivery_id, error=type(damage).__name__)
     located = locate(context, list(rows.values()))
     return [
         _Found(version, rows[version.id], located[rows[version.id].line])
