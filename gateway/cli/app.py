@@ -22,7 +22,7 @@ EXIT_CODES = (
 )
 
 #: Verbs, in the order of the help text; each is the function of its name in the module of its name.
-VERBS = ("demo", "init", "check", "serve", "status", "doctor", "health", "wait", "publish")
+VERBS = ("demo", "init", "check", "serve", "status", "doctor", "health", "wait", "publish", "reroute")
 #: Groups of verbs with their help; each is the `app` in the module of its name.
 GROUPS: Mapping[str, str] = {
     "deliveries": "What was received, and what became of it.",

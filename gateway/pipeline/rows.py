@@ -260,7 +260,7 @@ class RowIntake:
     def _supersede(self, newer: Version) -> None:
         """D51: the same debt under another id gives way, for good."""
         for older in self._by_contract[newer.place_k1]:
-            if older.state not in changes.ENDED and changes.superseded(_claim(newer), (_claim(older),)):
+            if older.state not in changes.ENDED and changes.superseded(claim_of(newer), (claim_of(older),)):
                 older.state = SignalState.SUPERSEDED
                 self.tally.superseded_ids.append(older.id)
                 self._touch(older)
@@ -313,5 +313,6 @@ class RowIntake:
         )
 
 
-def _claim(version: Version) -> Claim:
+def claim_of(version: Version) -> Claim:
+    """What decides whether a signal supersedes another."""
     return Claim(version.place_s1, version.place_k1, version.signal_type, version.place_a2, version.month)

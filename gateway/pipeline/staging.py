@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, NamedTuple
@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 from gateway.clock import local_day
 from gateway.domain.policy import Grouping
 from gateway.domain.retention import contents_due, signal_due
-from gateway.domain.signal import Signal, SignalState
+from gateway.domain.signal import Mutation, Signal, SignalState, SignalType
 from gateway.matching import normalise
 from gateway.pipeline.context import Context
 from gateway.pipeline.keying import Keyed, Keying
 from gateway.pipeline.locate import Located
-from gateway.pipeline.sealing import SIGNAL, store_key
+from gateway.pipeline.sealing import SIGNAL, open_key, store_key
 from gateway.pipeline.tally import Tally
 from gateway.pipeline.touching import Touching
 from gateway.store import Connection, answers, data_keys, meldingen, signals
 from gateway.store.data_keys import NO_MUNICIPALITY
-from gateway.store.queue import Claimed
-from gateway.store.signals import Version
+from gateway.store.queue import Claimed, Decidable
+from gateway.store.signals import Sealed, Version
 from gateway.vault.datakey import DataKey
 from gateway.vault.ids import new_id
 from gateway.vault.rows import RowSealer
@@ -59,13 +59,14 @@ class Staging:
     Only for the holder of `Store.exclusive()`.
     """
 
-    def __init__(self, context: Context, delivery: Claimed) -> None:
+    def __init__(self, context: Context, delivery: Claimed | Decidable) -> None:
         self._context, self._delivery = context, delivery
         self._row_keys: dict[tuple[str, date], _RowKey] = {}
         self._levels: dict[tuple[str, str], Grouping] = {}
         #: municipality, month, place -> melding id; None: looked for, and there is none
         self._meldingen: dict[tuple[str, str, int], str | None] = {}
         self._rows: list[tuple[dict[str, Any], _RowKey | None]] = []
+        self._moved: list[tuple[dict[str, Any], _RowKey | None]] = []
         self._new_meldingen: list[dict[str, Any]] = []
         self._lengthened: dict[date, set[str]] = defaultdict(set)
         self._touching = Touching(context)
@@ -126,8 +127,24 @@ class Staging:
 
     # -- rows ------------------------------------------------------------------------------------
 
+    def load_keys(self, conn: Connection) -> None:
+        """The data keys of this delivery's rows that were stored earlier are used again."""
+        for stored in data_keys.of_rows(conn, self._delivery.id):
+            if stored.due_on >= self._today:
+                key = open_key(self._context, stored)
+                self._row_keys[stored.municipality, stored.due_on] = _RowKey(
+                    stored.municipality, stored.due_on, key, RowSealer(key.row_key()), stored.id
+                )
+
     def add(self, placed: Placed, version: Version) -> None:
         """A version of a signal; of a municipality that is not connected no contents are kept (D41)."""
+        self._rows.append(self._values(placed, version))
+
+    def move(self, placed: Placed, version: Version) -> None:
+        """A version that is stored goes to another municipality, sealed anew; as `add`."""
+        self._moved.append(self._values(placed, version))
+
+    def _values(self, placed: Placed, version: Version) -> tuple[dict[str, Any], _RowKey | None]:
         row, signal_id, located, keyed = placed
         contents_due_on = max(
             contents_due(located.state, self._delivery.received_at, version.due_on, self._context.terms),
@@ -158,30 +175,35 @@ class Staging:
         }
         if key is None:
             values |= _NOTHING | {"since": version.signalled_on}
-        self._rows.append((values, key))
+        return values, key
 
     def store(self, keying: Keying) -> None:
         """One short transaction a batch; nothing of it is seen before `show`."""
-        now = self._context.clock.now()
         with self._context.store.write() as conn:
-            keying.keep(conn)
-            for key in self._row_keys.values():
-                if key.id is None:
-                    key.id = store_key(
-                        self._context,
-                        conn,
-                        key.data_key,
-                        object_id=self._delivery.id,
-                        partner_id=self._delivery.partner_id,
-                        due_on=key.due_on,
-                        municipality=key.municipality,
-                    )
-            meldingen.add(conn, self._new_meldingen)
-            for due_on, ids in self._lengthened.items():
-                meldingen.extend(conn, ids, due_on)
-            signals.stage(conn, [row | {"data_key_id": key and key.id} for row, key in self._rows])
-            self._touching.store(conn, now)
+            self.store_in(conn, keying)
+
+    def store_in(self, conn: Connection, keying: Keying) -> None:
+        """A batch, in the caller's transaction; what moved is seen with it."""
+        keying.keep(conn)
+        for key in self._row_keys.values():
+            if key.id is None:
+                key.id = store_key(
+                    self._context,
+                    conn,
+                    key.data_key,
+                    object_id=self._delivery.id,
+                    partner_id=self._delivery.partner_id,
+                    due_on=key.due_on,
+                    municipality=key.municipality,
+                )
+        meldingen.add(conn, self._new_meldingen)
+        for due_on, ids in self._lengthened.items():
+            meldingen.extend(conn, ids, due_on)
+        signals.stage(conn, [row | {"data_key_id": key and key.id} for row, key in self._rows])
+        signals.move(conn, [row | {"data_key_id": key and key.id} for row, key in self._moved])
+        self._touching.store(conn, self._context.clock.now())
         self._rows.clear()
+        self._moved.clear()
         self._new_meldingen.clear()
         self._lengthened.clear()
 
@@ -195,6 +217,10 @@ class Staging:
             withdrawn=tally.withdrawn_ids,
             today=self._today,
         )
+        self.mark_urgent(conn)
+
+    def mark_urgent(self, conn: Connection) -> None:
+        """What was touched and holds a crisis signal goes out at once, with the caller's transaction."""
         meldingen.mark_urgent(
             conn,
             [code for code in self._context.served_by if self._context.policy(code).matching.always_crisis],
@@ -258,3 +284,44 @@ def _contents(row: Signal, signal_id: str) -> dict[str, object]:
         "dagen_achterstand": row.days_in_arrears,
     }
     return {name: value for name, value in contents.items() if value not in ("", None)}
+
+
+def signal_of(stored: Sealed, contents: Mapping[str, Any]) -> Signal:
+    """The row that a stored signal came from, as far as it is kept: what it said of its municipality is not.
+
+    `contents` are its sealed fields, opened.
+    """
+    return Signal(
+        line=stored.line,
+        mutation=Mutation.NEW,
+        signal_id=contents["signaal_id"],
+        sector=stored.sector,
+        product=contents.get("product", ""),
+        customer_number=contents["klantnummer"],
+        surname=contents["achternaam"],
+        postcode=contents["postcode"],
+        house_number=contents["huisnummer"],
+        house_letter=contents.get("huisletter", ""),
+        house_number_suffix=contents.get("huisnummertoevoeging", ""),
+        amount_cents=stored.amount_cents,
+        arrears_since=_day(contents.get("ontstaansdatum")),
+        days_in_arrears=contents.get("dagen_achterstand"),
+        signal_type=SignalType(stored.signal_type),
+        is_crisis=stored.is_crisis,
+        signalled_on=stored.signalled_on,
+        initials=contents.get("voorletters", ""),
+        infix=contents.get("voorvoegsel", ""),
+        born_on=_day(contents.get("geboortedatum")),
+        street=contents.get("straatnaam", ""),
+        city=contents.get("woonplaats", ""),
+        phone=contents.get("telefoonnummer", ""),
+        email=contents.get("emailadres", ""),
+        warm_handover=stored.warm_handover,
+        municipality="",
+        supply_ends_on=stored.supply_ends_on,
+        content=b"",
+    )
+
+
+def _day(text: str | None) -> date | None:
+    return date.fromisoformat(text) if text else None

@@ -19,7 +19,7 @@ from gateway.pipeline.outgoing import OutgoingFile, seal_file
 from gateway.pipeline.sealing import Opener
 from gateway.pipeline.tally import Tally
 from gateway.store import Connection, outgoing, signals
-from gateway.store.queue import Claimed
+from gateway.store.queue import Claimed, Decidable
 
 
 class Told(NamedTuple):
@@ -30,7 +30,7 @@ class Told(NamedTuple):
     delivery_id: str
 
 
-def status_of_delivery(context: Context, delivery: Claimed, tally: Tally) -> list[OutgoingFile]:
+def status_of_delivery(context: Context, delivery: Claimed | Decidable, tally: Tally) -> list[OutgoingFile]:
     """The statuses that a file changed at once, sealed and not yet visible."""
     ended = _ended(context, tally)
     statuses = [*tally.statuses, *(told.row for told in ended)]

@@ -8,6 +8,9 @@ from importlib import resources
 
 from gateway.matching.municipality import read_names, read_pc4
 
+#: Whose table of four-digit postcodes ships, and under which licence (gateway/data/README.md).
+PC4_SOURCE = "GeoNames (https://www.geonames.org), CC BY 4.0"
+
 
 @cache
 def gemeente_names() -> Mapping[str, str]:

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import Connection, Table, delete, insert, select
+from sqlalchemy import Connection, Table, delete, exists, insert, select
 
 from gateway.store.places import CHUNK, chunks
-from gateway.store.tables import DataKeyRow
+from gateway.store.tables import DataKeyRow, SignalRow
 
 _DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
+_SIGNAL: Table = SignalRow.__table__  # type: ignore[attr-defined]
 
 #: What stands for the municipality of rows that can't be routed: their key is not the received file's.
 NO_MUNICIPALITY = "-"
@@ -92,6 +93,25 @@ def by_id(conn: Connection, ids: Iterable[int]) -> dict[int, StoredKey]:
             key = StoredKey(**dict(zip(StoredKey.__slots__, row, strict=True)))
             found[key.id] = key
     return found
+
+
+def of_rows(conn: Connection, object_id: str) -> list[StoredKey]:
+    """The keys of a delivery's rows."""
+    chosen = (_DATA_KEY.c.object_id == object_id) & (_DATA_KEY.c.municipality != "")
+    return [
+        StoredKey(**dict(zip(StoredKey.__slots__, row, strict=True)))
+        for row in conn.execute(select(*_COLUMNS).where(chosen))
+    ]
+
+
+def drop_unused(conn: Connection, object_id: str) -> None:
+    """Take away the keys of a delivery's rows without a municipality when no such row is left."""
+    is_used = exists().where(_SIGNAL.c.delivery_id == object_id, _SIGNAL.c.data_key_id == _DATA_KEY.c.id)
+    conn.execute(
+        delete(_DATA_KEY).where(
+            _DATA_KEY.c.object_id == object_id, _DATA_KEY.c.municipality == NO_MUNICIPALITY, ~is_used
+        )
+    )
 
 
 def drop_of_rows(conn: Connection, object_id: str) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, insert, select, update
 
 from gateway.domain.policy import Grouping
 from gateway.domain.signal import ACTIVE, SignalState
@@ -67,6 +67,24 @@ def in_force(conn: Connection, column: str, places: Iterable[int], today: date) 
             yield Version(**dict(zip(Version.__slots__, row, strict=True)))
 
 
+def by_id(conn: Connection, ids: Iterable[int]) -> Iterator[Version]:
+    """Versions by row id."""
+    for chunk in chunks(ids, CHUNK):
+        for row in conn.execute(select(*_VERSION).where(_SIGNAL.c.id.in_(chunk)).order_by(_SIGNAL.c.id)):
+            yield Version(**dict(zip(Version.__slots__, row, strict=True)))
+
+
+def first_versions(conn: Connection, ids: Iterable[int]) -> set[int]:
+    """Which of these rows are what their signal began with: N, and no W since."""
+    is_first = (_SIGNAL.c.received_at == _SIGNAL.c.first_received_at) & (
+        _SIGNAL.c.line == _SIGNAL.c.first_line
+    )
+    found: set[int] = set()
+    for chunk in chunks(ids, CHUNK):
+        found.update(conn.execute(select(_SIGNAL.c.id).where(_SIGNAL.c.id.in_(chunk), is_first)).scalars())
+    return found
+
+
 def next_id(conn: Connection) -> int:
     """The id of the next row; for the holder of `Store.exclusive()` only."""
     return int(conn.execute(select(func.coalesce(func.max(_SIGNAL.c.id), 0))).scalar_one()) + 1
@@ -76,6 +94,23 @@ def stage(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows that nobody sees yet."""
     if rows:
         conn.execute(insert(_SIGNAL), list(rows))
+
+
+def move(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Give rows another municipality, with all that follows from it; each has `id` and the same columns."""
+    if rows:
+        names = [name for name in rows[0] if name != "id"]
+        new = {name: bindparam(f"new_{name}", type_=_SIGNAL.c[name].type) for name in names}
+        conn.execute(
+            update(_SIGNAL).where(_SIGNAL.c.id == bindparam("row")).values(new),
+            [{"row": row["id"]} | {f"new_{name}": row[name] for name in names} for row in rows],
+        )
+
+
+def supersede(conn: Connection, ids: Collection[int]) -> None:
+    """Newer signals of the same debt were accepted (D51)."""
+    for chunk in chunks(ids, CHUNK):
+        conn.execute(update(_SIGNAL).where(_SIGNAL.c.id.in_(chunk)).values(state=SignalState.SUPERSEDED))
 
 
 def drop_staged(conn: Connection, delivery_id: str, at_most: int) -> int:
@@ -193,6 +228,38 @@ def counts_by_state(conn: Connection) -> dict[str, int]:
     """How many signals in force are in each state."""
     query = select(_SIGNAL.c.state, func.count()).where(_SIGNAL.c.in_force).group_by(_SIGNAL.c.state)
     return {row[0]: row[1] for row in conn.execute(query)}
+
+
+class NotRoutable(NamedTuple):
+    """Signals in force whose municipality is not known (D40): of those `held` the contents are, of `gone` they are not."""
+
+    held: int
+    gone: int
+
+
+def not_routable_count(conn: Connection, today: date) -> NotRoutable:
+    """How many signals wait for a municipality."""
+    counted = func.count().filter(_has_contents(today))
+    held, every = conn.execute(select(counted, func.count()).where(_is_not_routable(today))).one()
+    return NotRoutable(held, every - held)
+
+
+def not_routable(conn: Connection, today: date) -> dict[str, list[int]]:
+    """The signals that wait for a municipality and whose contents are held: delivery -> row ids, in order of receipt."""
+    query = select(_SIGNAL.c.delivery_id, _SIGNAL.c.id).where(_is_not_routable(today), _has_contents(today))
+    found: dict[str, list[int]] = {}
+    for delivery_id, row_id in conn.execute(query.order_by(_SIGNAL.c.id)):
+        found.setdefault(delivery_id, []).append(row_id)
+    return found
+
+
+def _is_not_routable(today: date) -> ColumnElement[bool]:
+    return _SIGNAL.c.in_force & (_SIGNAL.c.state == SignalState.NOT_ROUTABLE) & (_SIGNAL.c.due_on >= today)
+
+
+def _has_contents(today: date) -> ColumnElement[bool]:
+    """What is overdue takes part in nothing, whether it was purged or not."""
+    return _SIGNAL.c.sealed.is_not(None) & (_SIGNAL.c.contents_due_on >= today)
 
 
 def _is_active() -> ColumnElement[bool]:

@@ -44,6 +44,7 @@ from gateway.gateway import Gateway, open_gateway
 from gateway.logs import set_up
 from gateway.pipeline.deliveries import reject, retry
 from gateway.pipeline.ledger import check
+from gateway.pipeline.reroute import reroute
 from gateway.pipeline.withdrawal import withdraw
 from gateway.pipeline.worker import step
 from gateway.running import only_one
@@ -140,6 +141,12 @@ def work_withdraw(gateway: Gateway) -> None:
     work_pipeline(gateway)
 
 
+def work_reroute(gateway: Gateway) -> None:
+    """Signals without a municipality are looked at again, with the table that was loaded since."""
+    reroute(gateway.pipeline(), actor="beheer")
+    work_pipeline(gateway)
+
+
 def work_purge(gateway: Gateway) -> None:
     """What is due goes."""
     gateway.purge()
@@ -151,6 +158,7 @@ WORKS: dict[str, Callable[[Gateway], None]] = {
     "start": work_start,
     "night": work_night,
     "withdraw": work_withdraw,
+    "reroute": work_reroute,
     "purge": work_purge,
     "door": work_door,
     "commands": work_commands,

@@ -85,7 +85,9 @@ def test_shipped_names() -> None:
 def test_reference(header: str) -> None:
     """The CBS table of any year; codes are padded to four digits, empty lines skipped."""
     lines = [header, "7938PL;18;17310001;173100;1731", "", "1011AB;1;30000;300;72"]
-    assert list(municipality.read_reference(lines)) == [("7938PL", 18, "GM1731"), ("1011AB", 1, "GM0072")]
+    table = municipality.read_reference(line.encode() for line in lines)
+    assert list(table.rows) == [("7938PL", 18, "GM1731"), ("1011AB", 1, "GM0072")]
+    assert str(table.year) in header
 
 
 @pytest.mark.parametrize(
@@ -101,4 +103,4 @@ def test_reference(header: str) -> None:
 def test_unreadable_reference(lines: list[str], message: str) -> None:
     """A file that is something else is refused with its line."""
     with pytest.raises(ValueError, match=message):
-        list(municipality.read_reference(lines))
+        list(municipality.read_reference(line.encode() for line in lines).rows)
