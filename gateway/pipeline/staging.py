@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -19,7 +19,7 @@ from gateway.pipeline.locate import Located
 from gateway.pipeline.sealing import SIGNAL, store_key
 from gateway.pipeline.tally import Tally
 from gateway.pipeline.touching import Touching
-from gateway.store import Connection, answers, data_keys, meldingen, signals
+from gateway.store import Connection, answers, data_keys, meldingen, shares, signals
 from gateway.store.data_keys import NO_MUNICIPALITY
 from gateway.store.queue import Claimed
 from gateway.store.signals import Version
@@ -31,6 +31,9 @@ from gateway.vault.rows import RowSealer
 _DROP_ROWS = 1_000
 #: What is kept of a signal for a municipality that is not connected (D41): nothing of what it says.
 _NOTHING = {"amount_cents": 0, "is_crisis": False, "warm_handover": False, "supply_ends_on": None}
+
+#: States of a signal that no municipality was to get.
+_NOBODYS = (SignalState.NOT_ROUTABLE, SignalState.NOT_CONNECTED)
 
 
 @dataclass(slots=True)
@@ -71,6 +74,8 @@ class Staging:
         self._touching = Touching(context)
         self._today = local_day(context.clock.now())
         self._due_days: dict[str, date] = {}
+        #: municipality -> signals taken for it
+        self._shares: Counter[str] = Counter()
 
     # -- meldingen -------------------------------------------------------------------------------
 
@@ -159,6 +164,8 @@ class Staging:
         if key is None:
             values |= _NOTHING | {"since": version.signalled_on}
         self._rows.append((values, key))
+        if located.state not in _NOBODYS:
+            self._shares[located.municipality] += 1
 
     def store(self, keying: Keying) -> None:
         """One short transaction a batch; nothing of it is seen before `show`."""
@@ -195,6 +202,7 @@ class Staging:
             withdrawn=tally.withdrawn_ids,
             today=self._today,
         )
+        shares.add(conn, self._delivery.id, self._shares)
         meldingen.mark_urgent(
             conn,
             [code for code in self._context.served_by if self._context.policy(code).matching.always_crisis],

@@ -158,6 +158,16 @@ def get_in(conn: Connection, delivery_id: str, state: DeliveryState) -> Decidabl
     return None if row is None else Decidable(**row._mapping)
 
 
+def processed(conn: Connection, partner_id: str) -> list[tuple[str, datetime]]:
+    """A creditor's signal files of which rows may be held: ids, and when each was processed, as they came."""
+    query = select(_DELIVERY.c.id, _DELIVERY.c.processed_at).where(
+        _DELIVERY.c.partner_id == partner_id,
+        _DELIVERY.c.kind == "signals",
+        _DELIVERY.c.state == DeliveryState.PROCESSED,
+    )
+    return [(row[0], row[1]) for row in conn.execute(query.order_by(_DELIVERY.c.arrival))]
+
+
 def accepted_before(conn: Connection, partner_id: str, digests: dict[bytes, str], *, month_key: str) -> bool:
     """Whether the same bytes were processed earlier with an accepted row (spec 1, Uploads 6).
 
