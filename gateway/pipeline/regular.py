@@ -79,7 +79,7 @@ def _send(context: Context, regular: Regular) -> bool:
     if not files:
         return False
     _log.info(
-        "regular.sent",
+        "regular.listed",
         kind=regular.kind,
         dispatch_id=files[0].id,
         partner_id=regular.partner_id,
@@ -95,7 +95,7 @@ def _record(context: Context, conn: Connection, file: OutgoingFile, now: datetim
         detail["municipality"] = file.municipality
     record(
         conn,
-        action=f"{file.kind}.sent",
+        action=f"{file.kind}.listed",
         object_id=file.id,
         origin="schedule",
         actor="gateway",

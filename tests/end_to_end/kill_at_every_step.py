@@ -140,6 +140,13 @@ def work_withdraw(gateway: Gateway) -> None:
     work_pipeline(gateway)
 
 
+def work_regular(gateway: Gateway) -> None:
+    """What partners get at set times."""
+    for job in Daemon(gateway)._jobs():
+        if job.name in {"statement", "deadlines", "delivery_report"}:
+            job.run()
+
+
 def work_purge(gateway: Gateway) -> None:
     """What is due goes."""
     gateway.purge()
@@ -152,6 +159,7 @@ WORKS: dict[str, Callable[[Gateway], None]] = {
     "night": work_night,
     "withdraw": work_withdraw,
     "purge": work_purge,
+    "regular": work_regular,
     "door": work_door,
     "commands": work_commands,
 }

@@ -148,7 +148,7 @@ def test_a_statement_is_on_record_and_goes_with_its_first_signal(world, row):
     assert told == {"L0001": 2, "L0002": 1}
     assert (file["due_on"], file["box"]) == (date(2027, 5, 3), "returns")
     entry = json.loads(world.rows(AuditEntry)[-1]["entry"])
-    assert (entry["action"], entry["object"]) == ("statement.sent", file["id"])
+    assert (entry["action"], entry["object"]) == ("statement.listed", file["id"])
     assert entry["detail"] == {"partner": "woonservice", "signals": 3}
 
 
