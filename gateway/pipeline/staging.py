@@ -74,7 +74,7 @@ class Staging:
         self._touching = Touching(context)
         self._today = local_day(context.clock.now())
         self._due_days: dict[str, date] = {}
-        #: municipality -> signals taken for it
+        #: municipality -> signals taken for it; empty: for none
         self._shares: Counter[str] = Counter()
 
     # -- meldingen -------------------------------------------------------------------------------
@@ -164,8 +164,7 @@ class Staging:
         if key is None:
             values |= _NOTHING | {"since": version.signalled_on}
         self._rows.append((values, key))
-        if located.state not in _NOBODYS:
-            self._shares[located.municipality] += 1
+        self._shares["" if located.state in _NOBODYS else located.municipality] += 1
 
     def store(self, keying: Keying) -> None:
         """One short transaction a batch; nothing of it is seen before `show`."""

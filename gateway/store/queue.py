@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Table, func, select, update
 
-from gateway.domain.delivery import MOST_ATTEMPTS, DeliveryState, check_transition
+from gateway.domain.delivery import MOST_ATTEMPTS, DeliveryState, Kind, check_transition
 from gateway.store.tables import Delivery
 
 _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
@@ -162,7 +162,7 @@ def processed(conn: Connection, partner_id: str) -> list[tuple[str, datetime]]:
     """A creditor's signal files of which rows may be held: ids, and when each was processed, as they came."""
     query = select(_DELIVERY.c.id, _DELIVERY.c.processed_at).where(
         _DELIVERY.c.partner_id == partner_id,
-        _DELIVERY.c.kind == "signals",
+        _DELIVERY.c.kind == Kind.SIGNALS,
         _DELIVERY.c.state == DeliveryState.PROCESSED,
     )
     return [(row[0], row[1]) for row in conn.execute(query.order_by(_DELIVERY.c.arrival))]

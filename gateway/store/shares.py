@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Table, and_, func, select
 from sqlalchemy.dialects import sqlite
 
-from gateway.domain.delivery import DeliveryState
+from gateway.domain.delivery import DeliveryState, Kind
 from gateway.store.tables import Delivery, DeliveryShare
 
 _SHARE: Table = DeliveryShare.__table__  # type: ignore[attr-defined]
@@ -20,7 +20,7 @@ _TAKEN_IN = (DeliveryState.PROCESSED, DeliveryState.PURGING, DeliveryState.PURGE
 
 
 def add(conn: Connection, delivery_id: str, shares: Mapping[str, int]) -> None:
-    """So many more signals of a delivery were taken for these municipalities."""
+    """So many more signals of a delivery were taken for these municipalities; for an empty one: for none."""
     if shares:
         fresh = sqlite.insert(_SHARE).values(
             [
@@ -83,7 +83,7 @@ def received(
         .select_from(_DELIVERY.outerjoin(_SHARE, own))
         .where(
             _DELIVERY.c.partner_id.in_(partner_ids),
-            _DELIVERY.c.kind == "signals",
+            _DELIVERY.c.kind == Kind.SIGNALS,
             _DELIVERY.c.state.in_(_TAKEN_IN),
             _DELIVERY.c.received_at >= since,
             _DELIVERY.c.received_at < until,

@@ -261,7 +261,10 @@ class MeldingRow(SQLModel, table=True):
 
 
 class DeliveryShare(SQLModel, table=True):
-    """How many signals of a delivery, new and changed, were taken for a municipality. It stays with the tombstone."""
+    """How many signals of a delivery, new and changed, were taken for a municipality (empty: D40 and D41).
+
+    It stays with the tombstone.
+    """
 
     __tablename__ = "delivery_share"
     __table_args__ = (Index("delivery_share_of", "municipality"), {"sqlite_with_rowid": False})
