@@ -275,7 +275,9 @@ def test_an_answer_that_is_gone_is_not_taken_for_silence(world, row):
         tell_silence(world.context)
         send_statements(world.context)
         found += [line["terugkoppeling"] for line in lines(world, "woonservice", "statement")]
-        with world.context.store.write() as conn:  # as the purge does when they are due
+        # as the purge does when they are due, without the work of half a year
+        world.is_damaged = True
+        with world.context.store.write() as conn:
             conn.execute(delete(AnswerRow.__table__).where(AnswerRow.__table__.c.due_on < date(2027, 6, 1)))
     assert found == ["OPGEPAKT", ""]
 
@@ -526,11 +528,9 @@ def test_reports_of_months_that_were_missed_are_made(world, row):
     world.go_to(date(2027, 6, 10))
     assert send_delivery_reports(world.context) == 6
     files = {
-        each["name"]: world.read(each).decode()
-        for each in world.dispatches("gemeente", "delivery_report")
-        if each["state"] == "ready"
+        each["name"]: world.read(each).decode() for each in world.dispatches("gemeente", "delivery_report")
     }
-    months = ("2026-12", *(f"2027-0{month}" for month in range(1, 6)))
+    months = ("2026-11", "2026-12", *(f"2027-0{month}" for month in range(1, 6)))
     assert sorted(files) == [f"aanleveroverzicht_GM1731_{month}.csv" for month in months]
     assert ";2026-12-02;1;0;" in files["aanleveroverzicht_GM1731_2026-12.csv"]
     # nobody had a signal in the last months: nobody is missed
