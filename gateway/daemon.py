@@ -26,7 +26,10 @@ from gateway.exchange.listener import Door, Listener, listen
 from gateway.exchange.room import RoomWatch
 from gateway.exchange.upload import abort_stale, abort_unfinished
 from gateway.gateway import Gateway
+from gateway.pipeline.deadlines import send_deadlines
+from gateway.pipeline.delivery_report import send_delivery_reports
 from gateway.pipeline.feedback import tell_silence
+from gateway.pipeline.statement import send_statements
 from gateway.pipeline.worker import Worker
 from gateway.retention.schedule import Job, Schedule
 from gateway.retention.shelves import CertificateShelf, RegisterShelf
@@ -331,6 +334,14 @@ class Daemon:
             Job(name="purge", line=gateway.settings.purge_schedule, run=gateway.purge),
             Job(name="checkpoint", line="0 * * * *", run=gateway.sign),
             Job(name="silence", line="30 6 * * *", run=lambda: tell_silence(gateway.pipeline())),
+            # after the silence of the day, which they tell of
+            Job(name="statement", line="45 6 1 * *", run=lambda: send_statements(gateway.pipeline())),
+            Job(name="deadlines", line="50 6 * * 1", run=lambda: send_deadlines(gateway.pipeline())),
+            Job(
+                name="delivery_report",
+                line="55 6 1 * *",
+                run=lambda: send_delivery_reports(gateway.pipeline()),
+            ),
             Job(name="staged", line="10 * * * *", run=self._give_up),
         ]
 

@@ -102,6 +102,8 @@ def show(
     ]
     if partner.is_disabled:
         rows.append(("disabled", "[red]it is let in with none of its keys[/]"))
+    if partner.expected_by is not None:
+        rows.append(("expected by", f"day {partner.expected_by} of the month"))
     rows += [("column", escape(f"{own} → {ours}")) for own, ours in partner.columns.items()]
     rows += [("default", escape(f"{column} = {value}")) for column, value in partner.defaults.items()]
     screen.out.print(screen.pairs(*rows))
@@ -148,6 +150,10 @@ def render(
             lines.append(f"{setting} = [{', '.join(map(_quoted, values))}]")
     lines.append('# temporary_names = ["*.filepart", "*.part", "*.partial", "*.tmp", ".*"]')
     lines.append('# allowed_networks = ["203.0.113.0/24"]     # it may connect from here only')
+    if role is Role.CREDITOR:
+        lines.append(
+            "# expected_by = 10                      # day of the month by which its signals are expected"
+        )
     for key in keys:
         lines += [
             "",

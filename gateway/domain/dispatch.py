@@ -36,6 +36,12 @@ class DispatchKind(StrEnum):
     SIGNAL_STATUS = "signal_status"
     #: `terugkoppeling_…`: what municipalities answered on a creditor's signals
     FEEDBACK = "feedback"
+    #: `stand_…`: every live signal of a creditor with its last codes
+    STATEMENT = "statement"
+    #: `termijnen_…`: what a municipality must do by when
+    DEADLINES = "deadlines"
+    #: `aanleveroverzicht_…`: what creditors delivered to a municipality in a month
+    DELIVERY_REPORT = "delivery_report"
     #: a note to a creditor whose file was withdrawn
     WITHDRAWAL = "withdrawal"
     #: `vernietigd_<date>.csv`: what went of a creditor's deliveries

@@ -5,10 +5,12 @@ A creditor is told of its own signals only, in codes that say nothing of anybody
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
+from itertools import groupby
+from typing import NamedTuple
 
 #: How long a creditor is asked to suspend collection when the municipality names no day.
 SUSPENSION_DAYS = 28
@@ -149,10 +151,14 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a municipality answered on one signal; `order` is its place among all answers received."""
+    """What a municipality answered on one signal.
+
+    `order` is its place among all answers received: the arrival of its file, its line.
+    """
 
     outcome: Outcome
     on: date
+    municipality: str = ""
     order: tuple[int, int] = (0, 0)
     consents: bool = False
     suspend_until: date | None = None
@@ -165,6 +171,13 @@ class Told:
     code: FeedbackCode
     text: str
     suspend_until: date | None = None
+
+
+class News(NamedTuple):
+    """What a creditor is told of one signal; `on` is the municipality's `datum`, or the day of silence."""
+
+    told: Told
+    on: date
 
 
 #: Day 14 and day 28 without an answer.
@@ -195,6 +208,33 @@ def collapse(answer: Answer, policy: FeedbackPolicy) -> Told | None:
         return Told(code=FeedbackCode.NOT_TAKEN_UP, text=_LITERAL[outcome])
     code = _TELLABLE.get(outcome)
     return _told(code if code in policy.tell and code is not None else FeedbackCode.FINISHED)
+
+
+def news(
+    before: Collection[Answer], fresh: Collection[Answer], policy_of: Callable[[str], FeedbackPolicy]
+) -> News | None:
+    """What the creditor may know since fresh answers came; None when that is what it knew before, or nothing.
+
+    `policy_of` gives the policy of a municipality. That of who answered counts: a signal may have moved since.
+    """
+    was, now = latest(before), latest([*before, *fresh])
+    if now is None:
+        return None
+    told = collapse(now, policy_of(now.municipality))
+    known = collapse(was, policy_of(was.municipality)) if was else None
+    return None if told is None or told == known else News(told, now.on)
+
+
+def last_told(answers: Collection[Answer], policy_of: Callable[[str], FeedbackPolicy]) -> News | None:
+    """The last news of a signal's answers, file after file as they came; None: there was none."""
+    before: list[Answer] = []
+    last: News | None = None
+    ordered = sorted(answers, key=lambda each: each.order)
+    for _, file in groupby(ordered, key=lambda each: each.order[0]):
+        fresh = list(file)
+        last = news(before, fresh, policy_of) or last
+        before += fresh
+    return last
 
 
 def concerns_one(persons: Collection[tuple[int | None, int | None]]) -> bool:

@@ -27,6 +27,14 @@ class Rule(StrEnum):
     CRISIS = "CRISIS"
 
 
+class Deadline(StrEnum):
+    """By when a municipality must have done what; the values are the wire's columns."""
+
+    RESPOND = "terugkoppelen_voor"
+    OFFER = "uiterlijk_aanbod"
+    FINISH = "afronden_voor"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveSignal:
     """An active signal as the rules see it: no name, no address, only whether two are the same.

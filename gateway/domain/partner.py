@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
-from gateway.clock import local_day
+from gateway.clock import add_months, local_day
 from gateway.domain.guard import Network, is_within
 
 #: Names of files that are not final: renaming one of them to another name commits it (spec 1, Uploads).
@@ -111,12 +111,20 @@ class Partner:
     #: our column -> constant for a column that its files lack
     defaults: Mapping[str, str] = field(default_factory=dict)
     temporary_names: tuple[str, ...] = TEMPORARY_NAMES
+    #: the day of the month by which its signals are expected
+    expected_by: int | None = None
     #: none of its keys lets it in
     is_disabled: bool = False
 
     def ending_keys(self, now: datetime) -> tuple[PartnerKey, ...]:
         """Its keys that let it in at `now`, and not for long any more."""
         return () if self.is_disabled else tuple(key for key in self.keys if key.is_ending(now))
+
+    def expected_in(self, month: str) -> date | None:
+        """By which day of a month (`YYYY-MM`) its signals are expected: its last at the latest."""
+        first = date.fromisoformat(f"{month}-01")
+        last = add_months(first, 1) - timedelta(days=1)
+        return None if self.expected_by is None else min(first + timedelta(days=self.expected_by - 1), last)
 
     def can_log_in(self, now: datetime) -> bool:
         """Whether there is a key that lets it in at `now`."""

@@ -135,6 +135,46 @@ STATUS_COLUMNS = ("signaal_id", "klantnummer", "code", "omschrijving", "gemeente
 #: terugkoppeling_<YYYY-MM-DD>_<seq>.csv, creditor <- returns.
 FEEDBACK_COLUMNS = (*STATUS_COLUMNS, "opschorten", "opschorten_tot")
 
+#: stand_<YYYY-MM>.csv, creditor <- returns; see gateway.files.statement.
+STATEMENT_COLUMNS = (
+    *STATUS_COLUMNS,
+    "terugkoppeling",
+    "terugkoppeling_omschrijving",
+    "terugkoppeling_datum",
+    "opschorten",
+    "opschorten_tot",
+)
+
+#: termijnen_<gemeentecode>_<date>.csv, municipality <- outbox; see gateway.files.deadlines.
+DEADLINE_COLUMNS = (
+    "gemeentecode",
+    "melding_id",
+    "signaalnummer",
+    "klasse",
+    "sector",
+    "status",
+    "datum",
+    "terugkoppelen_voor",
+    "uiterlijk_aanbod",
+    "afronden_voor",
+    "eerstvolgende_termijn",
+    "eerstvolgende_datum",
+    "dagen_over",
+    "dagen_te_laat",
+)
+
+#: aanleveroverzicht_<gemeentecode>_<YYYY-MM>.csv, municipality <- outbox; see gateway.files.delivery_report.
+DELIVERY_REPORT_COLUMNS = (
+    "gemeentecode",
+    "maand",
+    "partner",
+    "partnernaam",
+    "ontvangen_op",
+    "aangenomen",
+    "afgekeurd",
+    "verwacht_voor",
+)
+
 #: Feedback file, municipality -> inbox.
 ANSWER_COLUMNS = (
     "signaalnummer",

@@ -38,6 +38,21 @@ def feedback_name(on: date, seq: int) -> str:
     return _checked(f"terugkoppeling_{on.isoformat()}_{seq}.csv")
 
 
+def statement_name(month: str) -> str:
+    """`stand_2026-12.csv`; `month` is that in which it was made."""
+    return _checked(f"stand_{month}.csv")
+
+
+def deadlines_name(municipality: str, on: date) -> str:
+    """`termijnen_GM1731_2026-11-23.csv`."""
+    return _checked(f"termijnen_{municipality}_{on.isoformat()}.csv")
+
+
+def delivery_report_name(municipality: str, month: str) -> str:
+    """`aanleveroverzicht_GM1731_2026-11.csv`; `month` is the one it is about."""
+    return _checked(f"aanleveroverzicht_{municipality}_{month}.csv")
+
+
 def destroyed_name(on: date, seq: int) -> str:
     """`vernietigd_2027-05-23.csv`; a second one on a day ends in `_2`."""
     return _checked(f"vernietigd_{on.isoformat()}{f'_{seq}' if seq > 1 else ''}.csv")

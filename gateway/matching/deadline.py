@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
@@ -9,7 +10,8 @@ from typing import NamedTuple
 from holidays import country_holidays
 
 from gateway.clock import local_day
-from gateway.domain.melding import MeldingContent, Rule
+from gateway.domain.feedback import END_RESULTS, Outcome
+from gateway.domain.melding import Deadline, MeldingContent, Rule
 from gateway.domain.policy import DeadlineFrom
 
 #: Wgs art. 4(1): four weeks.
@@ -57,6 +59,21 @@ def feedback_deadlines(first_received_at: datetime) -> FeedbackDeadlines:
     """By when an answer and an end result are due, from the melding's earliest receipt (aware)."""
     day = local_day(first_received_at)
     return FeedbackDeadlines(day + timedelta(days=RESPOND_DAYS), day + timedelta(days=FINISH_DAYS))
+
+
+def first_unmet(by: Mapping[Deadline, date], outcome: Outcome | None) -> Deadline | None:
+    """The first deadline that a signal's last answer does not meet; None when it has an end result.
+
+    That nothing was done yet is no answer. Who accepted help was offered it; whether anybody else was, is not told.
+    """
+    if outcome in END_RESULTS:
+        return None
+    unmet = [Deadline.FINISH]
+    if outcome is not Outcome.HELP_ACCEPTED:
+        unmet.insert(0, Deadline.OFFER)
+    if outcome in {None, Outcome.NOT_YET}:
+        unmet.insert(0, Deadline.RESPOND)
+    return min(unmet, key=by.__getitem__)
 
 
 def add_working_days(day: date, count: int) -> date:

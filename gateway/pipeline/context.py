@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.clock import Clock
+from gateway.domain.feedback import FeedbackPolicy
 from gateway.domain.partner import Partner
 from gateway.domain.policy import Policy
 from gateway.domain.retention import Terms
@@ -42,6 +43,10 @@ class Context:
     def policy(self, municipality: str) -> Policy:
         """A municipality's policy: its own, or the defaults."""
         return self.policies.get(municipality) or Policy(code=municipality)
+
+    def feedback_policy(self, municipality: str) -> FeedbackPolicy:
+        """What a municipality lets creditors know."""
+        return self.policy(municipality).feedback
 
     def term_months(self, municipality: str) -> int:
         """Calendar months that a municipality's signals are held: the gateway's term or its own shorter one."""

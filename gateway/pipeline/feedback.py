@@ -10,14 +10,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from gateway import logs
 from gateway.audit.log import record
 from gateway.clock import end_of_day, local_day
 from gateway.domain.delivery import Kind
 from gateway.domain.dispatch import DispatchKind
-from gateway.domain.feedback import NONE_YET, SILENT_DAYS, Feedback, Told, collapse, concerns_one, latest
+from gateway.domain.feedback import NONE_YET, SILENT_DAYS, Feedback, News, concerns_one, news
 from gateway.domain.partner import Box
 from gateway.domain.retention import dispatch_due
 from gateway.domain.signal import RowError
@@ -41,16 +41,9 @@ _log = logs.get("feedback")
 #: Rows that are decided on and stored at a time.
 BATCH_ROWS = 1_000
 #: The counter that holds the last day whose silent signals were told, as an ordinal.
-_SILENCE = "silence"
+SILENCE = "silence"
 #: How far the first look goes back: nothing is held longer.
 _LONGEST = timedelta(days=366)
-
-
-class _News(NamedTuple):
-    """What is to be told of a signal, by its row."""
-
-    told: Told
-    on: date
 
 
 def take_feedback(context: Context, received: Received, table: Table) -> Taken:
@@ -92,18 +85,11 @@ class FeedbackIntake:
         with self.context.store.read() as conn:
             before = answers.of_signals(conn, self.answered)
             fresh = answers.staged(conn, self.delivery.id, self.answered)
-            news: dict[int, _News] = {}
-            municipality = {
-                each.id: each.municipality for each in signals.sealed(conn, self.answered.values())
-            }
+            told: dict[int, News] = {}
             for number, row_id in self.answered.items():
-                policy = self.context.policy(municipality[row_id]).feedback
-                was = latest(before.get(number, []))
-                now = latest([*before.get(number, []), *fresh[number]])
-                told = now and collapse(now, policy)
-                if now and told and told != (was and collapse(was, policy)):
-                    news[row_id] = _News(told, now.on)
-            return _files(self.context, conn, news)
+                if found := news(before.get(number, []), fresh[number], self.context.feedback_policy):
+                    told[row_id] = found
+            return _files(self.context, conn, told)
 
     def _take(self, batch: Sequence[ParsedFeedback]) -> None:
         today = local_day(self.context.clock.now())
@@ -184,17 +170,17 @@ def tell_silence(context: Context) -> int:
     today = local_day(now)
     with context.store.exclusive():
         with context.store.read() as conn:
-            last = outgoing.last_number(conn, _SILENCE)
-            news: dict[int, _News] = {}
+            last = outgoing.last_number(conn, SILENCE)
+            told: dict[int, News] = {}
             for days in SILENT_DAYS:
                 first = date.fromordinal(last) if last else today - _LONGEST
                 since = end_of_day(first - timedelta(days=days))
                 until = end_of_day(today - timedelta(days=days))
                 for row_id in answers.silent(conn, since, until, today):
-                    news[row_id] = _News(NONE_YET, today)
-            files = _files(context, conn, news)
+                    told[row_id] = News(NONE_YET, today)
+            files = _files(context, conn, told)
         with context.store.write() as conn:
-            outgoing.use_number(conn, _SILENCE, max(last, today.toordinal()))
+            outgoing.use_number(conn, SILENCE, max(last, today.toordinal()))
             store_feedback(context, conn, files)
             if files:
                 record(
@@ -205,11 +191,11 @@ def tell_silence(context: Context) -> int:
                     actor="gateway",
                     at=now,
                     node=context.node,
-                    detail={"signals": len(news), "creditors": len(files)},
+                    detail={"signals": len(told), "creditors": len(files)},
                 )
     if files:
-        _log.info("silence.reported", count=len(news))
-    return len(news)
+        _log.info("silence.reported", count=len(told))
+    return len(told)
 
 
 def store_feedback(context: Context, conn: Connection, files: Iterable[OutgoingFile]) -> None:
@@ -221,21 +207,21 @@ def store_feedback(context: Context, conn: Connection, files: Iterable[OutgoingF
     store_files(context, conn, files, context.clock.now())
 
 
-def _files(context: Context, conn: Connection, news: dict[int, _News]) -> list[OutgoingFile]:
+def _files(context: Context, conn: Connection, told: dict[int, News]) -> list[OutgoingFile]:
     """One terugkoppeling for each creditor, of its own signals only."""
     now = context.clock.now()
     rows: dict[str, list[FeedbackRow]] = defaultdict(list)
     due: dict[str, list[date]] = defaultdict(list)
     contents: dict[str, Counter[str]] = defaultdict(Counter)
     opener = Opener(context, conn)
-    for signal in signals.sealed(conn, news):
+    for signal in signals.sealed(conn, told):
         sealed = opener.open(signal)
         row = FeedbackRow(
             signal_id=sealed["signaal_id"],
             customer_number=sealed["klantnummer"],
             municipality=signal.municipality,
-            told=news[signal.id].told,
-            on=news[signal.id].on,
+            told=told[signal.id].told,
+            on=told[signal.id].on,
         )
         rows[signal.creditor].append(row)
         due[signal.creditor].append(signal.due_on)

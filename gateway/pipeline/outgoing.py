@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from hashlib import sha256
 
 from gateway.domain.dispatch import DispatchKind, DispatchState, Letter
 from gateway.domain.partner import Box
+from gateway.domain.retention import dispatch_due
+from gateway.files.manifest import render_manifest
+from gateway.files.names import manifest_name
 from gateway.pipeline.context import Context
 from gateway.pipeline.sealing import store_key
 from gateway.store import Connection, outgoing
@@ -92,6 +96,50 @@ def seal_file(
         delivery_id=delivery_id,
         parent_id=parent_id,
         contents=contents or {},
+    )
+
+
+@dataclass(slots=True)
+class Contents:
+    """What a file tells of, counted while its lines pass: signals by delivery, and their earliest due day."""
+
+    lines: int = 0
+    due_on: date | None = None
+    signals: Counter[str] = field(default_factory=Counter)
+
+    def add(self, delivery_id: str, due_on: date) -> None:
+        """One line, of a signal that came in a delivery."""
+        self.lines += 1
+        self.signals[delivery_id] += 1
+        self.due_on = due_on if self.due_on is None else min(self.due_on, due_on)
+
+    def of(self, context: Context, file: OutgoingFile) -> OutgoingFile:
+        """The file, now that all of it has been read: it is due with the earliest signal that it tells of."""
+        due_on = dispatch_due(context.clock.now(), context.terms, self.due_on)
+        return replace(file, due_on=due_on, contents=self.signals)
+
+
+def seal_manifest(context: Context, file: OutgoingFile, *, rows: int) -> OutgoingFile:
+    """The manifest that comes and goes with a file of a municipality's outbox, which has so many lines."""
+    manifest = render_manifest(
+        name=file.name,
+        size=file.size_bytes,
+        sha256=file.sha256,
+        rows=rows,
+        municipality=file.municipality,
+        created_at=context.clock.now(),
+        expires_on=file.due_on,
+    )
+    return seal_file(
+        context,
+        (manifest,),
+        partner_id=file.partner_id,
+        box=file.box,
+        name=manifest_name(file.name),
+        kind=DispatchKind.MANIFEST,
+        due_on=file.due_on,
+        municipality=file.municipality,
+        parent_id=file.id,
     )
 
 

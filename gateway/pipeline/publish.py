@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -143,7 +143,8 @@ def _commit(draft: _Draft, settled: Sequence[str]) -> Published:
     for month in sorted(by_month):
         number += 1
         files += _files(draft, month, number, by_month[month], ranked[month])
-    statuses = _statuses(draft)
+    again = _reported_before(draft)
+    statuses = _statuses(draft, again)
     told = {
         creditor: status_file(
             context,
@@ -157,7 +158,7 @@ def _commit(draft: _Draft, settled: Sequence[str]) -> Published:
     with context.store.write() as conn:
         meldingen.settle(conn, settled)
         meldingen.mark_published(conn, [_stored(draft, melding_id) for melding_id in draft.due])
-        signals.mark_passed_on(conn, list(draft.signals), now)
+        signals.mark_passed_on(conn, list(draft.signals), now, reported_before=again)
         outgoing.use_number(conn, _numbers(draft.partner_id), number)
         for creditor in told:
             use_status_number(conn, creditor)
@@ -369,18 +370,27 @@ def _signal(draft: _Draft, content: MeldingContent, ref: int) -> OutboxSignal:
     )
 
 
-def _statuses(draft: _Draft) -> dict[str, list[Told]]:
+def _reported_before(draft: _Draft) -> set[int]:
+    """The signals whose creditor reported the same contract before: D11."""
+    return {
+        ref
+        for melding_id, (_, content) in draft.due.items()
+        for ref in (content.refs if content else ())
+        if draft.signals[ref].place_k1 in draft.reported[melding_id]
+    }
+
+
+def _statuses(draft: _Draft, again: Collection[int]) -> dict[str, list[Told]]:
     """D10 or D11 for each signal that a publication contains for the first time, by creditor."""
     told: dict[str, list[Told]] = defaultdict(list)
-    for melding_id, (_, content) in draft.due.items():
+    for _, content in draft.due.values():
         for ref in content.refs if content else ():
             signal = draft.signals[ref]
             if signal.passed_on_at is None:
-                again = signal.place_k1 in draft.reported[melding_id]
                 row = StatusRow(
                     signal_id=draft.fields[ref]["signaal_id"],
                     customer_number=draft.fields[ref]["klantnummer"],
-                    code=StatusCode.PASSED_ON_AGAIN if again else StatusCode.PASSED_ON,
+                    code=StatusCode.PASSED_ON_AGAIN if ref in again else StatusCode.PASSED_ON,
                     municipality=draft.policy.code,
                     on=draft.today,
                 )

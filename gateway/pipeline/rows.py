@@ -252,6 +252,7 @@ class RowIntake:
             content_key=index_id(self._month),
             melding_id=melding_id,
             passed_on_at=replaced.passed_on_at if replaced and stays else None,
+            reported_before=replaced.reported_before if replaced and stays else False,
             due_on=self._staging.due_on(located.municipality),
         )
         self._next_id += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -19,7 +19,7 @@ from gateway.pipeline.locate import Located
 from gateway.pipeline.sealing import SIGNAL, open_key, store_key
 from gateway.pipeline.tally import Tally
 from gateway.pipeline.touching import Touching
-from gateway.store import Connection, answers, data_keys, meldingen, signals
+from gateway.store import Connection, answers, data_keys, meldingen, shares, signals
 from gateway.store.data_keys import NO_MUNICIPALITY
 from gateway.store.queue import Claimed, Decidable
 from gateway.store.signals import Sealed, Version
@@ -31,6 +31,9 @@ from gateway.vault.rows import RowSealer
 _DROP_ROWS = 1_000
 #: What is kept of a signal for a municipality that is not connected (D41): nothing of what it says.
 _NOTHING = {"amount_cents": 0, "is_crisis": False, "warm_handover": False, "supply_ends_on": None}
+
+#: States of a signal that no municipality was to get.
+_NOBODYS = (SignalState.NOT_ROUTABLE, SignalState.NOT_CONNECTED)
 
 
 @dataclass(slots=True)
@@ -72,6 +75,9 @@ class Staging:
         self._touching = Touching(context)
         self._today = local_day(context.clock.now())
         self._due_days: dict[str, date] = {}
+        #: municipality -> signals taken for it; empty: for none
+        self._shares: Counter[str] = Counter()
+        self._moved_shares: Counter[str] = Counter()
 
     # -- meldingen -------------------------------------------------------------------------------
 
@@ -139,10 +145,13 @@ class Staging:
     def add(self, placed: Placed, version: Version) -> None:
         """A version of a signal; of a municipality that is not connected no contents are kept (D41)."""
         self._rows.append(self._values(placed, version))
+        self._shares[_share(placed.located)] += 1
 
     def move(self, placed: Placed, version: Version) -> None:
         """A version that is stored goes to another municipality, sealed anew; as `add`."""
         self._moved.append(self._values(placed, version))
+        if _share(placed.located):
+            self._moved_shares.update({_share(placed.located): 1, "": -1})
 
     def _values(self, placed: Placed, version: Version) -> tuple[dict[str, Any], _RowKey | None]:
         row, signal_id, located, keyed = placed
@@ -201,7 +210,9 @@ class Staging:
             meldingen.extend(conn, ids, due_on)
         signals.stage(conn, [row | {"data_key_id": key and key.id} for row, key in self._rows])
         signals.move(conn, [row | {"data_key_id": key and key.id} for row, key in self._moved])
+        shares.add(conn, self._delivery.id, self._moved_shares)
         self._touching.store(conn, self._context.clock.now())
+        self._moved_shares.clear()
         self._rows.clear()
         self._moved.clear()
         self._new_meldingen.clear()
@@ -217,6 +228,7 @@ class Staging:
             withdrawn=tally.withdrawn_ids,
             today=self._today,
         )
+        shares.add(conn, self._delivery.id, self._shares)
         self.mark_urgent(conn)
 
     def mark_urgent(self, conn: Connection) -> None:
@@ -244,6 +256,11 @@ class Staging:
                 municipality, due_on, data_key, RowSealer(data_key.row_key())
             )
         return key
+
+
+def _share(located: Located) -> str:
+    """Whose share of the delivery a signal counts in: a municipality's, or nobody's."""
+    return "" if located.state in _NOBODYS else located.municipality
 
 
 def drop_staged(context: Context, delivery_id: str) -> None:

@@ -29,7 +29,7 @@ from gateway.settings.problems import unknown
 
 #: What only partners of one role have; the first of each role's settings must be there.
 _OF_ROLE: Mapping[Role, tuple[str, ...]] = {
-    Role.CREDITOR: ("sectors", "columns", "defaults"),
+    Role.CREDITOR: ("sectors", "columns", "defaults", "expected_by"),
     Role.MUNICIPALITY: ("serves",),
     Role.AUDITOR: ("scope",),
 }
@@ -125,6 +125,7 @@ class PartnerFile(Table):
     columns: Mapping[Annotated[str, Field(min_length=1)], str] = {}
     defaults: Mapping[str, Annotated[str, Field(min_length=1, max_length=1_000)]] = {}
     temporary_names: tuple[Annotated[str, AfterValidator(_check_pattern)], ...] = TEMPORARY_NAMES
+    expected_by: Annotated[Whole, Field(ge=1, le=31)] | None = None
 
     def partner(self, partner_id: str) -> Partner:
         """The partner; only after `problems` found none.
@@ -147,6 +148,7 @@ class PartnerFile(Table):
             columns=dict(self.columns),
             defaults=dict(self.defaults),
             temporary_names=self.temporary_names,
+            expected_by=self.expected_by,
             is_disabled=self.disabled,
         )
 

@@ -123,6 +123,7 @@ def _answers(
             answer = Answer(
                 outcome=Outcome(row["outcome"]),
                 on=row["on"],
+                municipality=row["municipality"],
                 order=(row["arrival"], row["line"]),
                 consents=row["consents"],
                 suspend_until=row["suspend_until"],

@@ -183,6 +183,33 @@ def published(conn: Connection, municipality: str, month: str) -> list[Melding]:
     return [_melding(row) for row in conn.execute(query)]
 
 
+def holders(conn: Connection) -> list[tuple[str, str]]:
+    """Municipalities, each with a partner that holds meldingen of it, in a fixed order."""
+    query = select(_MELDING.c.municipality, _MELDING.c.partner_id).distinct()
+    query = query.where(_MELDING.c.published.is_not(None), _MELDING.c.partner_id.is_not(None))
+    rows = conn.execute(query.order_by(_MELDING.c.municipality, _MELDING.c.partner_id))
+    return [(row[0], row[1]) for row in rows]
+
+
+def held(conn: Connection, municipality: str, partner_id: str) -> list[str]:
+    """The ids of what a partner holds: meldingen of a municipality whose last publication was not VERVALLEN."""
+    query = select(_MELDING.c.id).where(
+        _MELDING.c.municipality == municipality,
+        _MELDING.c.partner_id == partner_id,
+        _MELDING.c.published.is_not(None),
+    )
+    return list(conn.execute(query.order_by(_MELDING.c.id)).scalars())
+
+
+def some(conn: Connection, melding_ids: Iterable[str]) -> dict[str, Melding]:
+    """Meldingen by id; those that are gone are left out."""
+    found: dict[str, Melding] = {}
+    for chunk in chunks(melding_ids, CHUNK):
+        for row in conn.execute(select(*_COLUMNS).where(_MELDING.c.id.in_(chunk))):
+            found[row.id] = _melding(row)
+    return found
+
+
 def get(conn: Connection, melding_id: str) -> Melding | None:
     """One melding by id."""
     row = conn.execute(select(*_COLUMNS).where(_MELDING.c.id == melding_id)).one_or_none()

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Table, func, select, update
 
-from gateway.domain.delivery import MOST_ATTEMPTS, DeliveryState, check_transition
+from gateway.domain.delivery import MOST_ATTEMPTS, DeliveryState, Kind, check_transition
 from gateway.store.tables import Delivery
 
 _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
@@ -156,6 +156,16 @@ def get_in(conn: Connection, delivery_id: str, state: DeliveryState) -> Decidabl
         select(*columns).where(_DELIVERY.c.id == delivery_id, _DELIVERY.c.state == state)
     ).one_or_none()
     return None if row is None else Decidable(**row._mapping)
+
+
+def processed(conn: Connection, partner_id: str) -> list[tuple[str, datetime]]:
+    """A creditor's signal files of which rows may be held: ids, and when each was processed, as they came."""
+    query = select(_DELIVERY.c.id, _DELIVERY.c.processed_at).where(
+        _DELIVERY.c.partner_id == partner_id,
+        _DELIVERY.c.kind == Kind.SIGNALS,
+        _DELIVERY.c.state == DeliveryState.PROCESSED,
+    )
+    return [(row[0], row[1]) for row in conn.execute(query.order_by(_DELIVERY.c.arrival))]
 
 
 def accepted_before(conn: Connection, partner_id: str, digests: dict[bytes, str], *, month_key: str) -> bool:

@@ -47,6 +47,7 @@ class Version:
     content_key: str
     melding_id: str | None
     passed_on_at: datetime | None
+    reported_before: bool
     due_on: date
 
 
@@ -188,6 +189,7 @@ class Sealed:
     data_key_id: int | None
     line: int
     creditor: str
+    state: str
     sector: str
     signal_type: str
     is_crisis: bool
@@ -199,6 +201,7 @@ class Sealed:
     received_at: datetime
     first_received_at: datetime
     passed_on_at: datetime | None
+    reported_before: bool
     place_k1: int
     due_on: date
     sealed: bytes | None
@@ -214,8 +217,58 @@ def sealed(conn: Connection, ids: Iterable[int]) -> Iterator[Sealed]:
             yield Sealed(**dict(zip(Sealed.__slots__, row, strict=True)))
 
 
-def mark_passed_on(conn: Connection, ids: Collection[int], now: datetime) -> None:
-    """The signals are in a publication; `passed_on_at` keeps the first time."""
+def live(conn: Connection, delivery_id: str, today: date) -> Iterator[Sealed]:
+    """A delivery's signals in force that did not end and whose contents are held, as they are read, by data key."""
+    query = select(*_SEALED).where(
+        _SIGNAL.c.delivery_id == delivery_id,
+        _SIGNAL.c.in_force,
+        _SIGNAL.c.state.not_in((SignalState.SUPERSEDED, SignalState.WITHDRAWN)),
+        _SIGNAL.c.due_on >= today,
+        _SIGNAL.c.contents_due_on >= today,
+        _SIGNAL.c.sealed.is_not(None),
+    )
+    # the order of the index: nothing is sorted
+    for row in conn.execute(query.order_by(_SIGNAL.c.data_key_id, _SIGNAL.c.id)):
+        yield Sealed(**dict(zip(Sealed.__slots__, row, strict=True)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassedOn:
+    """A signal that a municipality works on, without what it says of anybody."""
+
+    number: str
+    melding_id: str
+    sector: str
+    delivery_id: str
+    due_on: date
+
+
+_PASSED_ON = [_SIGNAL.c[name] for name in PassedOn.__slots__]
+
+
+def passed_on(conn: Connection, melding_ids: Iterable[str], today: date) -> Iterator[PassedOn]:
+    """The active signals of these meldingen that went out with them, by row; none that is overdue."""
+    for chunk in chunks(melding_ids, CHUNK):
+        query = select(*_PASSED_ON).where(
+            _SIGNAL.c.melding_id.in_(chunk),
+            _SIGNAL.c.passed_on_at.is_not(None),
+            _is_active(),
+            _SIGNAL.c.due_on >= today,
+        )
+        for row in conn.execute(query.order_by(_SIGNAL.c.id)):
+            yield PassedOn(**dict(zip(PassedOn.__slots__, row, strict=True)))
+
+
+def mark_passed_on(
+    conn: Connection, ids: Collection[int], now: datetime, *, reported_before: Collection[int]
+) -> None:
+    """The signals are in a publication; `passed_on_at` keeps the first time, and so whether it was D10 or D11."""
+    for chunk in chunks(reported_before, CHUNK):
+        conn.execute(
+            update(_SIGNAL)
+            .where(_SIGNAL.c.id.in_(chunk), _SIGNAL.c.passed_on_at.is_(None))
+            .values(reported_before=True)
+        )
     for chunk in chunks(ids, CHUNK):
         conn.execute(
             update(_SIGNAL)

@@ -115,6 +115,7 @@ class SignalRow(SQLModel, table=True):
     `first_received_at`, `first_arrival` and `first_line` are those of the first version (order, rank,
     deadline). `place_*` are random numbers that stand for a key (spec 4, Rows and index). `content_token`
     tells whether a row is the same again, under the index key `content_key`. D41 rows have no `sealed`.
+    `passed_on_at` is when its melding first went out with it, `reported_before` whether that was D11.
     """
 
     __tablename__ = "signal"
@@ -166,6 +167,7 @@ class SignalRow(SQLModel, table=True):
     content_key: str
     melding_id: str | None = None
     passed_on_at: datetime | None = None
+    reported_before: bool = False
     due_on: date
     contents_due_on: date
     sealed: bytes | None = Field(default=None, sa_type=LargeBinary)
@@ -256,6 +258,20 @@ class MeldingRow(SQLModel, table=True):
     published_at: datetime | None = None
     crisis_at: datetime | None = None
     due_on: date
+
+
+class DeliveryShare(SQLModel, table=True):
+    """How many signals of a delivery, new and changed, were taken for a municipality (empty: D40 and D41).
+
+    It stays with the tombstone.
+    """
+
+    __tablename__ = "delivery_share"
+    __table_args__ = (Index("delivery_share_of", "municipality"), {"sqlite_with_rowid": False})
+
+    delivery_id: str = Field(primary_key=True)
+    municipality: str = Field(primary_key=True)
+    signals: int
 
 
 class Publication(SQLModel, table=True):

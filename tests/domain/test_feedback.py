@@ -14,7 +14,9 @@ from gateway.domain.feedback import (
     Outcome,
     collapse,
     concerns_one,
+    last_told,
     latest,
+    news,
 )
 
 DAY = date(2026, 11, 10)
@@ -154,3 +156,73 @@ def test_nothing_of_a_resident_but_what_the_policy_opens():
         "inwoner niet bereikt",
         *LITERAL.values(),
     }
+
+
+# -- news ------------------------------------------------------------------------------------------
+
+
+def given(outcome, on=DAY, file=1, municipality="GM1731", **values):
+    """An answer that came in the `file`-th file."""
+    return Answer(outcome=Outcome(outcome), on=on, order=(file, 2), municipality=municipality, **values)
+
+
+def policy_of(municipality):
+    """One municipality tells that help was accepted, the other never does."""
+    return FeedbackPolicy(
+        help_accepted=HelpAccepted.AGREEMENT if municipality == "GM0303" else HelpAccepted.NEVER
+    )
+
+
+def said(found):
+    """Code and day."""
+    return found and (found.told.code.value, found.on)
+
+
+LATER = date(2026, 11, 12)
+
+
+@pytest.mark.parametrize(
+    ("before", "fresh", "told"),
+    [
+        ([], [given("Opgepakt")], ("OPGEPAKT", DAY)),
+        ([], [given("Nog niet opgepakt")], None),
+        ([given("Opgepakt")], [given("Opgepakt", LATER, 2)], None),
+        ([given("Opgepakt")], [given("Inwoner is overleden", LATER, 2)], ("NIET_OPGEPAKT", LATER)),
+        # an earlier day than what counts
+        ([given("Inwoner is overleden", LATER)], [given("Opgepakt", file=2)], None),
+        # what may be told of an answer is up to who gave it
+        ([], [given("Hulp geaccepteerd", municipality="GM0303")], ("HULP_GEACCEPTEERD", DAY)),
+        ([given("Hulp geaccepteerd")], [given("Opgepakt", LATER, 2, "GM0303")], None),
+    ],
+)
+def test_news(before, fresh, told):
+    """Only what the creditor may know and did not know before."""
+    assert said(news(before, fresh, policy_of)) == told
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ([], None),
+        ([given("Nog niet opgepakt")], None),
+        # the same again tells nothing: the first day stands
+        ([given("Opgepakt"), given("Opgepakt", LATER, 2)], ("OPGEPAKT", DAY)),
+        # nothing takes back what was told
+        ([given("Opgepakt"), given("Nog niet opgepakt", LATER, 2)], ("OPGEPAKT", DAY)),
+        (
+            [given("Opgepakt"), given("Nog niet opgepakt", LATER, 2), given("Opgepakt", LATER, 3)],
+            ("OPGEPAKT", LATER),
+        ),
+        # as they came, not as they are given here
+        ([given("Inwoner is overleden", LATER, 2), given("Opgepakt")], ("NIET_OPGEPAKT", LATER)),
+        (
+            [given("Hulp geaccepteerd", municipality="GM0303"), given("Opgepakt", LATER, 2)],
+            ("OPGEPAKT", LATER),
+        ),
+        # one file is told of as a whole
+        ([given("Opgepakt"), given("Nog niet opgepakt", LATER)], None),
+    ],
+)
+def test_what_was_told_last(answers, told):
+    """What a creditor read last, whatever came after it."""
+    assert said(last_told(answers, policy_of)) == told

@@ -147,6 +147,13 @@ def work_reroute(gateway: Gateway) -> None:
     work_pipeline(gateway)
 
 
+def work_regular(gateway: Gateway) -> None:
+    """What partners get at set times."""
+    for job in Daemon(gateway)._jobs():
+        if job.name in {"statement", "deadlines", "delivery_report"}:
+            job.run()
+
+
 def work_purge(gateway: Gateway) -> None:
     """What is due goes."""
     gateway.purge()
@@ -160,6 +167,7 @@ WORKS: dict[str, Callable[[Gateway], None]] = {
     "withdraw": work_withdraw,
     "reroute": work_reroute,
     "purge": work_purge,
+    "regular": work_regular,
     "door": work_door,
     "commands": work_commands,
 }

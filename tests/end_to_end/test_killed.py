@@ -201,6 +201,31 @@ async def test_killed_during_a_night(town, signal):
     assert sorted(row[1] for row in end["deliveries"]) == ["processed", "purged"]
 
 
+async def test_killed_at_set_times(town, signal):
+    """A stand, termijnen and an aanleveroverzicht: each is made once, whole, with its manifest."""
+    await town.deliver("woonservice", signal("w1"))
+    await town.settle()
+    await town.stop()
+    at = datetime(2026, 12, 1, 7, 0, tzinfo=AMSTERDAM)
+    town.make_keys_on(at)  # so many steps, which others visit
+    end = check(await killed_at_every_step(town.home, "regular", at))
+    made = sorted(
+        name
+        for name in end["files"]
+        if name.rpartition("/")[2].startswith(("stand", "termijnen", "aanleveroverzicht"))
+    )
+    assert made == [
+        "middendrenthe/outbox/aanleveroverzicht_GM1731_2026-11.csv",
+        "middendrenthe/outbox/aanleveroverzicht_GM1731_2026-11.csv.manifest.json",
+        "middendrenthe/outbox/termijnen_GM1731_2026-12-01.csv",
+        "middendrenthe/outbox/termijnen_GM1731_2026-12-01.csv.manifest.json",
+        "woonservice/returns/stand_2026-12.csv",
+    ]
+    assert all(
+        end["audit"].count(f"{kind}.listed") == 1 for kind in ("statement", "deadlines", "delivery_report")
+    )
+
+
 async def test_killed_while_an_administrator_decides(town, signal):
     """A file taken back before it was published, one rejected, one tried again, one cut off: each once."""
     await town.deliver("woonservice", signal("w1"), signal("w2", huisnummer=26))

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway.domain.melding import MeldingContent, Rule
+from gateway.domain.feedback import END_RESULTS, Outcome
+from gateway.domain.melding import Deadline, MeldingContent, Rule
 from gateway.domain.policy import DeadlineFrom
 from gateway.matching import deadline
 
@@ -54,6 +55,28 @@ def test_the_end_of_supply_if_earlier(melding: Make) -> None:
     assert offer(melding(rules=(Rule.CRISIS,), supply_ends_on=soon)) == soon
     assert offer(melding(rules=(Rule.CRISIS,), supply_ends_on=later)) == date(2026, 11, 25)
     assert offer(melding(supply_ends_on=soon)) == date(2026, 12, 1)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "unmet"),
+    [
+        (None, Deadline.RESPOND),
+        (Outcome.NOT_YET, Deadline.RESPOND),
+        (Outcome.TAKEN_UP, Deadline.OFFER),
+        (Outcome.HELP_ACCEPTED, Deadline.FINISH),
+        *((each, None) for each in Outcome if each in END_RESULTS),
+    ],
+)
+def test_the_first_deadline_that_is_not_met(outcome: Outcome | None, unmet: Deadline | None) -> None:
+    """An answer meets the first, accepted help the offer, an end result all."""
+    by = {Deadline.RESPOND: TODAY, Deadline.OFFER: date(2026, 12, 4), Deadline.FINISH: date(2026, 12, 4)}
+    assert deadline.first_unmet(by, outcome) is unmet
+
+
+def test_a_crisis_is_offered_help_before_an_answer_is_due() -> None:
+    """The earliest counts, whichever it is."""
+    by = {Deadline.RESPOND: date(2026, 12, 4), Deadline.OFFER: TODAY, Deadline.FINISH: date(2026, 12, 18)}
+    assert deadline.first_unmet(by, None) is Deadline.OFFER
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from gateway.domain.partner import Partner, Role
 from gateway.pipeline import feedback as feedback_steps
 from gateway.pipeline import intake as intake_steps
 from gateway.pipeline.feedback import tell_silence
+from gateway.pipeline.statement import send_statements
 from gateway.store import answers
 from gateway.store.tables import AnswerRow, AuditEntry, Delivery
 
@@ -334,9 +335,12 @@ def _returns(world, row, policy, households, street):
     for days in (14, 28):
         world.go_to(date(2026, 11, 3) + timedelta(days=days))
         tell_silence(world.context)
+    world.go_to(date(2026, 12, 1))
+    send_statements(world.context)
+    assert len(world.dispatches("woonservice", "statement")) == 1
     found = [
         each
-        for kind in ("receipt", "signal_status", "feedback")
+        for kind in ("receipt", "signal_status", "feedback", "statement")
         for each in world.dispatches("woonservice", kind)
     ]
     # a crisis goes out at once, its melding with it: that may spread a creditor's lines over more files

@@ -79,7 +79,6 @@ def test_gateway_settings_of_later_versions(refusals, text):
 @pytest.mark.parametrize(
     "text",
     [
-        "expected_by = 5",
         'mode = "proef"',
         'user_ca = "ssh-ed25519 AAAA"',
         'encryption_key = "age1"',
@@ -90,6 +89,21 @@ def test_partner_settings_of_later_versions(refusals, text):
     file, key, reason = one(refusals({"partners/wbh.toml": f"{text}\n{CREDITOR}"}))
     assert (file, key) == ("partners/wbh.toml", text.split(" ")[0])
     assert "unknown setting" in reason
+
+
+@pytest.mark.parametrize("value", ["0", "32", '"5"', "5.0", "true"])
+def test_a_day_of_the_month(refusals, value):
+    """`expected_by` is a whole number from 1 to 31."""
+    file, key, _ = one(refusals({"partners/wbh.toml": f"expected_by = {value}\n{CREDITOR}"}))
+    assert (file, key) == ("partners/wbh.toml", "expected_by")
+
+
+def test_only_creditors_are_expected_to_deliver(refusals):
+    """A municipality has no such day."""
+    text = 'role = "municipality"\nserves = ["GM1731"]\nexpected_by = 5\n'
+    file, key, reason = one(refusals({"partners/md.toml": text}))
+    assert (file, key) == ("partners/md.toml", "expected_by")
+    assert "role creditor" in reason
 
 
 def test_only_two_outcomes_can_be_listed(refusals):

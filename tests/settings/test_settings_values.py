@@ -96,6 +96,20 @@ def test_a_key_that_ends_soon(configure, public_keys, until, is_ending, last_day
     assert (bool(partner.ending_keys(now)), partner.keys[0].last_day) == (is_ending, last_day)
 
 
+@pytest.mark.parametrize(
+    ("line", "days"),
+    [
+        ("", (None, None)),
+        ("expected_by = 10\n", (date(2026, 11, 10), date(2027, 2, 10))),
+        ("expected_by = 31\n", (date(2026, 11, 30), date(2027, 2, 28))),
+    ],
+)
+def test_when_a_creditor_is_expected(configure, line, days):
+    """A day of the month, its last at the latest."""
+    partner = configure({"partners/wbh.toml": line + CREDITOR}).partners["wbh"]
+    assert (partner.expected_in("2026-11"), partner.expected_in("2027-02")) == days
+
+
 def test_settings_are_frozen(configure):
     """Nothing changes settings after they were read."""
     with pytest.raises(FrozenInstanceError):
