@@ -13,7 +13,15 @@ from gateway.pipeline import reroute as reroute_steps
 from gateway.pipeline.ledger import check
 from gateway.pipeline.reroute import preview, reroute
 from gateway.store import reference
-from gateway.store.tables import AuditEntry, DataKeyRow, Delivery, Dispatch, MeldingRow, SignalRow
+from gateway.store.tables import (
+    AuditEntry,
+    DataKeyRow,
+    Delivery,
+    DeliveryShare,
+    Dispatch,
+    MeldingRow,
+    SignalRow,
+)
 
 NOWHERE = {"postcode": "9999ZZ", "huisnummer": "1"}
 #: In the finer table it lies in a municipality that nobody serves.
@@ -64,6 +72,8 @@ def test_it_becomes_active_where_it_belongs(world, row):
     (alone,) = world.publish()
     found = reroute(world.context, actor="beheer")
     assert (found.routed, found.not_connected, found.left) == ({"GM1731": 1}, {}, 0)
+    shares = {(each["municipality"], each["signals"]) for each in world.rows(DeliveryShare)}
+    assert shares == {("", 0), ("GM1731", 1)}
     lines = {line["partner"]: line for line in world.publish()}
     line = lines["woonservice"]
     assert {line["melding_id"], lines["dezorgkas"]["melding_id"]} == {alone["melding_id"]}
