@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
+from gateway.cli.match_explain import rank_value
 from gateway.demo import collected
 from gateway.demo.cast import CREDITORS, MUNICIPALITIES
 from gateway.demo.collected import Found, Returned
@@ -225,7 +226,7 @@ def _show_explained(console: Console, explained: Explanation) -> None:
         )
     decided: set[str] = set()
     for name in own.values:
-        values = [_value(name, each.values[name]) for each in explained.neighbours]
+        values = [rank_value(name, each.values[name]) for each in explained.neighbours]
         for at, each in enumerate(explained.neighbours):
             if each.id not in decided and each.values[name] != own.values[name]:
                 decided.add(each.id)
@@ -233,14 +234,6 @@ def _show_explained(console: Console, explained: Explanation) -> None:
         ranking.add_row(escape(name), *values)
     console.print(ranking)
     console.print("[yellow]←[/] [dim]the first value that differs decides[/]")
-
-
-def _value(name: str, value: int) -> str:
-    """A value of the ranking: euro where it is an amount, yes or no, or a number."""
-    word = name.partition(":")[0]
-    if word in ("total", "total_if_many_creditors"):
-        return euros(value)
-    return str(value) if word in ("creditors", "sectors") else ("yes" if value else "no")
 
 
 def _show_outbox(console: Console, paths: Sequence[Path]) -> None:

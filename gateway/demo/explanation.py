@@ -60,7 +60,8 @@ def explain(gateway: Gateway, municipality: str, month: str) -> Explanation:
             raise LookupError(f"{municipality} has no melding with two rules in {month}")
         melding = next(each for each in standing if each.id == chosen.id)
         group = next(match.groups(conn, policy, [melding], local_day(gateway.clock.now())))
-    held = grounds(month, group.signals, group.earlier, policy.matching)
+    asked = grounds(month, group.signals, group.earlier, policy.matching)
+    held = {rule: signals for rule, signals in asked.items() if signals}
     seen = {signal.ref: signal for signals in (*held.values(), group.signals) for signal in signals}
     return Explanation(
         melding=melding,

@@ -21,7 +21,7 @@ def offer(
 ) -> date:
     """The deadline in a publication of today."""
     known = {"first_published_on": None, "crisis_published_on": None} | published
-    return deadline.offer_deadline(melding, deadline_from, today=TODAY, **known)
+    return deadline.offer_deadline(melding, deadline_from, today=TODAY, **known).by
 
 
 def test_four_weeks_from_receipt(melding: Make) -> None:
