@@ -163,30 +163,38 @@ def _deadline(deadline: OfferDeadline) -> str:
 
 
 def _show_signals(found: Explained) -> None:
-    shown = screen.table("signaalnummer", "creditor", "sector", "signaaldatum", "bedrag", "herhaald", "")
+    shown = screen.table("signaalnummer", "creditor", "sector", "signaaldatum", "bedrag", "herhaald")
+    shown.columns[0].no_wrap = shown.columns[3].no_wrap = True
     shown.columns[4].justify = "right"
+    notes = {signal.ref: _note(signal, found) for signal in found.signals}
+    if any(notes.values()):
+        shown.add_column("", overflow="fold")
     for signal in found.signals:
         before = found.amounts_before.get(signal.ref)
         repeated = before is not None and before >= signal.amount_cents
-        notes = ["crisis"] if signal.is_crisis else []
-        if signal.ref in found.left_out:
-            least = found.matching.min_amount_cents[signal.sector]
-            notes.append(f"below min_amount {euros(least)}: counts for no rule but CRISIS")
         shown.add_row(
             found.numbers[signal.ref],
             escape(signal.creditor),
             escape(signal.sector),
             signal.signalled_on.isoformat(),
             euros(signal.amount_cents),
-            f"J [dim]{euros(before or 0)} before[/]" if repeated else "N",
-            "; ".join(notes),
+            f"J [dim]was {euros(before or 0)}[/]" if repeated else "N",
+            *filter(None, (notes[signal.ref],)),
         )
-    for known in found.ended:
-        state = known.state.replace("_", " ")
-        shown.add_row(known.number, "", "", "", "", "", f"[dim]in it no more: {state}[/]")
-    if shown.rows:
+    if found.signals:
         screen.out.print()
         screen.out.print(shown)
+    if found.ended:
+        ended = _list(f"{known.number} {known.state.replace('_', ' ')}" for known in found.ended)
+        screen.out.print(f"\n[dim]In it no more: {ended}[/]")
+
+
+def _note(signal: ActiveSignal, found: Explained) -> str:
+    notes = ["[bold]crisis[/]"] if signal.is_crisis else []
+    if signal.ref in found.left_out:
+        least = euros(found.matching.min_amount_cents[signal.sector])
+        notes.append(f"below {least}: for CRISIS only")
+    return "; ".join(notes)
 
 
 def _show_rules(found: Explained) -> None:
@@ -248,16 +256,17 @@ def _show_ranking(ranking: Ranking, policy: Policy, action: str) -> None:
         return
     shown = screen.table("the policy compares, in this order")
     for each in around:
-        title = "this melding" if each is ranking.own else each.id
-        shown.add_column(f"rang {each.rank}\n{title}", justify="right", overflow="fold")
+        title = "this" if each is ranking.own else "above" if each is ranking.above else "below"
+        shown.add_column(f"rang {each.rank}\n{title}", justify="right", no_wrap=True)
     for name in policy.order:
         shown.add_row(escape(name), *(_cell(each, name) for each in around))
-    ties = {each.decided_by for each in around} - {"", *policy.order}
-    for name in ties:
-        shown.add_row(f"[dim]all equal: {name}, least first[/]", *(_cell(each, name) for each in around))
     screen.out.print()
     screen.out.print(shown)
-    screen.out.print("[yellow]←[/] [dim]what decided between it and this melding[/]")
+    for each in around:
+        if each is not ranking.own:
+            side = "above" if each is ranking.above else "below"
+            tied = "" if each.decided_by in each.values else "the least "
+            screen.out.print(f"{each.id} is {side} it by {tied}[yellow]{escape(each.decided_by)}[/]")
 
 
 def _cell(each: Compared, name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,7 @@ from gateway.clock import local_day, month_of
 from gateway.domain.melding import Klasse, Rule
 from gateway.errors import CommandError, ConfigError
 from gateway.files.cells import euros
-from gateway.matching.compare import Comparison, Counts, Fate, Month, differences
+from gateway.matching.compare import Comparison, Fate, Month, differences
 from gateway.pipeline.preview import Preview
 from gateway.pipeline.preview import preview as look
 from gateway.pipeline.publish import policy_hash
@@ -25,7 +26,8 @@ from gateway.settings import Home, other_policy
 
 #: So many ranks and changed meldingen are shown; --json tells all.
 _SHOWN = 20
-_BAR = 24
+#: The longest bar, in characters.
+_BAR = 20
 
 
 def preview(
@@ -83,7 +85,7 @@ def _show(found: Preview, month: str, file: str) -> None:
     if not own.counts.signals:
         screen.out.print(f"No signal of {month} is active: both policies make nothing of it.")
         return
-    _show_counts(own.counts, other.counts, file)
+    _show_counts(own, other, file)
     if found.own_key is not found.other_key:
         screen.out.print(
             f"\n{screen.counted(found.comparison.merged, 'melding is', 'meldingen are')} made of several by "
@@ -101,6 +103,7 @@ def _show_differences(found: Preview, file: str) -> None:
         screen.out.print(f"{escape(file)} matches, ranks and proposes as the policy in force does.\n")
         return
     shown = screen.table("setting", "in force", escape(file))
+    shown.columns[0].no_wrap = True
     for name, values in changed.items():
         shown.add_row(name, *(escape(_setting(name, value)) for value in values))
     screen.out.print(shown)
@@ -124,18 +127,23 @@ def _setting(name: str, value: Any) -> str:
             return str(value)
 
 
-def _show_counts(own: Counts, other: Counts, file: str) -> None:
-    rows = [("meldingen", own.meldingen, other.meldingen)]
-    rows += [(f"  {each}", own.klassen[each], other.klassen[each]) for each in (Klasse.MATCH, Klasse.SINGLE)]
-    rows += [(f"  {rule}", own.rules[rule], other.rules[rule]) for rule in Rule]
-    rows.append(("signals in matches", own.signals_in_matches, other.signals_in_matches))
-    rows.append(("visits", own.visits, other.visits))
+def _show_counts(own: Month, other: Month, file: str) -> None:
+    mine, theirs = own.counts, other.counts
+    rows = [("meldingen", mine.meldingen, theirs.meldingen)]
     rows += [
-        (f"  {escape(action)}", own.actions[action], other.actions[action])
-        for action in dict.fromkeys((*own.actions, *other.actions))
+        (f"  {each}", mine.klassen[each], theirs.klassen[each]) for each in (Klasse.MATCH, Klasse.SINGLE)
+    ]
+    rows += [(f"  {rule}", mine.rules[rule], theirs.rules[rule]) for rule in Rule]
+    rows.append(("signals in matches", mine.signals_in_matches, theirs.signals_in_matches))
+    rows.append(("visits", mine.visits, theirs.visits))
+    actions = [(of.visit, of.match, of.single) for of in (own.policy.actions, other.policy.actions)]
+    rows += [
+        (f"  {escape(action)}", mine.actions[action], theirs.actions[action])
+        for action in dict.fromkeys(chain.from_iterable(zip(*actions, strict=True)))
     ]
     most = max(max(row[1:]) for row in rows)
     shown = screen.table("")
+    shown.columns[0].no_wrap = True
     for title in ("in force", escape(file), ""):
         shown.add_column(title, justify="right", overflow="fold")
     shown.add_column("", no_wrap=True)
@@ -149,8 +157,8 @@ def _show_counts(own: Counts, other: Counts, file: str) -> None:
                 _bar(before, after, most),
             )
     for name, before, after in (
-        ("totaalbedrag", own.total_cents, other.total_cents),
-        ("  of matches", own.total_in_matches_cents, other.total_in_matches_cents),
+        ("totaalbedrag, euro", mine.total_cents, theirs.total_cents),
+        ("  of matches", mine.total_in_matches_cents, theirs.total_in_matches_cents),
     ):
         shown.add_row(name, euros(before), euros(after), "")
     screen.out.print(shown)
@@ -183,10 +191,11 @@ def _show_ranks(comparison: Comparison, file: str) -> None:
         screen.out.print(f"\n{escape(file)} makes no match.")
         return
     screen.out.print(f"\n[bold]Ranks[/] under {escape(file)}, and where each stands in force")
-    shown = screen.table("rang", "in force", "melding", "totaalbedrag", "matchregels", "voorstel_actie")
+    shown = screen.table("rang", "in force", "melding", "totaal-\nbedrag", "voorstel_\nactie", "matchregels")
     for at in (0, 1, 3):
         shown.columns[at].justify = "right"
-    shown.columns[2].no_wrap = True
+    for column in shown.columns[:-1]:
+        column.no_wrap = True
     for fate in matches[:_SHOWN]:
         melding, place = other.meldingen[fate.name], other.places[fate.name]
         shown.add_row(
@@ -194,8 +203,8 @@ def _show_ranks(comparison: Comparison, file: str) -> None:
             _was(comparison.own, fate, place.rank),
             _name(fate),
             euros(melding.total_cents),
-            " ".join(melding.rules),
             escape(place.action),
+            " ".join(melding.rules),
         )
     screen.out.print(shown)
     _say_rest(len(matches), "match", "matches")
@@ -239,11 +248,17 @@ def _show_changed(comparison: Comparison, file: str) -> None:
     screen.out.print()
     listed = screen.table("melding", "in force", escape(file))
     listed.columns[0].no_wrap = True
-    for fate in changed[:_SHOWN]:
+    # another klasse tells more than another action
+    for fate in sorted(changed, key=lambda fate: _keeps_klasse(comparison, fate))[:_SHOWN]:
         before = _states(comparison.own, fate.before)
         listed.add_row(_name(fate), escape(before), escape(_states(comparison.other, (fate.name,))))
     screen.out.print(listed)
     _say_rest(len(changed), "melding", "meldingen")
+
+
+def _keeps_klasse(comparison: Comparison, fate: Fate) -> bool:
+    klasse = comparison.other.meldingen[fate.name].klasse
+    return {comparison.own.meldingen[each].klasse for each in fate.before} == {klasse}
 
 
 def _states(month: Month, names: Iterable[str]) -> str:
