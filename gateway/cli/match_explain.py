@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from gateway.cli import screen
 from gateway.cli.opened import actor, opened
-from gateway.domain.melding import ActiveSignal, MeldingContent, Rule
+from gateway.domain.melding import ActiveSignal, Klasse, MeldingContent, Rule
 from gateway.domain.policy import ConsecutiveBy, Matching, Policy
 from gateway.files.cells import euros
 from gateway.matching.deadline import CRISIS_WORKING_DAYS, OFFER_DAYS, OfferDeadline
@@ -52,7 +52,8 @@ def explain(
 
     [cyan]melding_id, municipality, month, key, policy[/] (the hash of the one in force)
     [cyan]klasse, matchregels, aantal_partners, sectors, totaalbedrag[/] · [cyan]opeenvolgend[/] [month] ·
-    [cyan]gaten_dichten[/] · [cyan]meerdere_adressen[/] (how many addresses)
+    [cyan]gaten_dichten, meerdere_adressen[/] · [cyan]addresses[/] (how many); klasse is null when it was never published
+    and is empty
     [cyan]signals[/] [{signaalnummer, partner, sector, month, signaaldatum, bedrag, crisis, counts, before}]; counts:
     reaches the least amount; before: highest amount of the same debt in the look-back months, or null
     [cyan]ended[/] [{signaalnummer, state}] that were in it
@@ -77,7 +78,7 @@ def _show(found: Explained) -> None:
     melding, content = found.melding, found.content
     name = f"{melding.municipality} {found.policy.name}".strip()
     screen.out.print(f"[bold]{melding.id}[/] of {escape(name)}, {melding.month}, by {melding.level}\n")
-    facts = [_class_of(found), ("published", _published(found))]
+    facts = [("klasse", _class_of(found)), ("published", _published(found))]
     if melding.version:
         facts.append(("since then", _since(found)))
     if content:
@@ -97,12 +98,17 @@ def _show(found: Explained) -> None:
         _show_ranking(found.ranking, found.policy, found.action)
 
 
-def _class_of(found: Explained) -> tuple[str, str]:
-    content = found.content
-    if content is None:
-        return "klasse", "VERVALLEN: no active signal is left in it"
-    rules = " ".join(content.rules) or "no rule holds"
-    return "klasse", f"[bold]{content.klasse}[/] {rules}"
+def _klasse(found: Explained) -> str | None:
+    if found.content:
+        return found.content.klasse
+    return Klasse.LAPSED if found.melding.version else None
+
+
+def _class_of(found: Explained) -> str:
+    if found.content is None:
+        return f"[bold]{_klasse(found) or 'none'}[/]: no active signal is left in it"
+    rules = " ".join(found.content.rules) or "no rule holds"
+    return f"[bold]{found.content.klasse}[/] {rules}"
 
 
 def _published(found: Explained) -> str:
@@ -259,7 +265,7 @@ def _show_ranking(ranking: Ranking, policy: Policy, action: str) -> None:
         title = "this" if each is ranking.own else "above" if each is ranking.above else "below"
         shown.add_column(f"rang {each.rank}\n{title}", justify="right", no_wrap=True)
     for name in policy.order:
-        shown.add_row(escape(name), *(_cell(each, name) for each in around))
+        shown.add_row(escape(name), *(rank_cell(each, name) for each in around))
     screen.out.print()
     screen.out.print(shown)
     for each in around:
@@ -269,8 +275,9 @@ def _show_ranking(ranking: Ranking, policy: Policy, action: str) -> None:
             screen.out.print(f"{each.id} is {side} it by {tied}[yellow]{escape(each.decided_by)}[/]")
 
 
-def _cell(each: Compared, name: str) -> str:
-    value = rank_value(name, each.values[name]) if name in each.values else ""
+def rank_cell(each: Compared, name: str) -> str:
+    """A value that a match is ranked by, marked when it decided between it and the explained one."""
+    value = _rank_value(name, each.values[name]) if name in each.values else ""
     return f"[yellow]{value} ←[/]" if name == each.decided_by else value
 
 
@@ -286,7 +293,7 @@ def _visit(ranking: Ranking, policy: Policy) -> str:
     return f"number {ranking.place} of those {limit}, and there {'is' if actions.visit_capacity == 1 else 'are'} {places}"
 
 
-def rank_value(name: str, value: int) -> str:
+def _rank_value(name: str, value: int) -> str:
     """A value of the ranking as people read it: euro, a day, a place, a number, or yes and no."""
     match name.partition(":")[0]:
         case "total" | "total_if_many_creditors":
@@ -313,14 +320,15 @@ def _json(found: Explained) -> dict[str, Any]:
         "month": melding.month,
         "key": melding.level,
         "policy": policy_hash(found.policy),
-        "klasse": content.klasse if content else "VERVALLEN",
+        "klasse": _klasse(found),
         "matchregels": "+".join(content.rules) if content else "",
         "aantal_partners": content.creditor_count if content else 0,
         "sectors": list(content.sectors) if content else [],
         "totaalbedrag": content.total_cents if content else 0,
         "opeenvolgend": list(found.months_before),
         "gaten_dichten": bool(content and content.bridging),
-        "meerdere_adressen": found.addresses,
+        "meerdere_adressen": bool(content and content.several_addresses),
+        "addresses": found.addresses,
         "signals": [_signal_json(signal, found) for signal in found.signals],
         "ended": [{"signaalnummer": known.number, "state": known.state} for known in found.ended],
         "rules": [
