@@ -132,14 +132,16 @@ def _since(found: Explained) -> str:
         changed = "all its signals ended"
     elif found.published is None:
         changed = "signals came again"
+    elif found.changed:
+        changed = f"other {_list(_FIELDS[name] for name in found.changed)}"
+    elif found.is_waiting:
+        return "looked at again at the next publication"
     else:
-        changed = ", ".join(_FIELDS[name] for name in found.changed)
-    if not changed:
-        return "looked at again at the next publication" if found.is_waiting else "unchanged"
+        return "unchanged"
     if found.is_waiting:
-        return f"[yellow]{changed} changed: in the next publication[/]"
+        return f"[yellow]{changed}[/]: in the next publication"
     # purging and another policy touch nothing (spec 3, Rules)
-    return f"{changed} would be otherwise now: earlier signals were purged or the policy changed since"
+    return f"{changed}, by what was purged or another policy: not published for that"
 
 
 def _made_of(content: MeldingContent) -> str:

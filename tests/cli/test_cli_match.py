@@ -156,6 +156,32 @@ def test_a_melding_is_explained(house, month, policy):
     assert [(each["actor"], each["object"]) for each in looks] == [(actor(), melding_id)] * 2
 
 
+def test_what_waits_and_what_lapsed(house, month, policy):
+    """A melding that changed says what it will be published with; one without signals which of them ended."""
+    (first, *_) = look(house, policy, month)["meldingen"]
+    header = "signaal_id;mutatie;sector;klantnummer;achternaam;postcode;huisnummer;bedrag;dagen_achterstand"
+    for who, sector in (("woonservice", "Huur"), ("dezorgkas", "Zorg")):
+        row = f"a;I;{sector};{who}-1;Janszoon;9431AA;12;850,00;60"
+        house.receive(who, "einde.csv", f"{header};sociaal_incasso\n{row};J\n".encode())
+        with house.opened() as opened:
+            step(opened.pipeline())
+        if who == "woonservice":
+            seen = house.run("match", "explain", first["melding_id"])
+            told = " ".join(seen.out.split())
+            for words in (
+                "other klasse, matchregels, signals, aantal_partners, totaalbedrag, sectors: in the next",
+                "In it no more: S",
+                "ENKELVOUDIG no rule holds",
+            ):
+                assert words in told
+    found = house.json("match", "explain", first["melding_id"])
+    assert (found["klasse"], found["ranking"], found["uiterlijk_aanbod"]) == ("VERVALLEN", None, None)
+    assert [each["state"] for each in found["ended"]] == ["withdrawn", "withdrawn"]
+    assert found["waiting"]
+    seen = house.run("match", "explain", first["melding_id"])
+    assert "all its signals ended: in the next publication" in seen.out
+
+
 def test_beside_a_running_gateway(house, month, policy):
     """Both work while it serves, and wait for nothing; it still publishes nothing of it."""
     house.serve()
