@@ -64,7 +64,8 @@ def preview(
             )
         other = other_policy(home.root, municipality, policy)
         month = month or month_of(local_day(gateway.clock.now()))
-        found = look(gateway.pipeline(), municipality, month, other, actor=actor(), origin="cli")
+        with screen.err.status("Comparing …"):
+            found = look(gateway.pipeline(), municipality, month, other, actor=actor(), origin="cli")
     if as_json:
         screen.print_json(_json(found, municipality, month))
     else:
