@@ -45,8 +45,8 @@ def offer_deadline(
     today: date,
     first_published_on: date | None,
     crisis_published_on: date | None,
-) -> OfferDeadline:
-    """The wire's `uiterlijk_aanbod`, with its reason.
+) -> date:
+    """The wire's `uiterlijk_aanbod`, a day in the Netherlands.
 
     Args:
         melding: its rules, its earliest receipt and its earliest `datum_einde_levering` count.
@@ -55,6 +55,24 @@ def offer_deadline(
         first_published_on: the day of the melding's first publication; None: it is this one.
         crisis_published_on: the day on which rule CRISIS was first published; None: it is this one.
     """
+    return explain_offer(
+        melding,
+        deadline_from,
+        today=today,
+        first_published_on=first_published_on,
+        crisis_published_on=crisis_published_on,
+    ).by
+
+
+def explain_offer(
+    melding: MeldingContent,
+    deadline_from: DeadlineFrom,
+    *,
+    today: date,
+    first_published_on: date | None,
+    crisis_published_on: date | None,
+) -> OfferDeadline:
+    """`uiterlijk_aanbod` with its reason; the arguments are those of `offer_deadline`."""
     if Rule.CRISIS in melding.rules:
         since = crisis_published_on or today
         by = add_working_days(since, CRISIS_WORKING_DAYS)

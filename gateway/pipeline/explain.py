@@ -15,7 +15,7 @@ from gateway.clock import local_day
 from gateway.domain.melding import ActiveSignal, MeldingContent
 from gateway.domain.policy import Matching, Policy
 from gateway.errors import CommandError
-from gateway.matching.deadline import OfferDeadline, offer_deadline
+from gateway.matching.deadline import OfferDeadline, explain_offer
 from gateway.matching.explain import Ground, Ranking, changed, explain_rank, explain_rules
 from gateway.matching.rank import places
 from gateway.matching.rules import counting, lookback
@@ -160,7 +160,7 @@ def _standing(
 
 def _deadline(melding: Melding, content: MeldingContent, policy: Policy, now: datetime) -> OfferDeadline:
     """That of its last publication, or of one now when it waits for its first."""
-    return offer_deadline(
+    return explain_offer(
         content,
         policy.actions.deadline_from,
         today=local_day(now),

@@ -327,7 +327,7 @@ def _offer_by(draft: _Draft, melding: Melding, content: MeldingContent) -> date:
         today=draft.today,
         first_published_on=local_day(melding.first_published_at) if melding.first_published_at else None,
         crisis_published_on=local_day(melding.crisis_at) if melding.crisis_at else None,
-    ).by
+    )
 
 
 def _signal(draft: _Draft, content: MeldingContent, ref: int) -> OutboxSignal:

@@ -21,7 +21,7 @@ def offer(
 ) -> date:
     """The deadline in a publication of today."""
     known = {"first_published_on": None, "crisis_published_on": None} | published
-    return deadline.offer_deadline(melding, deadline_from, today=TODAY, **known).by
+    return deadline.offer_deadline(melding, deadline_from, today=TODAY, **known)
 
 
 def test_four_weeks_from_receipt(melding: Make) -> None:
@@ -74,7 +74,7 @@ def test_a_deadline_has_its_reason(
     melding: Make, changed: dict[str, Any], deadline_from: DeadlineFrom, reason: str, since: date | None
 ) -> None:
     """It tells what it follows from, and the day from which is counted."""
-    found = deadline.offer_deadline(
+    found = deadline.explain_offer(
         melding(**changed), deadline_from, today=TODAY, first_published_on=None, crisis_published_on=None
     )
     assert (found.reason, found.since) == (reason, since)
