@@ -42,6 +42,7 @@ FIELDS = frozenset(
         "kind",
         "legacy_port",
         "level",
+        "melding_id",
         "municipality",
         "operation",
         "part",

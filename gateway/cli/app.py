@@ -33,6 +33,7 @@ GROUPS: Mapping[str, str] = {
     "partner": "Who exchanges files: creditors, municipalities, auditors.",
     "keys": "What the gateway proves to be itself with.",
     "municipality": "How a municipality's signals are matched.",
+    "match": "What another policy would make of a month, and why a melding is what it is.",
     "reference": "Which municipality an address lies in.",
 }
 

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
+from gateway.cli.match_explain import rank_cell
 from gateway.demo import collected
 from gateway.demo.cast import CREDITORS, MUNICIPALITIES
 from gateway.demo.collected import Found, Returned
@@ -192,7 +193,8 @@ def _show_found(console: Console, found: Mapping[str, Found]) -> None:
 
 def _show_explained(console: Console, explained: Explanation) -> None:
     melding, content = explained.melding, explained.content
-    own = next(each for each in explained.neighbours if each.id == melding.id)
+    ranking = explained.ranking
+    own = ranking.own
     _head(
         console,
         "3  One melding explained",
@@ -215,32 +217,19 @@ def _show_explained(console: Console, explained: Explanation) -> None:
     console.print(shown)
     console.print(
         f"\nklasse [bold]{content.klasse}[/] · totaalbedrag [bold]{euros(content.total_cents)}[/] · rang "
-        f"[bold]{own.place}[/] of {explained.matches} · voorstel_actie [bold]{escape(own.action)}[/]\n"
+        f"[bold]{own.rank}[/] of {ranking.matches} · voorstel_actie [bold]{escape(explained.action)}[/]\n"
     )
-    ranking = _table("the policy compares, in this order")
-    for each in explained.neighbours:
+    compared = _table("the policy compares, in this order")
+    neighbours = [each for each in (ranking.above, own, ranking.below) if each]
+    for each in neighbours:
         title = "this melding" if each is own else each.id
-        ranking.add_column(
-            f"rang {each.place}\n{title}", justify="right", style="bold" if each is own else ""
+        compared.add_column(
+            f"rang {each.rank}\n{title}", justify="right", style="bold" if each is own else ""
         )
-    decided: set[str] = set()
     for name in own.values:
-        values = [_value(name, each.values[name]) for each in explained.neighbours]
-        for at, each in enumerate(explained.neighbours):
-            if each.id not in decided and each.values[name] != own.values[name]:
-                decided.add(each.id)
-                values[at] = f"[yellow]{values[at]} ←[/]"
-        ranking.add_row(escape(name), *values)
-    console.print(ranking)
+        compared.add_row(escape(name), *(rank_cell(each, name) for each in neighbours))
+    console.print(compared)
     console.print("[yellow]←[/] [dim]the first value that differs decides[/]")
-
-
-def _value(name: str, value: int) -> str:
-    """A value of the ranking: euro where it is an amount, yes or no, or a number."""
-    word = name.partition(":")[0]
-    if word in ("total", "total_if_many_creditors"):
-        return euros(value)
-    return str(value) if word in ("creditors", "sectors") else ("yes" if value else "no")
 
 
 def _show_outbox(console: Console, paths: Sequence[Path]) -> None:

@@ -23,6 +23,16 @@ RESPOND_DAYS = 14
 FINISH_DAYS = 28
 
 
+class OfferDeadline(NamedTuple):
+    """The wire's `uiterlijk_aanbod`, a day in the Netherlands, and how it came about."""
+
+    by: date
+    #: what it follows from: `receipt`, `publication`, `crisis` or `datum_einde_levering`
+    reason: str
+    #: the day from which is counted; None: the supplier named the day itself
+    since: date | None
+
+
 class FeedbackDeadlines(NamedTuple):
     """The wire's `terugkoppelen_voor` and `afronden_voor`."""
 
@@ -47,12 +57,35 @@ def offer_deadline(
         first_published_on: the day of the melding's first publication; None: it is this one.
         crisis_published_on: the day on which rule CRISIS was first published; None: it is this one.
     """
+    return explain_offer(
+        melding,
+        deadline_from,
+        today=today,
+        first_published_on=first_published_on,
+        crisis_published_on=crisis_published_on,
+    ).by
+
+
+def explain_offer(
+    melding: MeldingContent,
+    deadline_from: DeadlineFrom,
+    *,
+    today: date,
+    first_published_on: date | None,
+    crisis_published_on: date | None,
+) -> OfferDeadline:
+    """`uiterlijk_aanbod` with its reason; the arguments are those of `offer_deadline`."""
     if Rule.CRISIS in melding.rules:
-        by = add_working_days(crisis_published_on or today, CRISIS_WORKING_DAYS)
-        return min(by, melding.supply_ends_on or by)
+        since = crisis_published_on or today
+        by = add_working_days(since, CRISIS_WORKING_DAYS)
+        if melding.supply_ends_on and melding.supply_ends_on < by:
+            return OfferDeadline(melding.supply_ends_on, "datum_einde_levering", None)
+        return OfferDeadline(by, "crisis", since)
     if deadline_from is DeadlineFrom.PUBLICATION:
-        return (first_published_on or today) + timedelta(days=OFFER_DAYS)
-    return local_day(melding.first_received_at) + timedelta(days=OFFER_DAYS)
+        since, reason = first_published_on or today, "publication"
+    else:
+        since, reason = local_day(melding.first_received_at), "receipt"
+    return OfferDeadline(since + timedelta(days=OFFER_DAYS), reason, since)
 
 
 def feedback_deadlines(first_received_at: datetime) -> FeedbackDeadlines:

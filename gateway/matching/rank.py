@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gateway.domain.melding import Klasse, MeldingContent, Rule
 from gateway.domain.policy import Policy
@@ -55,6 +55,13 @@ _WITH_ARGUMENT: Mapping[str, Callable[[str], Value]] = {
     "sector": _sector,
 }
 
+#: What decides where every name of `order` is equal, in turn; the least comes first.
+TIES: Mapping[str, Callable[[str, MeldingContent], Any]] = {
+    "signaaldatum": lambda _, melding: melding.first_signalled_on,
+    "ontvangst": lambda _, melding: melding.first_received_at,
+    "melding_id": lambda melding_id, _: melding_id,
+}
+
 
 class Place(NamedTuple):
     """A melding's `rang` (None unless it is a match) and `voorstel_actie`."""
@@ -80,22 +87,25 @@ def places(meldingen: Mapping[str, MeldingContent], policy: Policy) -> dict[str,
         meldingen: by `melding_id`; emptied ones have no content and stay out.
         policy: its `order` and `actions` decide.
     """
-    order = tuple(_value(name) for name in policy.order)
-    matches = sorted(
-        (item for item in meldingen.items() if item[1].klasse is Klasse.MATCH),
-        key=lambda item: (
-            [-value(item[1]) for value in order],
-            item[1].first_signalled_on,
-            item[1].first_received_at,
-            item[0],
-        ),
-    )
-    visited = _visited(matches, policy)
+    matches = ranked(meldingen, policy.order)
+    visits = visited(matches, policy)
     actions = policy.actions
     placed = dict.fromkeys(meldingen, Place(None, actions.single))
     for rank, (melding_id, _) in enumerate(matches, start=1):
-        placed[melding_id] = Place(rank, actions.visit if melding_id in visited else actions.match)
+        placed[melding_id] = Place(rank, actions.visit if melding_id in visits else actions.match)
     return placed
+
+
+def ranked(meldingen: Mapping[str, MeldingContent], order: Iterable[str]) -> list[tuple[str, MeldingContent]]:
+    """The matches among `meldingen`, by rank."""
+    values = tuple(_value(name) for name in order)
+    return sorted(
+        (item for item in meldingen.items() if item[1].klasse is Klasse.MATCH),
+        key=lambda item: (
+            [-value(item[1]) for value in values],
+            *(tie(*item) for tie in TIES.values()),
+        ),
+    )
 
 
 def explain(melding: MeldingContent, order: Iterable[str]) -> tuple[tuple[str, int], ...]:
@@ -103,16 +113,26 @@ def explain(melding: MeldingContent, order: Iterable[str]) -> tuple[tuple[str, i
     return tuple((name, int(_value(name)(melding))) for name in order)
 
 
-def _visited(matches: Sequence[tuple[str, MeldingContent]], policy: Policy) -> set[str]:
+def decided_by(
+    one: tuple[str, MeldingContent], other: tuple[str, MeldingContent], order: Iterable[str]
+) -> str:
+    """The first name, of `order` or of `TIES`, in which two matches differ; empty for one and the same."""
+    for name in order:
+        if _value(name)(one[1]) != _value(name)(other[1]):
+            return name
+    return next((name for name, tie in TIES.items() if tie(*one) != tie(*other)), "")
+
+
+def visited(matches: Sequence[tuple[str, MeldingContent]], policy: Policy) -> set[str]:
     """The matches that get a visit; `visit_fill` gives the places left to the next ones."""
     actions = policy.actions
     over = [key for key, melding in matches if melding.total_cents > actions.visit_over_cents]
-    visited = over[: actions.visit_capacity]
+    chosen = over[: actions.visit_capacity]
     if actions.visit_fill:
-        chosen = set(visited)
-        rest = [key for key, _ in matches if key not in chosen]
-        visited += rest[: actions.visit_capacity - len(visited)]
-    return set(visited)
+        taken = set(chosen)
+        rest = [key for key, _ in matches if key not in taken]
+        chosen += rest[: actions.visit_capacity - len(chosen)]
+    return set(chosen)
 
 
 @lru_cache(maxsize=256)

@@ -42,7 +42,7 @@ def evaluate(
     if not group:
         raise ValueError("a melding without signals has no content")
     bridged = _bridged(month, group, earlier, matching)
-    rules = tuple([rule for rule, _ in _holding(month, group, earlier, bridged, matching)])
+    rules = tuple([rule for rule, found in _asked(month, group, earlier, bridged, matching) if found])
     return MeldingContent(
         klasse=Klasse.MATCH if rules else Klasse.SINGLE,
         rules=rules,
@@ -65,9 +65,31 @@ def evaluate(
 
 
 def grounds(month: str, group: Signals, earlier: Earlier, matching: Matching) -> dict[Rule, Signals]:
-    """The rules that hold, in the order of `matchregels`, each with the signals on which it holds."""
-    bridged = _bridged(month, group, earlier, matching)
-    return dict(_holding(month, group, earlier, bridged, matching))
+    """The rules that the policy asks for, in the order of `matchregels`, each with the signals on which it holds.
+
+    A rule that does not hold has none. `matchregels` are the rules that have any.
+    """
+    return dict(_asked(month, group, earlier, _bridged(month, group, earlier, matching), matching))
+
+
+def counting(signals: Signals, matching: Matching) -> Signals:
+    """G: the signals that reach the minimum amount of their sector."""
+    least = matching.min_amount_cents
+    if not least:
+        return signals
+    return [signal for signal in signals if signal.amount_cents >= least.get(signal.sector, 0)]
+
+
+def kinds(signals: Signals, by: DistinctBy) -> set[str]:
+    """The creditors or the sectors of signals."""
+    by_sector = by is DistinctBy.SECTOR
+    return {signal.sector if by_sector else signal.creditor for signal in signals}
+
+
+def consecutive_months(month: str, matching: Matching) -> tuple[str, ...]:
+    """The months over which `OPEENVOLGENDE_MAANDEN` looks, `month` first; none when the rule is off."""
+    back = matching.consecutive_months - 1
+    return (month, *_before(month, back)) if back >= 1 else ()
 
 
 def highest_amounts(signals: Iterable[ActiveSignal]) -> dict[Hashable, int]:
@@ -113,36 +135,25 @@ def _after(month: str, count: int) -> tuple[str, ...]:
     return tuple(shift_month(month, ahead) for ahead in range(1, count + 1))
 
 
-def _holding(
+def _asked(
     month: str, group: Signals, earlier: Earlier, bridged: Signals, matching: Matching
 ) -> list[tuple[Rule, Signals]]:
-    counting = _counting(group, matching)
-    found: list[tuple[Rule, Signals]] = [(Rule.MULTIPLE, _multiple(counting, matching))]
+    counted = counting(group, matching)
+    found: list[tuple[Rule, Signals]] = [(Rule.MULTIPLE, _multiple(counted, matching))]
     if matching.consecutive_months >= 2:
-        months = _before(month, matching.consecutive_months - 1)
-        past = [_counting(earlier.get(each, ()), matching) for each in months]
-        found.append((Rule.CONSECUTIVE_MONTHS, _consecutive([counting, *past], matching.consecutive_by)))
+        past = [counting(earlier.get(each, ()), matching) for each in consecutive_months(month, matching)[1:]]
+        found.append((Rule.CONSECUTIVE_MONTHS, _consecutive([counted, *past], matching.consecutive_by)))
     if matching.bridging:
         found.append((Rule.BRIDGING, bridged))
     if matching.always_sectors:
-        found.append((Rule.ALWAYS, [each for each in counting if each.sector in matching.always_sectors]))
+        found.append((Rule.ALWAYS, [each for each in counted if each.sector in matching.always_sectors]))
     if matching.always_crisis:
         found.append((Rule.CRISIS, [signal for signal in group if signal.is_crisis]))
-    return [(rule, signals) for rule, signals in found if signals]
+    return found
 
 
-def _counting(signals: Signals, matching: Matching) -> Signals:
-    """G: the signals that reach the minimum amount of their sector."""
-    least = matching.min_amount_cents
-    if not least:
-        return signals
-    return [signal for signal in signals if signal.amount_cents >= least.get(signal.sector, 0)]
-
-
-def _multiple(counting: Signals, matching: Matching) -> Signals:
-    by_sector = matching.distinct_by is DistinctBy.SECTOR
-    kinds = {signal.sector if by_sector else signal.creditor for signal in counting}
-    return counting if len(kinds) >= matching.min_distinct else ()
+def _multiple(counted: Signals, matching: Matching) -> Signals:
+    return counted if len(kinds(counted, matching.distinct_by)) >= matching.min_distinct else ()
 
 
 def _consecutive(months: Sequence[Signals], by: ConsecutiveBy) -> Signals:
@@ -162,11 +173,11 @@ def _consecutive(months: Sequence[Signals], by: ConsecutiveBy) -> Signals:
 
 def _bridged(month: str, group: Signals, earlier: Earlier, matching: Matching) -> Signals:
     """The signals of creditors that stopped and of those that began; empty unless there are both."""
-    before = _counting(earlier.get(_before(month, 1)[0], ()), matching)
-    counting = _counting(group, matching)
-    if not before or not counting:
+    before = counting(earlier.get(_before(month, 1)[0], ()), matching)
+    counted = counting(group, matching)
+    if not before or not counted:
         return ()
-    now, then = {signal.creditor for signal in counting}, {signal.creditor for signal in before}
+    now, then = kinds(counted, DistinctBy.CREDITOR), kinds(before, DistinctBy.CREDITOR)
     if then <= now or now <= then:
         return ()
-    return [signal for signal in (*before, *counting) if signal.creditor in now ^ then]
+    return [signal for signal in (*before, *counted) if signal.creditor in now ^ then]

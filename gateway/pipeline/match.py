@@ -9,20 +9,38 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from gateway.domain.melding import ActiveSignal, MeldingContent
-from gateway.domain.policy import Grouping, Policy
+from gateway.domain.policy import Grouping, Matching, Policy
 from gateway.matching.rules import Earlier, evaluate, highest_amounts, lookback
 from gateway.store import Connection, signals
-from gateway.store.meldingen import Melding
 from gateway.store.signals import PLACE_COLUMNS
 
 
-class Group(NamedTuple):
+class Keyed(Protocol):
+    """A melding, or what would be one: a month and a place, and the key that leads there."""
+
+    @property
+    def month(self) -> str:
+        """`YYYY-MM`."""
+
+    @property
+    def level(self) -> str:
+        """The grouping key."""
+
+    @property
+    def place(self) -> int:
+        """Where the key leads to."""
+
+
+K = TypeVar("K", bound=Keyed)
+
+
+class Group(NamedTuple, Generic[K]):
     """What `evaluate` needs of one melding: its signals, the earlier ones with its key, its repeats."""
 
-    melding: Melding
+    melding: K
     signals: Sequence[ActiveSignal]
     earlier: Earlier
     #: contracts of the group that were reported in the look-back months -> highest amount in euro cents
@@ -32,12 +50,14 @@ class Group(NamedTuple):
         """What the rules make of it; None when no active signal is left in it."""
         if not self.signals:
             return None
-        # a month keeps the key that it began with
-        matching = replace(policy.matching, key=Grouping(self.melding.level))
-        return evaluate(self.melding.month, self.signals, self.earlier, self.repeats, matching)
+        return evaluate(self.melding.month, self.signals, self.earlier, self.repeats, self.matching(policy))
+
+    def matching(self, policy: Policy) -> Matching:
+        """The rules for it: a month keeps the key that it began with."""
+        return replace(policy.matching, key=Grouping(self.melding.level))
 
 
-def groups(conn: Connection, policy: Policy, meldingen: Sequence[Melding], today: date) -> Iterator[Group]:
+def groups(conn: Connection, policy: Policy, meldingen: Sequence[K], today: date) -> Iterator[Group[K]]:
     """The groups of one municipality's meldingen, in their order."""
     by_place: dict[Hashable, dict[str, list[ActiveSignal]]] = defaultdict(lambda: defaultdict(list))
     for level in Grouping:

@@ -91,6 +91,27 @@ def read_files(home: Path) -> dict[str, bytes]:
     return files
 
 
+def other_policy(home: Path, code: str, path: Path) -> Policy:
+    """The policy that the municipality `code` would have if `path` were its file.
+
+    Raises:
+        ConfigErrors: it could not be used; each problem names `path`.
+    """
+    name = f"{MUNICIPALITIES}/{code}.toml"
+    try:
+        content = path.read_bytes()
+    except OSError as exc:
+        raise ConfigErrors([ConfigError(f"can't be read: {exc.strerror}", file=str(path))]) from exc
+    try:
+        settings = build(Home(root=home), read_files(home) | {name: content})
+    except ConfigErrors as exc:
+        raise ConfigErrors(
+            ConfigError(each.reason, file=str(path) if each.file == name else each.file, key=each.key)
+            for each in exc.problems
+        ) from None
+    return settings.policies[code]
+
+
 def digest_of(files: Mapping[str, bytes]) -> str:
     """SHA-256 over names and contents: the same files, the same configuration."""
     digest = sha256()

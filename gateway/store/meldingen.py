@@ -37,6 +37,7 @@ class Melding:
     fingerprint: str | None
     published: str | None
     first_published_at: datetime | None
+    published_at: datetime | None
     crisis_at: datetime | None
     due_on: date
 
@@ -46,12 +47,11 @@ _COLUMNS = [_MELDING.c[name] for name in Melding.__slots__]
 
 def grouping_of(conn: Connection, municipality: str, month: str, policy: Grouping) -> Grouping:
     """The key that groups a municipality's month: the policy's when the month began (spec 3, Policy)."""
-    where = (_GROUPING.c.municipality == municipality) & (_GROUPING.c.month == month)
-    level = conn.execute(select(_GROUPING.c.level).where(where)).scalar()
+    level = level_of(conn, municipality, month)
     if level is None:
         conn.execute(insert(_GROUPING).values(municipality=municipality, month=month, level=policy))
         return policy
-    return Grouping(level)
+    return level
 
 
 def find(
@@ -214,6 +214,20 @@ def get(conn: Connection, melding_id: str) -> Melding | None:
     """One melding by id."""
     row = conn.execute(select(*_COLUMNS).where(_MELDING.c.id == melding_id)).one_or_none()
     return None if row is None else _melding(row)
+
+
+def level_of(conn: Connection, municipality: str, month: str) -> Grouping | None:
+    """The key that groups a municipality's month; None: nothing was received for it yet."""
+    where = (_GROUPING.c.municipality == municipality) & (_GROUPING.c.month == month)
+    level = conn.execute(select(_GROUPING.c.level).where(where)).scalar()
+    return None if level is None else Grouping(level)
+
+
+def policy_hash_of(conn: Connection, municipality: str, at: datetime) -> str | None:
+    """The hash of the policy under which a municipality's meldingen were published at that instant."""
+    where = (_PUBLICATION.c.municipality == municipality) & (_PUBLICATION.c.at == at)
+    found = conn.execute(select(_PUBLICATION.c.policy_hash).where(where)).scalars().first()
+    return None if found is None else str(found)
 
 
 def settle(conn: Connection, melding_ids: Collection[str]) -> None:

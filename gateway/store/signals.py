@@ -12,8 +12,9 @@ from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func
 from gateway.domain.policy import Grouping
 from gateway.domain.signal import ACTIVE, SignalState
 from gateway.store.places import CHUNK, chunks
-from gateway.store.tables import SignalRow
+from gateway.store.tables import MeldingRow, SignalRow
 
+_MELDING: Table = MeldingRow.__table__  # type: ignore[attr-defined]
 _SIGNAL: Table = SignalRow.__table__  # type: ignore[attr-defined]
 
 #: The column of the place that a grouping key leads to.
@@ -176,6 +177,60 @@ def active(
             _SIGNAL.c.due_on >= today,
         )
         yield from (tuple(row) for row in conn.execute(query))
+
+
+class Placed(NamedTuple):
+    """Where an active signal stands: its row id, its melding, and its places by grouping key."""
+
+    id: int
+    melding_id: str
+    place_a1: int
+    place_a2: int
+    place_person: int
+
+    def place(self, level: Grouping) -> int:
+        """The place that a grouping key leads to."""
+        return int(getattr(self, PLACE_COLUMNS[level]))
+
+
+def of_month(conn: Connection, municipality: str, month: str, today: date) -> list[Placed]:
+    """The active signals of a municipality's month, published or not, none that is overdue; oldest row first."""
+    query = (
+        select(*(_SIGNAL.c[name] for name in Placed._fields))
+        .join(_MELDING, _MELDING.c.id == _SIGNAL.c.melding_id)
+        .where(
+            _MELDING.c.municipality == municipality,
+            _MELDING.c.month == month,
+            _is_active(),
+            _SIGNAL.c.due_on >= today,
+        )
+    )
+    return [Placed(*row) for row in conn.execute(query.order_by(_SIGNAL.c.id))]
+
+
+class Known(NamedTuple):
+    """A signal that is or was in a melding: its row id, its signaalnummer and what became of it."""
+
+    id: int
+    number: str
+    state: str
+
+
+def of_melding(conn: Connection, melding_id: str) -> list[Known]:
+    """The signals whose version in force is or was in a melding, also those that ended; oldest row first."""
+    query = select(_SIGNAL.c.id, _SIGNAL.c.number, _SIGNAL.c.state).where(
+        _SIGNAL.c.melding_id == melding_id, _SIGNAL.c.in_force
+    )
+    return [Known(*row) for row in conn.execute(query.order_by(_SIGNAL.c.id))]
+
+
+def numbers(conn: Connection, ids: Iterable[int]) -> dict[int, str]:
+    """The signaalnummers of signals by row id."""
+    found: dict[int, str] = {}
+    for chunk in chunks(ids, CHUNK):
+        query = select(_SIGNAL.c.id, _SIGNAL.c.number).where(_SIGNAL.c.id.in_(chunk))
+        found.update((row_id, number) for row_id, number in conn.execute(query))
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

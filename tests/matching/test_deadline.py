@@ -80,6 +80,30 @@ def test_a_crisis_is_offered_help_before_an_answer_is_due() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changed", "deadline_from", "reason", "since"),
+    [
+        ({}, DeadlineFrom.RECEIPT, "receipt", date(2026, 11, 3)),
+        ({}, DeadlineFrom.PUBLICATION, "publication", TODAY),
+        ({"rules": (Rule.CRISIS,)}, DeadlineFrom.RECEIPT, "crisis", TODAY),
+        (
+            {"rules": (Rule.CRISIS,), "supply_ends_on": date(2026, 11, 23)},
+            DeadlineFrom.RECEIPT,
+            "datum_einde_levering",
+            None,
+        ),
+    ],
+)
+def test_a_deadline_has_its_reason(
+    melding: Make, changed: dict[str, Any], deadline_from: DeadlineFrom, reason: str, since: date | None
+) -> None:
+    """It tells what it follows from, and the day from which is counted."""
+    found = deadline.explain_offer(
+        melding(**changed), deadline_from, today=TODAY, first_published_on=None, crisis_published_on=None
+    )
+    assert (found.reason, found.since) == (reason, since)
+
+
+@pytest.mark.parametrize(
     ("day", "third"),
     [
         (date(2026, 11, 16), date(2026, 11, 19)),

@@ -228,7 +228,8 @@ def test_grounds_name_the_signals(signal: Make) -> None:
     assert found[Rule.MULTIPLE] == group
     assert found[Rule.CONSECUTIVE_MONTHS] == [group[0], stays]
     assert found[Rule.BRIDGING] == [gone, group[1]]
-    assert Rule.CRISIS not in found
+    assert not found[Rule.CRISIS]
+    assert Rule.ALWAYS not in found
 
 
 def test_months() -> None:
