@@ -7,10 +7,12 @@ from datetime import date
 from typing import Any
 
 from gateway.domain.delivery import Kind
+from gateway.domain.signal import Signal, SignalState
 from gateway.matching import exclusion, keys
 from gateway.matching.exclusion import Exclusion, Exclusions
 from gateway.matching.keys import Levels
 from gateway.pipeline.context import Context
+from gateway.pipeline.locate import Located
 from gateway.pipeline.sealing import EXCLUSION, Opener
 from gateway.store import Connection
 from gateway.store import exclusions as stored
@@ -21,6 +23,23 @@ def excluded_residents(context: Context, conn: Connection, municipality: str, to
     """Whom a municipality wants no signals about, each until his last day."""
     found = opened(context, conn, Kind.EXCLUSIONS, municipality, today)
     return exclusion.gather(meant(listed.until, contents) for listed, contents in found)
+
+
+def judged(located: Located, row: Signal, signalled_on: date, excluded: Exclusions | None) -> Located:
+    """D30: where a signal belongs, unless its municipality excludes whom it is about."""
+    if not located.is_routed or excluded is None or excluded.is_empty:
+        return located
+    levels = keys.levels(
+        postcode=row.postcode,
+        number=row.house_number,
+        letter=row.house_letter,
+        addition=row.house_number_suffix,
+        surname=row.surname,
+        born_on=row.born_on,
+    )
+    if exclusion.is_excluded(excluded, levels, signalled_on=signalled_on, is_crisis=row.is_crisis):
+        return located._replace(state=SignalState.EXCLUDED)
+    return located
 
 
 def known_residents(context: Context, conn: Connection, municipality: str, today: date) -> Exclusions:

@@ -18,11 +18,11 @@ from gateway.files.receipt import Duplicate, Sums
 from gateway.files.signalfile import SignalFile
 from gateway.files.signalrow import ParsedRow
 from gateway.files.status import StatusRow
-from gateway.matching import changes, keys
+from gateway.matching import changes
 from gateway.matching.changes import Claim, Outcome
-from gateway.matching.exclusion import Exclusions, is_excluded
+from gateway.matching.exclusion import Exclusions
 from gateway.pipeline.context import Context
-from gateway.pipeline.exclusions import excluded_residents
+from gateway.pipeline.exclusions import excluded_residents, judged
 from gateway.pipeline.keying import Keyed, Keying
 from gateway.pipeline.locate import Located, locate
 from gateway.pipeline.received import Received, Taken, receipt
@@ -176,22 +176,9 @@ class RowIntake:
                 self._excluded[code] = excluded_residents(self._context, conn, code, self._today)
 
     def _judged(self, row: Signal, located: Located, replaced: Version | None) -> Located:
-        """D30: where the signal belongs, unless its municipality excludes whom it is about."""
-        excluded = self._excluded.get(located.municipality)
-        if not located.is_routed or excluded is None or excluded.is_empty:
-            return located
-        levels = keys.levels(
-            postcode=row.postcode,
-            number=row.house_number,
-            letter=row.house_letter,
-            addition=row.house_number_suffix,
-            surname=row.surname,
-            born_on=row.born_on,
+        return judged(
+            located, row, self._signalled_on(row, replaced), self._excluded.get(located.municipality)
         )
-        on = self._signalled_on(row, replaced)
-        if is_excluded(excluded, levels, signalled_on=on, is_crisis=row.is_crisis):
-            return located._replace(state=SignalState.EXCLUDED)
-        return located
 
     def _signalled_on(self, row: Signal, replaced: Version | None) -> date:
         return changes.signalled_on(

@@ -14,7 +14,8 @@ from gateway.pipeline import excluding as excluding_steps
 from gateway.pipeline import intake as intake_steps
 from gateway.pipeline import listing
 from gateway.pipeline.exclusions import known_residents, levels_of
-from gateway.store import exclusions, signals
+from gateway.pipeline.reroute import reroute
+from gateway.store import exclusions, reference, signals
 from gateway.store.tables import (
     AuditEntry,
     DataKeyRow,
@@ -163,6 +164,22 @@ def test_it_holds_for_signals_that_wait(world, row):
 def _bytes(entry):
     value = next(each for name, each in entry.items() if name in {"canonical", "entry", "content", "body"})
     return value if isinstance(value, bytes) else value.encode()
+
+
+def test_a_rerouted_signal_is_judged_too(world, row):
+    """D40 until its municipality is known, then D30; its contents go in the night, and it still supersedes."""
+    elsewhere = {"postcode": "9999ZZ", "huisnummer": "1", "klantnummer": "k"}
+    world.send("woonservice", row("a", **elsewhere), row("b", **elsewhere))
+    world.send("gemeente", listed())
+    reference.load(world.context.reference, (("7938PL", 18, "GM1731"), ("9999ZZ", 1, "GM1731")))
+    world.told("woonservice")
+    reroute(world.context, actor="beheer")
+    assert world.told("woonservice") == [("a", "D51"), ("b", "D30")]
+    assert states(world) == {"superseded": 1, "excluded": 1}
+    assert world.publish() == []
+    world.go_to(date(2026, 11, 5), hour=3)
+    world.purge()
+    assert [held["sealed"] for held in world.rows(SignalRow) if held["state"] == "excluded"] == [None]
 
 
 def test_a_row_with_the_same_fields_replaces_the_end_date(world, row):
