@@ -309,7 +309,15 @@ class Daemon:
             shelves={
                 "log": LogShelf(gateway.store, gateway.signer),
                 "registers": RegisterShelf(
-                    gateway.store, gateway.notary(), gateway.clock, settings.notice_days
+                    gateway.store,
+                    gateway.notary(),
+                    gateway.clock,
+                    settings.notice_days,
+                    {
+                        code: policy.known_residents_basis
+                        for code, policy in settings.policies.items()
+                        if policy.known_residents_basis
+                    },
                 ),
                 "verklaringen": CertificateShelf(gateway.store, gateway.signer),
             },

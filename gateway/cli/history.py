@@ -40,7 +40,7 @@ def show(context: typer.Context, delivery_id: DeliveryId, *, as_json: JsonOption
 
     [cyan]id, partner, state, kind, attempts, refusal, reason, key_fingerprint, bytes, sealed_bytes, sealed_sha256[/]
     [cyan]times[/] {opened_at, closed_at, received_at, claimed_at, processed_at, raw_gone_at, purged_at}
-    [cyan]rows[/] {total, new, changed, withdrawn, rejected, duplicate, purged}
+    [cyan]rows[/] {total, new, changed, withdrawn, feedback, listed, ended, rejected, duplicate, purged}
     [cyan]file_due_on[/] when the received file itself goes
     [cyan]signals[/] [{municipality, state, due_on, count}] whose version in force came in it
     [cyan]keys[/] [{municipality: empty for the file itself, due_on, key, is_held}]
@@ -166,6 +166,9 @@ def _rows(known: Known) -> str:
         (known.new_count, "new"),
         (known.changed_count, "changed"),
         (known.withdrawn_count, "withdrawn"),
+        (known.feedback_count, "feedback"),
+        (known.listed_count, "listed"),
+        (known.ended_count, "ended"),
         (known.rejected_count, "rejected"),
         (known.duplicate_count, "unchanged"),
     )
@@ -205,6 +208,9 @@ def _show_json(
             "new": known.new_count,
             "changed": known.changed_count,
             "withdrawn": known.withdrawn_count,
+            "feedback": known.feedback_count,
+            "listed": known.listed_count,
+            "ended": known.ended_count,
             "rejected": known.rejected_count,
             "duplicate": known.duplicate_count,
             "purged": known.purged_rows,

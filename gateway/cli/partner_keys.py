@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -29,7 +29,17 @@ if TYPE_CHECKING:
     from gateway.store.going import Going
     from gateway.store.partner_keys import Use
 
-#: Longer than anything is held (spec 4: signals six months, at most twelve), in months.
+#: What of a partner is held, in words.
+_HELD: Mapping[Kind, str] = {
+    Kind.FILE: "received files",
+    Kind.ROWS: "signals",
+    Kind.ANSWERS: "answers",
+    Kind.EXCLUSIONS: "exclusions",
+    Kind.KNOWN_RESIDENTS: "known residents",
+    Kind.CONTENTS: "contents of signals",
+    Kind.DISPATCH: "outgoing files",
+}
+#: Longer than anything is held (spec 4: signals six months, at most twelve; exclusions fourteen), in months.
 _ALL_OF_IT = 14
 
 _Id = Annotated[str, typer.Argument(metavar="ID", help="Which partner.")]
@@ -205,12 +215,12 @@ def _show_rest(gateway: Gateway, partner: Partner, now: datetime) -> None:
         screen.out.print("  Nothing of it is held.")
         return
     shown = screen.table("goes after")
-    for name in ("received files", "signals", "contents of signals", "outgoing files"):
+    for name in _HELD.values():
         shown.add_column(name, justify="right")
     for day, counts in _by_day(held):
         shown.add_row(
             "[dim]the next purge[/]" if day is None else day.isoformat(),
-            *(screen.number(counts[kind]) for kind in Kind),
+            *(screen.number(counts[kind]) for kind in _HELD),
         )
     screen.out.print(shown)
 

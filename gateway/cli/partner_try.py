@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -15,29 +17,43 @@ from rich.markup import escape
 from gateway.cli import screen
 from gateway.clock import SystemClock, local_day
 from gateway.domain.codes import FILE_ERRORS, ROW_ERRORS, WARNINGS
+from gateway.domain.delivery import Kind
+from gateway.domain.exclusion import Listing
+from gateway.domain.feedback import Feedback
 from gateway.domain.partner import Partner, Role
 from gateway.domain.signal import Mutation, RowError, RowWarning, Signal, Withdrawal
 from gateway.errors import CommandError, ConfigError, DeliveryError
+from gateway.files.columns import Layout, recognise_feedback
+from gateway.files.exclusionfile import ParsedListing, read_listings
+from gateway.files.feedbackfile import ParsedFeedback, read_feedback
+from gateway.files.municipalfile import read_municipal
 from gateway.files.signalfile import SignalFile, read_signals
 from gateway.files.signalrow import ParsedRow
+from gateway.files.table import Limits, Table
 from gateway.pipeline.workbook import read_table
 from gateway.settings import Home, load_settings
 
 _CHUNK_BYTES = 64 * 1024
+#: A row of any file.
+_Row = ParsedRow | ParsedFeedback | ParsedListing
 #: What is counted, in the order in which it is shown.
 _OUTCOMES = ("new", "changed", "withdrawn", "rejected")
-_NOT_LOOKED_AT = "What depends on earlier files is not looked at: F08, V09, V13, V14, W02, W03, D50."
+_NOT_LOOKED_AT = (
+    "What depends on earlier files is not looked at: F08, V09, V13, V14, V16, V18, W02, W03, D50."
+)
 
 
 @dataclass(kw_only=True)
 class _Tried:
     """What a file gives; grows while its rows are read."""
 
-    file: SignalFile | None = None
+    content: Kind | None = None
+    table: Table | None = None
+    layout: Layout | None = None
     refusal: DeliveryError | None = None
     outcomes: Counter[str] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
-    first: list[RowError | RowWarning | ParsedRow] = field(default_factory=list)
+    first: list[RowError | RowWarning | _Row] = field(default_factory=list)
 
 
 def try_file(
@@ -52,7 +68,7 @@ def try_file(
 
     Exit code 1: the whole file would be refused.
 
-    With --json: {kind, header_line, encoding, delimiter, columns: {read: [name], ignored: [name], from_defaults:
+    With --json: {content: signals | feedback | exclusions | known_residents, kind, header_line, encoding, delimiter, columns: {read: [name], ignored: [name], from_defaults:
     [name]}, counts: {new, changed, withdrawn, rejected}, codes: {code: count}, refusal: null | {code, text, detail},
     rows: [{line, signaal_id, outcome, column, code, text}]}. kind and header_line are null when the file is refused
     unread.
@@ -62,17 +78,20 @@ def try_file(
     partner = settings.partners.get(partner_id)
     if partner is None:
         raise ConfigError(f"there is no partner {partner_id!r}: `gateway partner list` names all")
-    if partner.role is not Role.CREDITOR:
-        raise CommandError(f"{partner_id} is no creditor: only signal files can be tried")
-    tried = _Tried()
+    if partner.role is Role.AUDITOR:
+        raise CommandError(f"{partner_id} is an auditor: it sends no files")
+    tried, today = _Tried(), local_day(SystemClock().now())
     try:
-        tried.file = read_signals(
-            lambda: _chunks(path), partner, local_day(SystemClock().now()), settings.limits, read_table
-        )
-        _read(tried, tried.file, rows)
+        if partner.role is Role.CREDITOR:
+            tried.content = Kind.SIGNALS
+            file = read_signals(lambda: _chunks(path), partner, today, settings.limits, read_table)
+            tried.table, tried.layout = file.table, file.layout
+            _read(tried, file, rows)
+        else:
+            _read_municipal(tried, path, today, settings.limits, rows)
     except DeliveryError as refusal:
         # of a file that is refused no row counts
-        tried = _Tried(file=tried.file, refusal=refusal)
+        tried = _Tried(content=tried.content, table=tried.table, layout=tried.layout, refusal=refusal)
     except OSError as exc:
         raise CommandError(f"{path}: {exc.strerror}") from exc
     if as_json:
@@ -105,8 +124,29 @@ def _read(tried: _Tried, file: SignalFile, rows: int) -> None:
             seen += 1
 
 
-def _outcome(row: ParsedRow | RowError | RowWarning) -> str:
+def _read_municipal(tried: _Tried, path: Path, today: date, limits: Limits, rows: int) -> None:
+    kind, table = read_municipal(lambda: _chunks(path), limits, read_table)
+    tried.content, tried.table = kind, table
+    if kind is Kind.FEEDBACK:
+        tried.layout = recognise_feedback(table.header)
+        batches: Iterator[Sequence[_Row]] = read_feedback(table, today, limits).batches
+    else:
+        listings = read_listings(table, kind, today, limits)
+        tried.layout, batches = listings.layout, listings.batches
+    for seen, row in enumerate(chain.from_iterable(batches)):
+        tried.outcomes[_outcome(row)] += 1
+        if isinstance(row, tuple):
+            tried.codes.update(error.code for error in row)
+        if seen < rows:
+            tried.first += row if isinstance(row, tuple) else [row]
+
+
+def _outcome(row: _Row | RowError | RowWarning) -> str:
     match row:
+        case Feedback() | Listing(mutation=Mutation.NEW):
+            return "new"
+        case Listing():
+            return "withdrawn"
         case Signal(mutation=Mutation.NEW):
             return "new"
         case Signal(mutation=Mutation.CHANGE):
@@ -119,12 +159,12 @@ def _outcome(row: ParsedRow | RowError | RowWarning) -> str:
             return "rejected"
 
 
-def _line(row: ParsedRow | RowError | RowWarning) -> dict[str, object]:
+def _line(row: _Row | RowError | RowWarning) -> dict[str, object]:
     assert not isinstance(row, tuple)
     code = row.code if isinstance(row, RowError | RowWarning) else ""
     return {
         "line": row.line,
-        "signaal_id": row.signal_id or "",
+        "signaal_id": _named(row),
         "outcome": _outcome(row),
         "column": row.column if isinstance(row, RowError | RowWarning) else "",
         "code": code,
@@ -132,21 +172,33 @@ def _line(row: ParsedRow | RowError | RowWarning) -> dict[str, object]:
     }
 
 
+def _named(row: _Row | RowError | RowWarning) -> str:
+    """What a row is called by its sender; a listed resident by its line only."""
+    match row:
+        case Feedback():
+            return row.signal_number or row.melding_id
+        case Signal() | Withdrawal() | RowError() | RowWarning():
+            return row.signal_id or ""
+        case _:
+            return ""
+
+
 def _text(code: str) -> str:
     return ROW_ERRORS.get(code) or WARNINGS.get(code) or FILE_ERRORS.get(code, "")
 
 
 def _json(tried: _Tried) -> dict[str, object]:
-    file, refusal = tried.file, tried.refusal
+    table, layout, refusal = tried.table, tried.layout, tried.refusal
     return {
-        "kind": file and file.table.kind,
-        "header_line": file and file.table.header_line,
-        "encoding": file and file.table.encoding,
-        "delimiter": file and file.table.delimiter,
+        "content": tried.content,
+        "kind": table and table.kind,
+        "header_line": table and table.header_line,
+        "encoding": table and table.encoding,
+        "delimiter": table and table.delimiter,
         "columns": {
-            "read": [name for name, _ in file.layout.places] if file else [],
-            "ignored": list(file.layout.ignored) if file else [],
-            "from_defaults": list(file.layout.defaults) if file else [],
+            "read": [name for name, _ in layout.places] if layout else [],
+            "ignored": list(layout.ignored) if layout else [],
+            "from_defaults": list(layout.defaults) if layout else [],
         },
         "counts": {name: tried.outcomes[name] for name in _OUTCOMES},
         "codes": dict(sorted(tried.codes.items())),
@@ -157,12 +209,13 @@ def _json(tried: _Tried) -> dict[str, object]:
 
 def _show(tried: _Tried, partner: Partner, path: Path) -> None:
     found = [("file", f"{escape(path.name)}, as if {partner.id} had sent it today")]
-    if tried.file is not None:
-        table, layout = tried.file.table, tried.file.layout
+    table, layout = tried.table, tried.layout
+    if table is not None and layout is not None:
         kind = table.kind.upper()
         if table.delimiter:
             kind += f", {table.encoding}, delimiter {json.dumps(table.delimiter)}"
         found += [
+            ("content", (tried.content or "").replace("_", " ")),
             ("kind", f"{kind}, header on line {table.header_line}"),
             ("columns", escape(", ".join(name for name, _ in layout.places))),
             ("ignored", escape(", ".join(layout.ignored)) or "[dim]none[/]"),

@@ -28,6 +28,7 @@ WORDS: Mapping[str, str] = {
     "raws": "received files",
     "signals": "signals",
     "answers": "answers of municipalities",
+    "exclusions": "excluded and known residents",
     "contents": "contents of signals not passed on",
     "meldingen": "meldingen",
     "dispatches": "outgoing files",
@@ -138,11 +139,11 @@ def show_certificate(
 def _due_table(days: list[DueDay], today: date) -> Table:
     made = screen.table("day")
     made.add_column("")
-    for name in ("received files", "signals", "contents", "outgoing files"):
+    for name in ("received files", "signals", "exclusions", "contents", "outgoing files"):
         made.add_column(name, justify="right")
     made.add_column("keys", overflow="fold")
     for day in days:
-        numbers = (day.raws, day.signals, day.contents, day.dispatches)
+        numbers = (day.raws, day.signals, day.exclusions, day.contents, day.dispatches)
         keys = ", ".join(day.keys)
         made.add_row(str(day.day), _when(day.day, today), *map(_number, numbers), keys)
     return made
@@ -238,6 +239,7 @@ def _day_json(day: DueDay) -> dict[str, object]:
         "day": day.day.isoformat(),
         "raws": day.raws,
         "signals": day.signals,
+        "exclusions": day.exclusions,
         "contents": day.contents,
         "dispatches": day.dispatches,
         "keys": list(day.keys),

@@ -24,6 +24,9 @@ class Kind(StrEnum):
     ROWS = "signalen"
     #: what a municipality answered on signals
     ANSWERS = "terugkoppelingen"
+    #: residents whom a municipality lists
+    EXCLUSIONS = "uitsluitingen"
+    KNOWN_RESIDENTS = "bekende inwoners"
     #: sealed contents of rows that stay a while themselves (D30, D40)
     CONTENTS = "inhoud"
     #: an outgoing file
@@ -32,7 +35,7 @@ class Kind(StrEnum):
     @property
     def is_rows(self) -> bool:
         """Whether rows are counted of it, not files."""
-        return self in {Kind.ROWS, Kind.ANSWERS, Kind.CONTENTS}
+        return self in {Kind.ROWS, Kind.ANSWERS, Kind.EXCLUSIONS, Kind.KNOWN_RESIDENTS, Kind.CONTENTS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ ROW_ERRORS: Mapping[str, str] = {
     "V14": "wijziging of intrekking van een onbekend, ingetrokken, vervangen of vernietigd signaal_id",
     "V15": "waarde niet toegestaan",
     "V16": "verwijzing onbekend, vernietigd of niet van u",
+    "V17": "einddatum ontbreekt of te ver",
     "V18": "melding betreft meer personen: geef signaalnummer",
 }
 

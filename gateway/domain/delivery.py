@@ -36,6 +36,8 @@ class Kind(StrEnum):
 
     SIGNALS = "signals"
     FEEDBACK = "feedback"
+    EXCLUSIONS = "exclusions"
+    KNOWN_RESIDENTS = "known_residents"
 
 
 #: What may follow what; the table `delivery` repeats the states as a CHECK constraint.

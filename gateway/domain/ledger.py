@@ -57,16 +57,17 @@ class Check(StrEnum):
 #: What a check claims, and what to do when it does not hold.
 CLAIMS: Mapping[Check, tuple[str, str]] = {
     Check.ROWS: (
-        "rows of a file = new + changed + withdrawn + feedback + rejected + duplicates; none of a refused one",
+        "rows of a file = new + changed + withdrawn + feedback + listed + ended + rejected + duplicates; "
+        "none of a refused one",
         _LOOK,
     ),
     Check.VERSIONS: (
-        "each new or changed row of a file, and each signal it answers, is held, or was purged",
+        "each new or changed row of a file, each signal it answers and resident it lists, is held, or was purged",
         _LOOK,
     ),
     Check.SIGNALS: ("each signal of a creditor is in one state, or was purged", _RESTORE),
     Check.STATES: ("every signal is in a state that there is", _TAMPERED),
-    Check.OWNERS: ("every signal, and every answer on one, came in a delivery that was processed", _LOOK),
+    Check.OWNERS: ("every signal, answer and listed resident came in a delivery that was processed", _LOOK),
     Check.IN_FORCE: ("of every signal one version is in force", _RESTORE),
     Check.UNIQUE: ("a signaal_id is in force once", _RESTORE),
     Check.MELDING: (
@@ -90,7 +91,10 @@ CLAIMS: Mapping[Check, tuple[str, str]] = {
         "every file that is held has its wrapped key, and that its key in the keyring",
         "Without its key it can't be read by anyone: ask its sender for it again. See: gateway status",
     ),
-    Check.CONTENTS: ("every signal in a melding has its sealed contents and their key", _RESTORE),
+    Check.CONTENTS: (
+        "every signal in a melding and every listed resident has its sealed contents and their key",
+        _RESTORE,
+    ),
     Check.RECEIPTS: ("whoever sent a file that was processed or refused has a receipt", _LOOK),
     Check.ARRIVALS: ("every number of arrival belongs to one delivery", _RESTORE),
     Check.NUMBERS: ("every number of an outgoing file was given to a file", _RESTORE),
@@ -101,7 +105,8 @@ CLAIMS: Mapping[Check, tuple[str, str]] = {
 class DeliveryFigures:
     """A delivery in figures.
 
-    `feedback` are its rows of feedback, `answers` the signals they answer, each row by row. `held` are its answers and
+    `feedback` are its rows of feedback, `answers` the signals they answer, each row by row. `listed` are its rows that
+    list a resident, `ended` those that end an exclusion. `held` are its answers, its listed residents and
     its rows that are or were in force, `staged` rows that nobody sees yet, `receipts` the forms of
     its receipt that are on record.
     """
@@ -117,6 +122,8 @@ class DeliveryFigures:
     duplicate: int = 0
     feedback: int = 0
     answers: int = 0
+    listed: int = 0
+    ended: int = 0
     purged_rows: int = 0
     purged_signals: int = 0
     held: int = 0
@@ -126,7 +133,10 @@ class DeliveryFigures:
     @property
     def sum(self) -> int:
         """Its rows by what became of them."""
-        return self.new + self.changed + self.withdrawn + self.feedback + self.rejected + self.duplicate
+        listed = self.listed + self.ended
+        return (
+            self.new + self.changed + self.withdrawn + self.feedback + listed + self.rejected + self.duplicate
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +205,7 @@ def _of_deliveries(deliveries: Iterable[DeliveryFigures]) -> Iterator[tuple[Chec
     for each in deliveries:
         if each.rows != each.sum or (each.state not in _COUNTED and each.sum):
             yield Check.ROWS, f"{each.id}: {each.rows} rows, {each.sum} accounted for"
-        accepted, there = each.new + each.changed + each.answers, each.held + each.purged_rows
+        accepted, there = each.new + each.changed + each.answers + each.listed, each.held + each.purged_rows
         if each.state in _COUNTED and accepted != there:
             yield (
                 Check.VERSIONS,

@@ -109,6 +109,8 @@ class Policy:
     actions: Actions = field(default_factory=Actions)
     publish: Publish = field(default_factory=Publish)
     feedback: FeedbackPolicy = field(default_factory=FeedbackPolicy)
+    #: on what ground known residents are looked for; empty: they are not (Wgs art. 7c(2))
+    known_residents_basis: str = ""
     arrears_days: Mapping[str, tuple[int, int | None]] = field(
         default_factory=lambda: dict(DEFAULT_ARREARS_DAYS)
     )

@@ -166,12 +166,12 @@ def _mandate_json(made: Certificate) -> dict[str, object] | None:
 
 
 def _table(made: Certificate) -> list[str]:
-    head = f"{'soort':<9} {'id':<18} {'partner':<20} {'ontvangen':<10} {'verv. na':<10} {'signalen':>8} {'bytes':>11}"
+    head = f"{'soort':<16} {'id':<18} {'partner':<20} {'ontvangen':<10} {'verv. na':<10} {'signalen':>8} {'bytes':>11}"
     lines = [head, "-" * len(head)]
     for item in made.items:
         received, due = _day(item.received_at), _day(item.due_on)
         lines.append(
-            f"{item.kind.value:<9} {item.object_id:<18} {item.partner_id:<20.20} {received:<10} {due:<10} "
+            f"{item.kind.value:<16} {item.object_id:<18} {item.partner_id:<20.20} {received:<10} {due:<10} "
             f"{item.rows:>8} {item.sealed_bytes:>11}"
         )
     rows = sum(item.rows for item in made.items if item.kind is Kind.ROWS)

@@ -1,4 +1,4 @@
-"""The wire's column names, once, as data; and what the header of a signal or feedback file means (spec 2).
+"""The wire's column names, once, as data; and what the header of a partner's file means (spec 2).
 
 Names are compared by `fold`: case, spaces, `_` and `-` don't count. A partner's own `columns` mapping (own header ->
 our column) goes before our names, but never before the forbidden ones: those are looked for in the file's own header.
@@ -190,8 +190,27 @@ ANSWER_COLUMNS = (
 #: What a feedback row is about: one of these.
 ANSWER_REFERENCES = ("signaalnummer", "melding_id")
 
+#: Until when a resident is listed, in a municipality's exclusion file and in its known-residents file.
+EXCLUDED_UNTIL = "uitsluiten_tot"
+KNOWN_UNTIL = "bekend_tot"
+#: Exclusion file and known-residents file, municipality -> inbox; each has its own end date beside these.
+LISTING_COLUMNS = (
+    "postcode",
+    "huisnummer",
+    "huisletter",
+    "huisnummertoevoeging",
+    "achternaam",
+    "geboortedatum",
+    "reden",
+    "mutatie",
+)
+#: Columns that every row of either needs.
+LISTING_NEEDED = ("postcode", "huisnummer")
+
 #: The columns that tell a municipality's file, the first that it has.
 KIND_COLUMNS: Mapping[str, Kind] = {
+    KNOWN_UNTIL: Kind.KNOWN_RESIDENTS,
+    EXCLUDED_UNTIL: Kind.EXCLUSIONS,
     "eindresultaat": Kind.FEEDBACK,
     "status": Kind.FEEDBACK,
 }
@@ -228,9 +247,10 @@ _OURS: Mapping[str, str] = {fold(name): name for name in SIGNAL_COLUMNS} | {
     fold(alias): name for alias, name in ALIASES.items()
 }
 _ANSWER: Mapping[str, str] = {fold(name): name for name in ANSWER_COLUMNS}
+_LISTING: Mapping[str, str] = {fold(name): name for name in LISTING_COLUMNS}
 _FORBIDDEN: Mapping[str, str] = {fold(name): name for name in FORBIDDEN}
 #: The folded names by which the header of a municipality's file is found: ours, and the forbidden ones.
-MUNICIPAL_NAMES = frozenset((*_ANSWER, *_FORBIDDEN))
+MUNICIPAL_NAMES = frozenset((*_ANSWER, *_LISTING, *map(fold, KIND_COLUMNS), *_FORBIDDEN))
 
 
 def known_names(partner: Partner) -> frozenset[str]:
@@ -298,6 +318,30 @@ def recognise_feedback(header: Sequence[str]) -> Layout:
         missing.append("datum")
     if missing:
         raise missing_columns(missing)
+    return _plain(header, meanings)
+
+
+def recognise_listing(header: Sequence[str], until: str) -> Layout:
+    """What the header of an exclusion or known-residents file means; `until` is the column of its end date.
+
+    Raises:
+        DeliveryError: F02 a needed column is missing; F01 two columns have one meaning.
+    """
+    ours = {**_LISTING, fold(until): until}
+    meanings = [ours.get(fold(name), "") for name in header]
+    _refuse_repeated(meanings)
+    if missing := [name for name in (*LISTING_NEEDED, until) if name not in meanings]:
+        raise missing_columns(missing)
+    return _plain(header, meanings)
+
+
+def missing_columns(names: Sequence[str]) -> DeliveryError:
+    """The refusal of a file that lacks needed columns."""
+    return DeliveryError("F02", ", ".join(names))
+
+
+def _plain(header: Sequence[str], meanings: Sequence[str]) -> Layout:
+    """The layout of a municipality's file: nothing stands in for a column that it lacks."""
     return Layout(
         width=len(header),
         places=tuple(sorted((name, place) for place, name in enumerate(meanings) if name)),
@@ -306,11 +350,6 @@ def recognise_feedback(header: Sequence[str]) -> Layout:
         ignored=_ignored(header, meanings),
         automatic_ids=False,
     )
-
-
-def missing_columns(names: Sequence[str]) -> DeliveryError:
-    """The refusal of a file that lacks needed columns."""
-    return DeliveryError("F02", ", ".join(names))
 
 
 def _refuse_forbidden(folded: Sequence[str]) -> None:

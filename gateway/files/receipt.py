@@ -22,6 +22,8 @@ The JSON has the same facts:
      "weigering": null | {"code": str, "omschrijving": str, "toelichting": str},
      "sommen": {"regels": int, "signalen": int, "wijzigingen": int, "intrekkingen": int, "afgekeurd": int, "dubbel": int},
                 of a feedback file: {"regels": int, "terugkoppelingen": int, "afgekeurd": int},
+                of an exclusion file: {"regels": int, "uitsluitingen": int, "beeindigingen": int, "afgekeurd": int},
+                of a known-residents file: {"regels": int, "bekende_inwoners": int, "afgekeurd": int},
      "afgekeurd": [{"regel": int, "signaal_id": str, "kolom": str, "code": str, "omschrijving": str}],
      "waarschuwingen": [the same, and "toelichting": str], "dubbel": [the same as afgekeurd],
      "sleutels": [{"vingerafdruk": str, "laatste_dag": str}]}    only when a key of the sender ends within 30 days
@@ -56,6 +58,9 @@ _KEY_ENDS = "uw SSH-sleutel verloopt; geef op tijd een nieuwe op"
 _SUMS: Mapping[str, str] = {
     "regels": "gegevensregels in het bestand",
     "terugkoppelingen": "aangenomen terugkoppelingen",
+    "uitsluitingen": "nieuwe of gewijzigde uitsluitingen",
+    "beeindigingen": "beëindigde uitsluitingen",
+    "bekende_inwoners": "bekende inwoners",
     "signalen": "nieuwe signalen",
     "wijzigingen": "wijzigingen",
     "intrekkingen": "intrekkingen",
@@ -73,14 +78,20 @@ class Sums:
     withdrawals: int = 0
     rejected: int = 0
     duplicates: int = 0
-    #: rows of a feedback file; None: it is a signal file
+    #: rows of a feedback file; None: it is another
     feedback: int | None = None
+    #: rows of an exclusion file, and those of its rows that end one; None: it is another
+    exclusions: int | None = None
+    ended: int = 0
+    #: rows of a known-residents file; None: it is another
+    known_residents: int | None = None
 
     @property
     def rows(self) -> int:
         """All data rows."""
         accepted = self.signals + self.changes + self.withdrawals + (self.feedback or 0)
-        return accepted + self.rejected + self.duplicates
+        listed = (self.exclusions or 0) + self.ended + (self.known_residents or 0)
+        return accepted + listed + self.rejected + self.duplicates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +234,15 @@ def _refusal(receipt: Receipt) -> dict[str, str] | None:
 def _sums(sums: Sums) -> dict[str, int]:
     if sums.feedback is not None:
         return {"regels": sums.rows, "terugkoppelingen": sums.feedback, "afgekeurd": sums.rejected}
+    if sums.exclusions is not None:
+        return {
+            "regels": sums.rows,
+            "uitsluitingen": sums.exclusions,
+            "beeindigingen": sums.ended,
+            "afgekeurd": sums.rejected,
+        }
+    if sums.known_residents is not None:
+        return {"regels": sums.rows, "bekende_inwoners": sums.known_residents, "afgekeurd": sums.rejected}
     return {
         "regels": sums.rows,
         "signalen": sums.signals,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from hashlib import sha256
 
 from gateway.domain.certificate import Kind
 from gateway.files.cells import day, number, render_csv
@@ -30,6 +31,7 @@ NOTICE_COLUMNS = (
     "ontvangen_op",
     "aantal",
 )
+GROUND_COLUMNS = ("gemeentecode", "grondslag", "sha256")
 KEY_COLUMNS = ("sleutel", "gemaakt_op", "vernietigd_op")
 
 
@@ -121,3 +123,14 @@ def render_notice(rows: Iterable[RegisterRow]) -> Iterator[bytes]:
 def render_keys(rows: Iterable[KeyLine]) -> Iterator[bytes]:
     """`sleutelregister_<YYYY-MM>.csv`: keys made in a month, and when they were destroyed."""
     return render_csv(KEY_COLUMNS, ((row.key_id, day(row.made_on), day(row.destroyed_on)) for row in rows))
+
+
+def render_grounds(grounds: Mapping[str, str]) -> Iterator[bytes]:
+    """`grondslagen.csv`: on what ground municipalities have known residents looked for, by code.
+
+    The digest is that in the log's entries on their files: it tells whether the text was the same then.
+    """
+    return render_csv(
+        GROUND_COLUMNS,
+        ((code, text, sha256(text.encode()).hexdigest()) for code, text in sorted(grounds.items())),
+    )

@@ -49,7 +49,7 @@ def _text(longest: int) -> _Read:
     return lambda text: text if len(text) <= longest and not formats.is_midnight(text) else None
 
 
-class _Column(NamedTuple):
+class Column(NamedTuple):
     """How a column is read: the field of Signal it fills, its reader, and the code when that reads nothing."""
 
     field: str
@@ -60,38 +60,38 @@ class _Column(NamedTuple):
 
 
 #: Lengths of names and addresses are those of DDAS vroegsignalering.
-_COLUMNS: Mapping[str, _Column] = {
-    "signaal_id": _Column("signal_id", lambda text: text if _SIGNAL_ID.fullmatch(text) else None, "V10"),
-    "sector": _Column("sector", lambda text: _SECTORS.get(text.lower()), "V06", is_few=True),
-    "product": _Column("product", _text(20), "V10"),
-    "klantnummer": _Column("customer_number", _text(35), "V10"),
-    "achternaam": _Column("surname", _text(200), "V10"),
-    "postcode": _Column("postcode", formats.read_postcode, "V02"),
-    "huisnummer": _Column("house_number", formats.read_house_number, "V03"),
-    "bedrag": _Column("amount_cents", formats.read_amount, "V04"),
-    "ontstaansdatum": _Column("arrears_since", formats.read_date, "V05", is_few=True),
-    "dagen_achterstand": _Column("days_in_arrears", formats.read_days, "V15", is_few=True),
-    "sociaal_incasso": _Column(
+COLUMNS: Mapping[str, Column] = {
+    "signaal_id": Column("signal_id", lambda text: text if _SIGNAL_ID.fullmatch(text) else None, "V10"),
+    "sector": Column("sector", lambda text: _SECTORS.get(text.lower()), "V06", is_few=True),
+    "product": Column("product", _text(20), "V10"),
+    "klantnummer": Column("customer_number", _text(35), "V10"),
+    "achternaam": Column("surname", _text(200), "V10"),
+    "postcode": Column("postcode", formats.read_postcode, "V02"),
+    "huisnummer": Column("house_number", formats.read_house_number, "V03"),
+    "bedrag": Column("amount_cents", formats.read_amount, "V04"),
+    "ontstaansdatum": Column("arrears_since", formats.read_date, "V05", is_few=True),
+    "dagen_achterstand": Column("days_in_arrears", formats.read_days, "V15", is_few=True),
+    "sociaal_incasso": Column(
         _SOCIAL_COLLECTION, lambda text: formats.read_yes_no(text) or None, "V08", is_few=True
     ),
-    "mutatie": _Column("mutation", lambda text: _MUTATIONS.get(text.upper()), "V15", is_few=True),
-    "signaaltype": _Column("signal_type", lambda text: _SIGNAL_TYPES.get(text.upper()), "V15", is_few=True),
-    "crisissignaal": _Column("is_crisis", formats.read_yes_no, "V15", is_few=True),
-    "signaaldatum": _Column("signalled_on", formats.read_date, "V05", is_few=True),
-    "voorletters": _Column("initials", _text(20), "V10"),
-    "voorvoegsel": _Column("infix", _text(200), "V10"),
-    "geboortedatum": _Column("born_on", formats.read_date, "V05", is_few=True),
-    "straatnaam": _Column("street", _text(200), "V10"),
-    "huisletter": _Column(
+    "mutatie": Column("mutation", lambda text: _MUTATIONS.get(text.upper()), "V15", is_few=True),
+    "signaaltype": Column("signal_type", lambda text: _SIGNAL_TYPES.get(text.upper()), "V15", is_few=True),
+    "crisissignaal": Column("is_crisis", formats.read_yes_no, "V15", is_few=True),
+    "signaaldatum": Column("signalled_on", formats.read_date, "V05", is_few=True),
+    "voorletters": Column("initials", _text(20), "V10"),
+    "voorvoegsel": Column("infix", _text(200), "V10"),
+    "geboortedatum": Column("born_on", formats.read_date, "V05", is_few=True),
+    "straatnaam": Column("street", _text(200), "V10"),
+    "huisletter": Column(
         "house_letter", lambda text: text.upper() if _LETTER.fullmatch(text) else None, "V03"
     ),
-    "huisnummertoevoeging": _Column("house_number_suffix", _text(4), "V10"),
-    "woonplaats": _Column("city", _text(200), "V10"),
-    "telefoonnummer": _Column("phone", formats.read_phone, "V15"),
-    "emailadres": _Column("email", formats.read_email, "V15"),
-    "warme_overdracht": _Column("warm_handover", formats.read_yes_no, "V15", is_few=True),
-    "gemeentecode": _Column("municipality", formats.read_municipality, "V15", is_few=True),
-    "datum_einde_levering": _Column("supply_ends_on", formats.read_date, "V05", is_few=True),
+    "huisnummertoevoeging": Column("house_number_suffix", _text(4), "V10"),
+    "woonplaats": Column("city", _text(200), "V10"),
+    "telefoonnummer": Column("phone", formats.read_phone, "V15"),
+    "emailadres": Column("email", formats.read_email, "V15"),
+    "warme_overdracht": Column("warm_handover", formats.read_yes_no, "V15", is_few=True),
+    "gemeentecode": Column("municipality", formats.read_municipality, "V15", is_few=True),
+    "datum_einde_levering": Column("supply_ends_on", formats.read_date, "V05", is_few=True),
 }
 
 #: Fields of Signal that a row may leave empty.
@@ -171,11 +171,11 @@ def rules_for(layout: Layout, partner: Partner, received_on: date, field_chars: 
     """
     constants, faults = dict(_EMPTY), {}
     for name, text in layout.defaults.items():
-        if name in _COLUMNS:
-            value = _COLUMNS[name].read(text)
-            constants[_COLUMNS[name].field] = value
+        if name in COLUMNS:
+            value = COLUMNS[name].read(text)
+            constants[COLUMNS[name].field] = value
             if value is None:
-                faults[name] = _COLUMNS[name].code
+                faults[name] = COLUMNS[name].code
     return RowRules(
         layout=layout,
         sectors=partner.sectors,
@@ -190,7 +190,7 @@ def rules_for(layout: Layout, partner: Partner, received_on: date, field_chars: 
 
 
 def _place(column: str, place: int) -> _Place:
-    how = _COLUMNS[column]
+    how = COLUMNS[column]
     return _Place(column, place, how.field, _Once(how.read).__getitem__ if how.is_few else how.read)
 
 
@@ -201,7 +201,7 @@ def parse_row(line: int, fields: Sequence[str] | None, rules: RowRules) -> Parse
         DeliveryError: F02, when the file lacks columns that only withdrawals can do without.
     """
     layout = rules.layout
-    if fields is None or _has_surplus(fields, layout.width):
+    if fields is None or has_surplus(fields, layout.width):
         return (RowError(line=line, signal_id="", column="", code="V10"),)
     if len(fields) < layout.width:
         fields = [*fields, *[""] * (layout.width - len(fields))]
@@ -216,7 +216,7 @@ def parse_row(line: int, fields: Sequence[str] | None, rules: RowRules) -> Parse
             sent[column] = text
             value = read(text)
             if value is None:
-                faults[column] = _COLUMNS[column].code
+                faults[column] = COLUMNS[column].code
             else:
                 values[field] = value
 
@@ -244,7 +244,7 @@ def warning_of(signal: Signal) -> RowWarning | None:
     return RowWarning(line=signal.line, signal_id=signal.signal_id or "", column="klantnummer", code="W01")
 
 
-def _has_surplus(fields: Sequence[str], width: int) -> bool:
+def has_surplus(fields: Sequence[str], width: int) -> bool:
     """Whether more fields are filled than the header has: its values stand in the wrong columns."""
     return len(fields) > width and any(field.strip() for field in fields[width:])
 
@@ -253,14 +253,14 @@ def _clean(fields: Sequence[str], rules: RowRules, faults: dict[str, str]) -> li
     """The fields with what can't be used in our columns made empty and blamed (V10)."""
     cleaned = list(fields)
     for column, place, _, _ in rules.places:
-        text = _clean_text(fields[place].strip(), rules.field_chars)
+        text = clean_text(fields[place].strip(), rules.field_chars)
         cleaned[place] = text or ""
         if text is None:
             faults[column] = "V10"
     return cleaned
 
 
-def _clean_text(text: str, most_chars: int) -> str | None:
+def clean_text(text: str, most_chars: int) -> str | None:
     """Composed text (NFC) with plain spaces; None when too long or with control, bidi or other invisible characters.
 
     U+FFFD stands for what could not be decoded: a name that lost a letter is no name.
@@ -304,7 +304,7 @@ def _check_together(values: dict[str, Any], faults: dict[str, str], rules: RowRu
         if values["supply_ends_on"] is None:
             faults.setdefault("datum_einde_levering", "V12")
     if (house := values.get("house_number")) is not None:
-        _place_house(house, values, faults)
+        place_house(house, values, faults)
     received_on, signalled_on = rules.received_on, values["signalled_on"]
     if signalled_on is not None and not received_on - MOST_DAYS_OLD <= signalled_on <= received_on:
         faults["signaaldatum"] = "V11"
@@ -318,7 +318,7 @@ def _check_together(values: dict[str, Any], faults: dict[str, str], rules: RowRu
         faults["geboortedatum"] = "V11"
 
 
-def _place_house(house: formats.HouseNumber, values: dict[str, Any], faults: dict[str, str]) -> None:
+def place_house(house: formats.HouseNumber, values: dict[str, Any], faults: dict[str, str]) -> None:
     """Number, letter and addition. What stands behind the number counts where its own column is empty."""
     values["house_number"] = house.number
     for field, written in (("house_letter", house.letter), ("house_number_suffix", house.suffix)):

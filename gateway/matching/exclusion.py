@@ -36,6 +36,11 @@ class Exclusions:
     #: A2: everybody there
     addresses: Mapping[Parts, date]
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is meant."""
+        return not (self.persons or self.names or self.addresses)
+
 
 def gather(exclusions: Iterable[Exclusion]) -> Exclusions:
     """The exclusions in force of one municipality, arranged for `is_excluded`.
@@ -67,13 +72,16 @@ def gather(exclusions: Iterable[Exclusion]) -> Exclusions:
 
 def is_excluded(exclusions: Exclusions, of: Levels, *, signalled_on: date, is_crisis: bool) -> bool:
     """Whether a signal is not passed on (D30). A crisis signal is never excluded."""
-    if is_crisis:
-        return False
+    return not is_crisis and is_listed(exclusions, of, signalled_on)
+
+
+def is_listed(exclusions: Exclusions, of: Levels, on: date) -> bool:
+    """Whether somebody is meant on a day; of known residents (spec 3, `known`) it says who is known."""
     return (
-        _holds(exclusions.persons, of.person, signalled_on)
-        or _holds(exclusions.names, of.address_surname, signalled_on)
-        or _holds(exclusions.addresses, of.address_exact, signalled_on)
-        or (of.person is None and _holds(exclusions.undated, of.address_surname, signalled_on))
+        _holds(exclusions.persons, of.person, on)
+        or _holds(exclusions.names, of.address_surname, on)
+        or _holds(exclusions.addresses, of.address_exact, on)
+        or (of.person is None and _holds(exclusions.undated, of.address_surname, on))
     )
 
 

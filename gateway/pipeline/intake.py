@@ -25,6 +25,7 @@ from gateway.files.signalfile import read_signals
 from gateway.files.table import Table
 from gateway.pipeline.context import Context
 from gateway.pipeline.feedback import take_feedback
+from gateway.pipeline.listing import take_exclusions, take_known_residents
 from gateway.pipeline.outgoing import OutgoingFile, store_files
 from gateway.pipeline.receipts import receipt_files
 from gateway.pipeline.received import Received, Taken, digest_of
@@ -95,7 +96,10 @@ def _take(context: Context, received: Received, reader: SealedReader) -> None:
     month_key = index_id(month_of(local_day(delivery.received_at)))
     digests = _digests(context, partner.id, received.digest)
     with context.store.read() as conn:
-        if queue.accepted_before(conn, partner.id, digests, month_key=month_key):
+        # a municipality's file is always processed (spec 1, Uploads 6)
+        if partner.role is Role.CREDITOR and queue.accepted_before(
+            conn, partner.id, digests, month_key=month_key
+        ):
             raise DeliveryError("F08")
     began = time.perf_counter()
     taken = take(context, received, reader)
@@ -160,6 +164,8 @@ _TAKERS: Mapping[Role, Callable[[Context, Received, SealedReader], Taken]] = {
 #: What a municipality may send.
 _KINDS: Mapping[Kind, Callable[[Context, Received, Table], Taken]] = {
     Kind.FEEDBACK: take_feedback,
+    Kind.EXCLUSIONS: take_exclusions,
+    Kind.KNOWN_RESIDENTS: take_known_residents,
 }
 
 

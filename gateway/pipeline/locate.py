@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gateway.domain.signal import Signal, SignalState
@@ -28,6 +28,17 @@ def locate(context: Context, rows: Sequence[Signal]) -> dict[int, Located]:
     """Where each row's signal belongs, by line."""
     hits = reference.find(context.reference, ((row.postcode, row.house_number) for row in rows))
     return {row.line: _located(context, row, hits.get((row.postcode, row.house_number))) for row in rows}
+
+
+def candidates(
+    context: Context, addresses: Iterable[tuple[str, int]]
+) -> dict[tuple[str, int], tuple[str, ...]]:
+    """The municipalities that each postcode and house number may lie in; one where the table holds it."""
+    wanted = set(addresses)
+    hits = reference.find(context.reference, wanted)
+    return {
+        each: (hits[each],) if each in hits else tuple(context.pc4.get(each[0][:4], ())) for each in wanted
+    }
 
 
 def _located(context: Context, row: Signal, hit: str | None) -> Located:

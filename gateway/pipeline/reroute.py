@@ -2,7 +2,7 @@
 
 What is found is as if it had been known when the signal came. A signal for a municipality that is served becomes
 active there: sealed under that municipality's key of its due day, in its melding, with D10 at the publication that
-follows. One for a municipality that nobody serves becomes D41: its contents and its amount go at once. The others
+follows; or excluded (D30), by whom the municipality lists now. One for a municipality that nobody serves becomes D41: its contents and its amount go at once. The others
 stay as they are, until their contents go on their day.
 
 Only now a signal's contract is known, so only now it is seen who superseded whom (D51), by the order of receipt as
@@ -31,6 +31,7 @@ from gateway.errors import KeyMissing, VaultError
 from gateway.files.status import StatusRow
 from gateway.matching import changes
 from gateway.pipeline.context import Context
+from gateway.pipeline.exclusions import excluded_residents, judged
 from gateway.pipeline.keying import Keyed, Keying
 from gateway.pipeline.locate import Located, locate
 from gateway.pipeline.outgoing import store_files
@@ -47,7 +48,11 @@ from gateway.store.signals import NotRoutable, Version
 _log = logs.get("reroute")
 
 #: What a creditor is told of a signal that does not become active.
-_TOLD = {SignalState.NOT_CONNECTED: StatusCode.NOT_CONNECTED, SignalState.SUPERSEDED: StatusCode.SUPERSEDED}
+_TOLD = {
+    SignalState.EXCLUDED: StatusCode.NOT_PASSED_ON,
+    SignalState.NOT_CONNECTED: StatusCode.NOT_CONNECTED,
+    SignalState.SUPERSEDED: StatusCode.SUPERSEDED,
+}
 
 #: Signals of one delivery that are moved in one transaction, of a few dozen milliseconds.
 _BATCH = 200
@@ -175,8 +180,15 @@ class _Batch:
         contracts = _Contracts(
             conn, {each.k1 for each in keyed.values()}, [each.version.id for each in moving], self._today
         )
+        excluded = {
+            code: excluded_residents(self._context, conn, code, self._today)
+            for code in {each.located.municipality for each in moving if each.located.is_routed}
+        }
         for each in sorted(moving, key=lambda each: _order(each.version), reverse=True):
-            self._place(conn, each, keyed[each.row.line], contracts)
+            located = judged(
+                each.located, each.row, each.version.signalled_on, excluded.get(each.located.municipality)
+            )
+            self._place(conn, each._replace(located=located), keyed[each.row.line], contracts)
 
     def _place(self, conn: Connection, found: _Found, keyed: Keyed, contracts: _Contracts) -> None:
         """Put a signal where it belongs, and tell what became of it at once; D10 comes with its publication."""
@@ -191,7 +203,7 @@ class _Batch:
             place_person=keyed.person,
             due_on=self._staging.due_on(located.municipality),
         )
-        if located.is_routed:
+        if located.is_routed or located.state is SignalState.EXCLUDED:
             contracts.add(after)
             for older in contracts.ended_by(after):
                 older.state = SignalState.SUPERSEDED
@@ -199,7 +211,7 @@ class _Batch:
                 self._staging.touch(older, contracts.of(older))
             if contracts.is_ended(after):
                 after.state = SignalState.SUPERSEDED
-            else:
+            elif located.is_routed:
                 after.melding_id = self._staging.melding_of(conn, located.municipality, after.month, keyed)
                 self._staging.touch(after, contracts.of(after))
         self._staging.move(Placed(row, row.signal_id or "", located, keyed), after)

@@ -20,7 +20,9 @@ from gateway.files.signalrow import ParsedRow
 from gateway.files.status import StatusRow
 from gateway.matching import changes
 from gateway.matching.changes import Claim, Outcome
+from gateway.matching.exclusion import Exclusions
 from gateway.pipeline.context import Context
+from gateway.pipeline.exclusions import excluded_residents, judged
 from gateway.pipeline.keying import Keyed, Keying
 from gateway.pipeline.locate import Located, locate
 from gateway.pipeline.received import Received, Taken, receipt
@@ -38,7 +40,9 @@ from gateway.vault.keyring import month_of as month_of_key
 #: Rows that are decided on and stored at a time: a transaction of a few dozen milliseconds.
 BATCH_ROWS = 1_000
 
+#: What is told at once of a signal that is not in a melding.
 _UNPLACED = {
+    SignalState.EXCLUDED: StatusCode.NOT_PASSED_ON,
     SignalState.NOT_ROUTABLE: StatusCode.NOT_ROUTABLE,
     SignalState.NOT_CONNECTED: StatusCode.NOT_CONNECTED,
 }
@@ -98,6 +102,8 @@ class RowIntake:
         #: place of S1 -> the signaal_id that was made for it
         self._auto_ids: dict[int, str] = {}
         self._already_new: set[int] = set()
+        #: municipality -> whom it wants no signals about
+        self._excluded: dict[str, Exclusions] = {}
         with context.store.read() as conn:
             self._next_id = signals.next_id(conn)
         self.tally = Tally(due_on=self._staging.due_on(""))
@@ -112,6 +118,7 @@ class RowIntake:
             self._load_versions(conn, s1.values(), (each.k1 for each in keyed.values()))
             self._load_auto_ids(conn, rows, s1)
             self._load_meldingen(conn, rows, located, keyed)
+            self._load_excluded(conn, {each.municipality for each in located.values() if each.is_routed})
             for row in batch:
                 self.tally.rows += 1
                 if isinstance(row, tuple):
@@ -162,6 +169,17 @@ class RowIntake:
                 wanted[located[row.line].municipality, month].add(keyed[row.line])
         self._staging.load_meldingen(conn, wanted)
 
+    def _load_excluded(self, conn: Connection, municipalities: Iterable[str]) -> None:
+        """Open whom these municipalities exclude, once for the file."""
+        for code in municipalities:
+            if code not in self._excluded:
+                self._excluded[code] = excluded_residents(self._context, conn, code, self._today)
+
+    def _judged(self, row: Signal, located: Located, replaced: Version | None) -> Located:
+        return judged(
+            located, row, self._signalled_on(row, replaced), self._excluded.get(located.municipality)
+        )
+
     def _signalled_on(self, row: Signal, replaced: Version | None) -> date:
         return changes.signalled_on(
             row.signalled_on,
@@ -196,7 +214,7 @@ class RowIntake:
             self._tell(signal_id, row, StatusCode.UNCHANGED, before.municipality)
             return
         replaced = before if outcome is Outcome.CHANGE else None
-        self._accept(conn, Placed(row, signal_id, located, keyed), replaced)
+        self._accept(conn, Placed(row, signal_id, self._judged(row, located, replaced), keyed), replaced)
 
     def _accept(self, conn: Connection, placed: Placed, replaced: Version | None) -> None:
         row, signal_id, located, keyed = placed

@@ -4,19 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.errors import KeyMissing
 from gateway.pipeline.context import Context
 from gateway.store import Connection, data_keys
 from gateway.store.data_keys import StoredKey
-from gateway.store.signals import Sealed
 from gateway.vault.datakey import DataKey, WrappedKey, unwrap, wrap
 from gateway.vault.keyring import until_id
 from gateway.vault.rows import RowSealer
 
-#: The table that a sealed row is bound to.
+#: The tables that a sealed row is bound to.
 SIGNAL = "signal"
+EXCLUSION = "exclusion"
+
+
+class Sealed(Protocol):
+    """A stored row with sealed contents, or None where they are not kept."""
+
+    @property
+    def delivery_id(self) -> str:
+        """The delivery that it came in: its data key's object."""
+
+    @property
+    def data_key_id(self) -> int | None:
+        """Its data key."""
+
+    @property
+    def line(self) -> int:
+        """Its line in that delivery."""
+
+    @property
+    def sealed(self) -> bytes | None:
+        """The sealed fields."""
 
 
 def open_key(context: Context, stored: StoredKey) -> DataKey:
@@ -60,7 +80,7 @@ def store_key(
 
 
 class Opener:
-    """Opens sealed signals; each data key is unwrapped once."""
+    """Opens sealed rows; each data key is unwrapped once."""
 
     def __init__(self, context: Context, conn: Connection) -> None:
         self._context, self._conn = context, conn
@@ -72,18 +92,18 @@ class Opener:
         for key_id, stored in data_keys.by_id(self._conn, missing).items():
             self._sealers[key_id] = RowSealer(open_key(self._context, stored).row_key())
 
-    def open(self, signal: Sealed) -> dict[str, Any]:
-        """The sealed fields of a signal; none when its contents are not kept.
+    def open(self, row: Sealed, table: str = SIGNAL) -> dict[str, Any]:
+        """The sealed fields of a row; none when its contents are not kept.
 
         Raises:
             KeyMissing: its key is gone.
             BlobDamaged: the row was altered.
         """
-        if signal.sealed is None or signal.data_key_id is None:
+        if row.sealed is None or row.data_key_id is None:
             return {}
-        if signal.data_key_id not in self._sealers:
-            self.load((signal.data_key_id,))
-        sealer = self._sealers.get(signal.data_key_id)
+        if row.data_key_id not in self._sealers:
+            self.load((row.data_key_id,))
+        sealer = self._sealers.get(row.data_key_id)
         if sealer is None:
-            raise KeyMissing(f"data key {signal.data_key_id} of delivery {signal.delivery_id} is gone")
-        return sealer.open(signal.sealed, table=SIGNAL, object_id=signal.delivery_id, row=signal.line)
+            raise KeyMissing(f"data key {row.data_key_id} of delivery {row.delivery_id} is gone")
+        return sealer.open(row.sealed, table=table, object_id=row.delivery_id, row=row.line)

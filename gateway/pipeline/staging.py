@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 
@@ -16,16 +15,15 @@ from gateway.matching import normalise
 from gateway.pipeline.context import Context
 from gateway.pipeline.keying import Keyed, Keying
 from gateway.pipeline.locate import Located
-from gateway.pipeline.sealing import SIGNAL, open_key, store_key
+from gateway.pipeline.row_keys import RowKey, RowKeys
+from gateway.pipeline.sealing import SIGNAL
 from gateway.pipeline.tally import Tally
 from gateway.pipeline.touching import Touching
-from gateway.store import Connection, answers, data_keys, meldingen, shares, signals
+from gateway.store import Connection, answers, data_keys, exclusions, meldingen, shares, signals
 from gateway.store.data_keys import NO_MUNICIPALITY
 from gateway.store.queue import Claimed, Decidable
 from gateway.store.signals import Sealed, Version
-from gateway.vault.datakey import DataKey
 from gateway.vault.ids import new_id
-from gateway.vault.rows import RowSealer
 
 #: Rows that are dropped at a time.
 _DROP_ROWS = 1_000
@@ -34,17 +32,6 @@ _NOTHING = {"amount_cents": 0, "is_crisis": False, "warm_handover": False, "supp
 
 #: States of a signal that no municipality was to get.
 _NOBODYS = (SignalState.NOT_ROUTABLE, SignalState.NOT_CONNECTED)
-
-
-@dataclass(slots=True)
-class _RowKey:
-    """The data key of this delivery's rows of one municipality and due day; `id` once it is stored."""
-
-    municipality: str
-    due_on: date
-    data_key: DataKey
-    sealer: RowSealer
-    id: int | None = None
 
 
 class Placed(NamedTuple):
@@ -64,12 +51,12 @@ class Staging:
 
     def __init__(self, context: Context, delivery: Claimed | Decidable) -> None:
         self._context, self._delivery = context, delivery
-        self._row_keys: dict[tuple[str, date], _RowKey] = {}
+        self._row_keys = RowKeys(context, delivery)
         self._levels: dict[tuple[str, str], Grouping] = {}
         #: municipality, month, place -> melding id; None: looked for, and there is none
         self._meldingen: dict[tuple[str, str, int], str | None] = {}
-        self._rows: list[tuple[dict[str, Any], _RowKey | None]] = []
-        self._moved: list[tuple[dict[str, Any], _RowKey | None]] = []
+        self._rows: list[tuple[dict[str, Any], RowKey | None]] = []
+        self._moved: list[tuple[dict[str, Any], RowKey | None]] = []
         self._new_meldingen: list[dict[str, Any]] = []
         self._lengthened: dict[date, set[str]] = defaultdict(set)
         self._touching = Touching(context)
@@ -135,12 +122,7 @@ class Staging:
 
     def load_keys(self, conn: Connection) -> None:
         """The data keys of this delivery's rows that were stored earlier are used again."""
-        for stored in data_keys.of_rows(conn, self._delivery.id):
-            if stored.due_on >= self._today:
-                key = open_key(self._context, stored)
-                self._row_keys[stored.municipality, stored.due_on] = _RowKey(
-                    stored.municipality, stored.due_on, key, RowSealer(key.row_key()), stored.id
-                )
+        self._row_keys.load(conn, self._today)
 
     def add(self, placed: Placed, version: Version) -> None:
         """A version of a signal; of a municipality that is not connected no contents are kept (D41)."""
@@ -153,7 +135,7 @@ class Staging:
         if _share(placed.located):
             self._moved_shares.update({_share(placed.located): 1, "": -1})
 
-    def _values(self, placed: Placed, version: Version) -> tuple[dict[str, Any], _RowKey | None]:
+    def _values(self, placed: Placed, version: Version) -> tuple[dict[str, Any], RowKey | None]:
         row, signal_id, located, keyed = placed
         contents_due_on = max(
             contents_due(located.state, self._delivery.received_at, version.due_on, self._context.terms),
@@ -161,7 +143,7 @@ class Staging:
         )
         key = None
         if located.state is not SignalState.NOT_CONNECTED:
-            key = self._row_key(located.municipality or NO_MUNICIPALITY, contents_due_on)
+            key = self._row_keys.get(located.municipality or NO_MUNICIPALITY, contents_due_on)
         sealed = key and key.sealer.seal(
             _contents(row, signal_id), table=SIGNAL, object_id=self._delivery.id, row=row.line
         )
@@ -194,17 +176,7 @@ class Staging:
     def store_in(self, conn: Connection, keying: Keying) -> None:
         """A batch, in the caller's transaction; what moved is seen with it."""
         keying.keep(conn)
-        for key in self._row_keys.values():
-            if key.id is None:
-                key.id = store_key(
-                    self._context,
-                    conn,
-                    key.data_key,
-                    object_id=self._delivery.id,
-                    partner_id=self._delivery.partner_id,
-                    due_on=key.due_on,
-                    municipality=key.municipality,
-                )
+        self._row_keys.store(conn)
         meldingen.add(conn, self._new_meldingen)
         for due_on, ids in self._lengthened.items():
             meldingen.extend(conn, ids, due_on)
@@ -248,15 +220,6 @@ class Staging:
             self._due_days[municipality] = due_on
         return due_on
 
-    def _row_key(self, municipality: str, due_on: date) -> _RowKey:
-        key = self._row_keys.get((municipality, due_on))
-        if key is None:
-            data_key = DataKey.generate()
-            key = self._row_keys[municipality, due_on] = _RowKey(
-                municipality, due_on, data_key, RowSealer(data_key.row_key())
-            )
-        return key
-
 
 def _share(located: Located) -> str:
     """Whose share of the delivery a signal counts in: a municipality's, or nobody's."""
@@ -265,7 +228,7 @@ def _share(located: Located) -> str:
 
 def drop_staged(context: Context, delivery_id: str) -> None:
     """Take away what a delivery staged and never showed, in short transactions."""
-    for drop in (signals.drop_staged, answers.drop_staged):
+    for drop in (signals.drop_staged, answers.drop_staged, exclusions.drop_staged):
         dropped = _DROP_ROWS
         while dropped:
             with context.store.write() as conn:

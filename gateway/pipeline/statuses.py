@@ -86,6 +86,10 @@ def _ended(context: Context, tally: Tally) -> list[Told]:
         ):
             for signal in signals.sealed(conn, ids):
                 contents = opener.open(signal)
+                if not (
+                    ids[signal.id] or contents
+                ):  # an excluded one, whose contents are gone: nothing names it
+                    continue
                 row = StatusRow(
                     signal_id=ids[signal.id] or str(contents.get("signaal_id", "")),
                     customer_number=str(contents.get("klantnummer", "")),

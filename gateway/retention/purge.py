@@ -158,6 +158,7 @@ def would_go(store: Store, keyring: Keyring, today: date, terms: Terms) -> Purge
             "dispatches": len(dispatches),
             "signals": len(retention.rows_going(conn, today)),
             "answers": len(retention.answers_going(conn, today)),
+            "exclusions": len(retention.exclusions_going(conn, today)),
             "contents": len(retention.contents_going(conn, today)),
             "meldingen": len(retention.meldingen_going(conn, today)),
             "tokens": retention.token_count(conn, keys),

@@ -1,7 +1,7 @@
 """The auditor's box, rendered on read: certificates and registers, within the auditor's scope (spec 2).
 
     verklaringen/   verklaring_<nr>.json and .txt, a .sig of each, allowed_signers
-    registers/      aankondiging.csv, bewaarregister_<YYYY-MM>.csv, sleutelregister_<YYYY-MM>.csv
+    registers/      aankondiging.csv, grondslagen.csv, bewaarregister_<YYYY-MM>.csv, sleutelregister_<YYYY-MM>.csv
 
 A scope is a list of municipalities; what is only a creditor's own (its received files) is seen with scope "all".
 """
@@ -9,7 +9,7 @@ A scope is a list of municipalities; what is only a creditor's own (its received
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 from gateway.audit.checkpoint import Signer
@@ -20,6 +20,7 @@ from gateway.files.names import certificate_names
 from gateway.files.registers import (
     KeyLine,
     RegisterRow,
+    render_grounds,
     render_keys,
     render_notice,
     render_register,
@@ -32,6 +33,7 @@ from gateway.store.going import Going, going
 
 SIGNERS_FILE = "allowed_signers"
 NOTICE_FILE = "aankondiging.csv"
+GROUNDS_FILE = "grondslagen.csv"
 
 _CERTIFICATE = re.compile(r"verklaring_(\d{4}-\d{6})\.(json|txt)(\.sig)?")
 
@@ -83,10 +85,13 @@ class CertificateShelf:
 
 
 class RegisterShelf:
-    """What will go, what is held and was destroyed, and the keys."""
+    """What will go, what is held and was destroyed, the keys, and the grounds: municipality code -> text, not empty."""
 
-    def __init__(self, store: Store, notary: Notary, clock: Clock, notice_days: int) -> None:
+    def __init__(
+        self, store: Store, notary: Notary, clock: Clock, notice_days: int, grounds: Mapping[str, str]
+    ) -> None:
         self._store, self._notary, self._clock, self._notice_days = store, notary, clock, notice_days
+        self._grounds = grounds
 
     def listing(self, path: Sequence[str], scope: Sequence[str] | None) -> list[Shown] | None:
         """What is in the folder; it has no folders."""
@@ -94,7 +99,11 @@ class RegisterShelf:
             return None
         with self._store.read() as conn:
             months = self._months(conn)
-            names = [NOTICE_FILE, *(f"{kind}_{month}.csv" for kind in _REGISTERS for month in months)]
+            names = [
+                NOTICE_FILE,
+                GROUNDS_FILE,
+                *(f"{kind}_{month}.csv" for kind in _REGISTERS for month in months),
+            ]
             return [
                 Shown(name=name, size=len(self._render(conn, name, scope) or b""), at=self._clock.now())
                 for name in names
@@ -111,6 +120,9 @@ class RegisterShelf:
     def _render(self, conn: Connection, name: str, scope: Scope) -> bytes | None:
         if name == NOTICE_FILE:
             return self._notice(conn, scope)
+        if name == GROUNDS_FILE:
+            grounds = {code: text for code, text in self._grounds.items() if scope is None or code in scope}
+            return b"".join(render_grounds(grounds))
         kind, _, month = name.removesuffix(".csv").partition("_")
         if kind not in _REGISTERS or name != f"{kind}_{month}.csv" or month not in self._months(conn):
             return None

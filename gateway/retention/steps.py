@@ -88,11 +88,12 @@ def remove_blobs(run: Run) -> None:
 
 
 def purge_rows(run: Run) -> None:
-    """Sealed contents, rows of signals, what was answered on them, and the meldingen whose last signal went."""
+    """Sealed contents, rows of signals, what was answered on them, listed residents, and emptied meldingen."""
     with run.store.read() as conn:
         contents = retention.contents_going(conn, run.today)
         rows = retention.rows_going(conn, run.today)
         answers = retention.answers_going(conn, run.today)
+        exclusions = retention.exclusions_going(conn, run.today)
 
     def purge_contents(batch: list[int]) -> None:
         with run.transaction(contents=len(batch)) as conn:
@@ -109,6 +110,11 @@ def purge_rows(run: Run) -> None:
             counts = retention.purge_answers(conn, batch)
             run.note(conn, "answers.purged", run.object_id, counts)
 
+    def purge_exclusions(batch: list[int]) -> None:
+        with run.transaction(exclusions=len(batch)) as conn:
+            counts = retention.purge_exclusions(conn, batch)
+            run.note(conn, "exclusions.purged", run.object_id, counts)
+
     def purge_meldingen(batch: list[str]) -> None:
         with run.transaction(meldingen=len(batch)) as conn:
             retention.purge_meldingen(conn, batch)
@@ -117,6 +123,7 @@ def purge_rows(run: Run) -> None:
     run.each("rows", contents, purge_contents)
     run.each("rows", rows, purge_signals)
     run.each("rows", answers, purge_answers)
+    run.each("rows", exclusions, purge_exclusions)
     with run.store.read() as conn:
         meldingen = retention.meldingen_going(conn, run.today)
     run.each("rows", meldingen, purge_meldingen)

@@ -144,6 +144,12 @@ class FeedbackTable(Table):
         return FeedbackPolicy(help_accepted=self.help_accepted, tell=self.tell)
 
 
+class KnownResidentsTable(Table):
+    """`[known_residents]`: files of them are refused while the ground is not stated (spec 2)."""
+
+    legal_basis: Annotated[str, AfterValidator(_check_reference)] = ""
+
+
 class OwnRetentionTable(Table):
     """`[retention]`: only what a municipality may shorten."""
 
@@ -171,6 +177,7 @@ class MunicipalityFile(Table):
     actions: ActionsTable = ActionsTable()
     publish: PublishTable = PublishTable()
     feedback: FeedbackTable = FeedbackTable()
+    known_residents: KnownResidentsTable = KnownResidentsTable()
     #: sector -> days of arrears outside which a signal gets W02
     arrears_days: Mapping[Sector, Annotated[tuple[int, int | None], BeforeValidator(_read_window)]] = {}
     retention: OwnRetentionTable = OwnRetentionTable()
@@ -186,6 +193,7 @@ class MunicipalityFile(Table):
             actions=self.actions.value(),
             publish=Publish(when=self.publish.when, settle_s=self.publish.settle_s),
             feedback=self.feedback.value(),
+            known_residents_basis=self.known_residents.legal_basis,
             arrears_days={**DEFAULT_ARREARS_DAYS, **self.arrears_days},
             signals_months=self.retention.signals or signals_months,
         )

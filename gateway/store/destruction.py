@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from gateway.domain.certificate import CompactionFigures, Kind
+from gateway.domain.delivery import Kind as FileKind
 from gateway.domain.dispatch import PROOFS
 from gateway.store.going import Going
 from gateway.store.tables import (
@@ -35,6 +36,7 @@ from gateway.store.tables import (
     Delivery,
     Destruction,
     Dispatch,
+    ExclusionRow,
     KeyRow,
     SignalRow,
 )
@@ -45,8 +47,15 @@ _CERTIFICATE: Table = CertificateRow.__table__  # type: ignore[attr-defined]
 _DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
 _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
 _DISPATCH: Table = Dispatch.__table__  # type: ignore[attr-defined]
+_EXCLUSION: Table = ExclusionRow.__table__  # type: ignore[attr-defined]
 _SIGNAL: Table = SignalRow.__table__  # type: ignore[attr-defined]
 _KEY: Table = KeyRow.__table__  # type: ignore[attr-defined]
+
+#: What the rows of a file are that are no signals.
+_LISTS: Mapping[str, Kind] = {
+    FileKind.EXCLUSIONS: Kind.EXCLUSIONS,
+    FileKind.KNOWN_RESIDENTS: Kind.KNOWN_RESIDENTS,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,6 +314,12 @@ def _held(
         .group_by(_SIGNAL.c.delivery_id, _SIGNAL.c.data_key_id)
         .subquery()
     )
+    listed = (
+        select(_EXCLUSION.c.data_key_id, func.count().label("rows"))
+        .where(_EXCLUSION.c.delivery_id.in_(_received_in(since, until)))
+        .group_by(_EXCLUSION.c.data_key_id)
+        .subquery()
+    )
     of_delivery = (
         select(
             _DATA_KEY.c.object_id,
@@ -312,20 +327,20 @@ def _held(
             _DATA_KEY.c.municipality,
             _DATA_KEY.c.due_on,
             _DELIVERY.c.received_at,
-            counted.c.rows,
+            _DELIVERY.c.kind,
+            func.coalesce(counted.c.rows, listed.c.rows, 0).label("rows"),
         )
         .select_from(
-            _DATA_KEY.join(_DELIVERY, _DELIVERY.c.id == _DATA_KEY.c.object_id).outerjoin(
-                counted, counted.c.data_key_id == _DATA_KEY.c.id
-            )
+            _DATA_KEY.join(_DELIVERY, _DELIVERY.c.id == _DATA_KEY.c.object_id)
+            .outerjoin(counted, counted.c.data_key_id == _DATA_KEY.c.id)
+            .outerjoin(listed, listed.c.data_key_id == _DATA_KEY.c.id)
         )
         .where(_between(_DELIVERY.c.received_at, since, until), _in(_DATA_KEY.c.municipality, scope))
     )
     for row in conn.execute(of_delivery.order_by(_DATA_KEY.c.object_id, _DATA_KEY.c.id)).mappings():
         is_file = row["municipality"] == ""
-        yield Recorded(
-            **{**row, "rows": None if is_file else row["rows"] or 0}, kind=Kind.FILE if is_file else Kind.ROWS
-        )
+        kind = Kind.FILE if is_file else _LISTS.get(row["kind"], Kind.ROWS)
+        yield Recorded(**{**row, "rows": None if is_file else row["rows"], "kind": kind})
     outgoing = (
         select(
             _DISPATCH.c.id.label("object_id"),

@@ -29,14 +29,16 @@ from sqlalchemy import (
 
 from gateway.domain.certificate import Kind
 from gateway.domain.delivery import DeliveryState
+from gateway.domain.delivery import Kind as FileKind
 from gateway.domain.dispatch import PROOFS, DispatchState
 from gateway.domain.signal import SignalState
-from gateway.store.tables import AnswerRow, DataKeyRow, Delivery, Dispatch, SignalRow
+from gateway.store.tables import AnswerRow, DataKeyRow, Delivery, Dispatch, ExclusionRow, SignalRow
 
 _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
 _DISPATCH: Table = Dispatch.__table__  # type: ignore[attr-defined]
 _SIGNAL: Table = SignalRow.__table__  # type: ignore[attr-defined]
 _ANSWER: Table = AnswerRow.__table__  # type: ignore[attr-defined]
+_EXCLUSION: Table = ExclusionRow.__table__  # type: ignore[attr-defined]
 _DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
 
 #: Still to be processed: the received file is kept, day by day.
@@ -58,6 +60,11 @@ def row_goes(before: date) -> ColumnElement[bool]:
 def answer_goes(before: date) -> ColumnElement[bool]:
     """Answers whose signal's day is over, or whose delivery goes whole."""
     return or_(_ANSWER.c.due_on < before, _ANSWER.c.delivery_id.in_(ended()))
+
+
+def exclusion_goes(before: date) -> ColumnElement[bool]:
+    """Listed residents whose own day is over, or whose delivery goes whole."""
+    return or_(_EXCLUSION.c.due_on < before, _EXCLUSION.c.delivery_id.in_(ended()))
 
 
 def contents_go(before: date) -> ColumnElement[bool]:
@@ -86,6 +93,9 @@ def ends(before: date) -> ColumnElement[bool]:
     """Deliveries of which nothing stays: the file is gone or goes, and so is every row."""
     row_stays = exists().where(_SIGNAL.c.delivery_id == _DELIVERY.c.id, _SIGNAL.c.due_on >= before)
     answer_stays = exists().where(_ANSWER.c.delivery_id == _DELIVERY.c.id, _ANSWER.c.due_on >= before)
+    exclusion_stays = exists().where(
+        _EXCLUSION.c.delivery_id == _DELIVERY.c.id, _EXCLUSION.c.due_on >= before
+    )
     return or_(
         _DELIVERY.c.state.in_(_ENDED),
         and_(
@@ -93,6 +103,7 @@ def ends(before: date) -> ColumnElement[bool]:
             or_(_DELIVERY.c.raw_gone_at.is_not(None), _DELIVERY.c.raw_due_on < before),
             ~row_stays,
             ~answer_stays,
+            ~exclusion_stays,
         ),
     )
 
@@ -142,7 +153,7 @@ class Going:
     """What goes of one delivery or dispatch under one data key.
 
     `municipality` is whose rows or file it is, empty when it is only its partner's (also rows of a
-    municipality that takes no part). `rows` are signals or answers, `sealed_bytes` and `sha256` are of the ciphertext of
+    municipality that takes no part). `rows` are signals, answers or listed residents, `sealed_bytes` and `sha256` are of the ciphertext of
     the file (of rows: of the file that they came in). `key` is the commitment of the data key, empty when
     there is none; `key_goes` says that it goes too. Nobody read an outgoing file that was `never_collected`.
     """
@@ -170,6 +181,8 @@ def going(conn: Connection, before: date) -> list[Going]:
             _files(before),
             _signals(Kind.ROWS, row_goes(before), _SIGNAL.c.due_on),
             _answers(before),
+            _exclusions(Kind.EXCLUSIONS, FileKind.EXCLUSIONS, before),
+            _exclusions(Kind.KNOWN_RESIDENTS, FileKind.KNOWN_RESIDENTS, before),
             _signals(Kind.CONTENTS, contents_go(before), _SIGNAL.c.contents_due_on),
             _dispatches(before),
         )
@@ -269,6 +282,39 @@ def _answers(before: date) -> Select[Any]:
         null().label("key_id"),
         literal(False).label("never_collected"),
     ).select_from(counted.join(_DELIVERY, _DELIVERY.c.id == counted.c.delivery_id))
+
+
+def _exclusions(kind: Kind, of: FileKind, before: date) -> Select[Any]:
+    group = (
+        _EXCLUSION.c.delivery_id,
+        _EXCLUSION.c.municipality,
+        _EXCLUSION.c.due_on,
+        _EXCLUSION.c.data_key_id,
+    )
+    counted = (
+        select(*group, func.count().label("rows"))
+        .where(exclusion_goes(before), _EXCLUSION.c.kind == of)
+        .group_by(*group)
+        .subquery()
+    )
+    return select(
+        literal(kind.value).label("kind"),
+        counted.c.delivery_id.label("object_id"),
+        _DELIVERY.c.partner_id,
+        counted.c.municipality,
+        _DELIVERY.c.received_at,
+        counted.c.due_on,
+        counted.c.rows,
+        _DELIVERY.c.sealed_bytes,
+        _DELIVERY.c.sealed_sha256.label("sha256"),
+        _DATA_KEY.c.commitment.label("key"),
+        _DATA_KEY.c.id.label("key_id"),
+        literal(False).label("never_collected"),
+    ).select_from(
+        counted.join(_DELIVERY, _DELIVERY.c.id == counted.c.delivery_id).outerjoin(
+            _DATA_KEY, _DATA_KEY.c.id == counted.c.data_key_id
+        )
+    )
 
 
 def _dispatches(before: date) -> Select[Any]:

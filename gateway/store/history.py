@@ -53,6 +53,9 @@ class Known:
     withdrawn_count: int
     rejected_count: int
     duplicate_count: int
+    feedback_count: int
+    listed_count: int
+    ended_count: int
     purged_rows: int
     raw_due_on: date | None
 

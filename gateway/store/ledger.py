@@ -15,12 +15,13 @@ from sqlalchemy import Connection, Table, func, select, text
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.dispatch import LISTED, DispatchKind, DispatchState
 from gateway.domain.ledger import MOST_IDS, Check, DeliveryFigures, Found
-from gateway.store.tables import AnswerRow, Counter, Delivery, Dispatch, SignalRow
+from gateway.store.tables import AnswerRow, Counter, Delivery, Dispatch, ExclusionRow, SignalRow
 
 _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
 _DISPATCH: Table = Dispatch.__table__  # type: ignore[attr-defined]
 _SIGNAL: Table = SignalRow.__table__  # type: ignore[attr-defined]
 _ANSWER: Table = AnswerRow.__table__  # type: ignore[attr-defined]
+_EXCLUSION: Table = ExclusionRow.__table__  # type: ignore[attr-defined]
 _COUNTER: Table = Counter.__table__  # type: ignore[attr-defined]
 
 #: What the queries say in a word.
@@ -42,6 +43,9 @@ _SEARCHES: Mapping[Check, tuple[str, ...]] = {
         "SELECT a.signal_number FROM answer a LEFT JOIN delivery d ON d.id = a.delivery_id "
         "WHERE d.id IS NULL OR d.partner_id != a.partner_id "
         "OR d.state NOT IN ('processed', 'purging', 'arrived', 'processing', 'failed')",
+        "SELECT e.delivery_id FROM exclusion e LEFT JOIN delivery d ON d.id = e.delivery_id "
+        "WHERE d.id IS NULL OR d.partner_id != e.partner_id OR (d.kind IS NOT NULL AND d.kind != e.kind) "
+        "OR NOT (d.state IN ('processed', 'purging') OR (d.state IN <undecided> AND NOT e.in_force))",
     ),
     Check.IN_FORCE: (
         # a version that was replaced may outlive its signal by an unfinished purge
@@ -103,6 +107,8 @@ _SEARCHES: Mapping[Check, tuple[str, ...]] = {
     Check.CONTENTS: (
         "SELECT s.number FROM signal s LEFT JOIN data_key k ON k.id = s.data_key_id AND k.object_id = s.delivery_id "
         "WHERE (s.sealed IS NOT NULL AND k.id IS NULL) OR (<active> AND s.sealed IS NULL)",
+        "SELECT e.delivery_id FROM exclusion e "
+        "LEFT JOIN data_key k ON k.id = e.data_key_id AND k.object_id = e.delivery_id WHERE k.id IS NULL",
     ),
     Check.KEYS: (
         "SELECT d.id FROM delivery d WHERE d.blob IS NOT NULL AND d.state NOT IN ('receiving', 'purging') "
@@ -123,6 +129,8 @@ def deliveries(conn: Connection) -> list[DeliveryFigures]:
     held: dict[str, int] = {row[0]: row[1] for row in conn.execute(text(query_held))}
     query_answers = select(_ANSWER.c.delivery_id, func.count()).group_by(_ANSWER.c.delivery_id)
     answers: dict[str, int] = {row[0]: row[1] for row in conn.execute(query_answers)}
+    query_listed = select(_EXCLUSION.c.delivery_id, func.count()).group_by(_EXCLUSION.c.delivery_id)
+    listed: dict[str, int] = {row[0]: row[1] for row in conn.execute(query_listed)}
     receipts_of = (
         select(_DISPATCH.c.delivery_id, func.count())
         .where(_DISPATCH.c.kind == DispatchKind.RECEIPT, _DISPATCH.c.delivery_id.is_not(None))
@@ -141,6 +149,8 @@ def deliveries(conn: Connection) -> list[DeliveryFigures]:
         "duplicate": "duplicate_count",
         "feedback": "feedback_count",
         "answers": "answer_count",
+        "listed": "listed_count",
+        "ended": "ended_count",
         "purged_rows": "purged_rows",
         "purged_signals": "purged_signals",
         "arrival": "arrival",
@@ -149,7 +159,7 @@ def deliveries(conn: Connection) -> list[DeliveryFigures]:
     return [
         DeliveryFigures(
             **row,
-            held=held.get(row["id"], 0) + answers.get(row["id"], 0),
+            held=held.get(row["id"], 0) + answers.get(row["id"], 0) + listed.get(row["id"], 0),
             receipts=receipts.get(row["id"], 0),
         )
         for row in conn.execute(query.order_by(_DELIVERY.c.id)).mappings()

@@ -23,13 +23,14 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.dispatch import DispatchState
-from gateway.store.tables import Delivery, Dispatch, KeyRow, PurgeRun, Schedule, SignalRow
+from gateway.store.tables import Delivery, Dispatch, ExclusionRow, KeyRow, PurgeRun, Schedule, SignalRow
 
 _KEY: Table = KeyRow.__table__  # type: ignore[attr-defined]
 _RUN: Table = PurgeRun.__table__  # type: ignore[attr-defined]
 _SCHEDULE: Table = Schedule.__table__  # type: ignore[attr-defined]
 _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
 _DISPATCH: Table = Dispatch.__table__  # type: ignore[attr-defined]
+_EXCLUSION: Table = ExclusionRow.__table__  # type: ignore[attr-defined]
 _SIGNAL: Table = SignalRow.__table__  # type: ignore[attr-defined]
 
 #: What a run of the purge counts.
@@ -40,6 +41,7 @@ COUNTS = (
     "dispatches",
     "signals",
     "answers",
+    "exclusions",
     "contents",
     "meldingen",
     "tokens",
@@ -155,7 +157,7 @@ def set_last_run(conn: Connection, job: str, at: datetime) -> None:
 def falling_due(conn: Connection, today: date, until: date) -> dict[str, dict[date, int]]:
     """How much falls due on each day up to and including `until`: kind -> day -> number.
 
-    Kinds: `raws` received files, `dispatches`, `signals` rows, `contents` those of rows that stay a while.
+    Kinds: `raws` received files, `dispatches`, `signals` rows, `exclusions` listed residents, `contents` those of rows that stay a while.
     What goes at the next purge whatever its day is counted for `today`. Files that are still to be processed
     are kept, so they are not counted.
     """
@@ -172,6 +174,7 @@ def falling_due(conn: Connection, today: date, until: date) -> dict[str, dict[da
             _DISPATCH.c.state != DispatchState.PURGED,
         ),
         "signals": (_SIGNAL.c.due_on, true()),
+        "exclusions": (_EXCLUSION.c.due_on, true()),
         "contents": (
             _SIGNAL.c.contents_due_on,
             (_SIGNAL.c.contents_due_on < _SIGNAL.c.due_on) & _SIGNAL.c.sealed.is_not(None),

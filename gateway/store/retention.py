@@ -32,12 +32,22 @@ from gateway.errors import StoreError
 from gateway.store import going
 from gateway.store.data_keys import StoredKey
 from gateway.store.engine import Store
-from gateway.store.tables import AnswerRow, DataKeyRow, Delivery, Dispatch, IndexToken, MeldingRow, SignalRow
+from gateway.store.tables import (
+    AnswerRow,
+    DataKeyRow,
+    Delivery,
+    Dispatch,
+    ExclusionRow,
+    IndexToken,
+    MeldingRow,
+    SignalRow,
+)
 
 _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
 _DISPATCH: Table = Dispatch.__table__  # type: ignore[attr-defined]
 _SIGNAL: Table = SignalRow.__table__  # type: ignore[attr-defined]
 _ANSWER: Table = AnswerRow.__table__  # type: ignore[attr-defined]
+_EXCLUSION: Table = ExclusionRow.__table__  # type: ignore[attr-defined]
 _MELDING: Table = MeldingRow.__table__  # type: ignore[attr-defined]
 _DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
 _TOKEN: Table = IndexToken.__table__  # type: ignore[attr-defined]
@@ -131,6 +141,12 @@ def answers_going(conn: Connection, today: date) -> list[int]:
     return list(conn.execute(query).scalars())
 
 
+def exclusions_going(conn: Connection, today: date) -> list[int]:
+    """Listed residents that go, by delivery."""
+    query = select(_EXCLUSION.c.id).where(going.exclusion_goes(today))
+    return list(conn.execute(query.order_by(_EXCLUSION.c.delivery_id, _EXCLUSION.c.id)).scalars())
+
+
 def contents_going(conn: Connection, today: date) -> list[int]:
     """Rows whose sealed contents go before the row."""
     query = select(_SIGNAL.c.id).where(going.contents_go(today)).order_by(_SIGNAL.c.delivery_id, _SIGNAL.c.id)
@@ -190,6 +206,7 @@ def overdue(conn: Connection, today: date) -> dict[str, int]:
     counted = {
         "signal": _SIGNAL.c.due_on < today,
         "answer": _ANSWER.c.due_on < today,
+        "exclusion": _EXCLUSION.c.due_on < today,
         "contents": going.contents_go(today),
         "dispatch": and_(_DISPATCH.c.due_on < today, _DISPATCH.c.state != DispatchState.PURGED),
         "raw": and_(going.raw_goes(today), _DELIVERY.c.raw_due_on < today),
@@ -259,9 +276,18 @@ def purge_rows(conn: Connection, ids: Sequence[int]) -> dict[str, int]:
 
 def purge_answers(conn: Connection, ids: Sequence[int]) -> dict[str, int]:
     """Let go of answers, and count them in their deliveries' tombstones; how many by delivery."""
-    query = select(_ANSWER.c.delivery_id, func.count()).where(_ANSWER.c.id.in_(ids))
-    counts = {row[0]: row[1] for row in conn.execute(query.group_by(_ANSWER.c.delivery_id))}
-    conn.execute(delete(_ANSWER).where(_ANSWER.c.id.in_(ids)))
+    return _purge(conn, _ANSWER, ids)
+
+
+def purge_exclusions(conn: Connection, ids: Sequence[int]) -> dict[str, int]:
+    """Let go of listed residents, and count them in their deliveries' tombstones; how many by delivery."""
+    return _purge(conn, _EXCLUSION, ids)
+
+
+def _purge(conn: Connection, table: Table, ids: Sequence[int]) -> dict[str, int]:
+    query = select(table.c.delivery_id, func.count()).where(table.c.id.in_(ids))
+    counts = {row[0]: row[1] for row in conn.execute(query.group_by(table.c.delivery_id))}
+    conn.execute(delete(table).where(table.c.id.in_(ids)))
     for delivery_id, count in counts.items():
         conn.execute(
             update(_DELIVERY)
@@ -337,12 +363,14 @@ def deliveries_gone(conn: Connection) -> list[Ended]:
     """PURGING deliveries of which nothing is left."""
     row_left = exists().where(_SIGNAL.c.delivery_id == _DELIVERY.c.id)
     answer_left = exists().where(_ANSWER.c.delivery_id == _DELIVERY.c.id)
+    exclusion_left = exists().where(_EXCLUSION.c.delivery_id == _DELIVERY.c.id)
     key_left = exists().where(_DATA_KEY.c.object_id == _DELIVERY.c.id)
     query = select(*(_DELIVERY.c[name] for name in Ended.__slots__)).where(
         _DELIVERY.c.state == DeliveryState.PURGING,
         _DELIVERY.c.blob.is_(None),
         ~row_left,
         ~answer_left,
+        ~exclusion_left,
         ~key_left,
     )
     return [Ended(**row) for row in conn.execute(query.order_by(_DELIVERY.c.id)).mappings()]

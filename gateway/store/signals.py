@@ -314,6 +314,34 @@ def passed_on(conn: Connection, melding_ids: Iterable[str], today: date) -> Iter
             yield PassedOn(**dict(zip(PassedOn.__slots__, row, strict=True)))
 
 
+def unpublished(conn: Connection, municipality: str, today: date) -> Iterator[Version]:
+    """Signals of a municipality that wait and were in no publication, oldest first, none that is overdue."""
+    query = select(*_VERSION).where(
+        _SIGNAL.c.municipality == municipality,
+        _SIGNAL.c.state == SignalState.WAITING,
+        _SIGNAL.c.passed_on_at.is_(None),
+        _SIGNAL.c.in_force,
+        _SIGNAL.c.due_on >= today,
+    )
+    for row in conn.execute(query.order_by(_SIGNAL.c.id)):
+        yield Version(**dict(zip(Version.__slots__, row, strict=True)))
+
+
+def exclude(conn: Connection, row_id: int, *, data_key_id: int, sealed: bytes, contents_due_on: date) -> None:
+    """A signal that waited is in no melding any more; its contents are sealed anew, for the day they go."""
+    conn.execute(
+        update(_SIGNAL)
+        .where(_SIGNAL.c.id == row_id)
+        .values(
+            state=SignalState.EXCLUDED,
+            melding_id=None,
+            data_key_id=data_key_id,
+            sealed=sealed,
+            contents_due_on=contents_due_on,
+        )
+    )
+
+
 def mark_passed_on(
     conn: Connection, ids: Collection[int], now: datetime, *, reported_before: Collection[int]
 ) -> None:

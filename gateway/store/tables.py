@@ -29,6 +29,7 @@ class Delivery(SQLModel, table=True):
     file by the name its partner gave it, under the index key `name_key`; `content_digest` finds the same
     bytes again, under `content_key`. `client_*` is what SETSTAT said: echoed, never obeyed.
     `feedback_count` are its accepted rows of feedback, `answer_count` the signals they answer, each row by row.
+    `listed_count` are its rows that list a resident, `ended_count` those that end an exclusion.
     `purged_rows` counts its rows that went, `purged_signals` those of them that were in force: each was the
     last of its signal (spec 1, Conservation).
     """
@@ -78,6 +79,8 @@ class Delivery(SQLModel, table=True):
     accepted_count: int = 0
     feedback_count: int = 0
     answer_count: int = 0
+    listed_count: int = 0
+    ended_count: int = 0
     every_row_dated: bool = False
     raw_due_on: date | None = None
     raw_gone_at: datetime | None = None
@@ -202,6 +205,34 @@ class AnswerRow(SQLModel, table=True):
     consents: bool
     suspend_until: date | None = None
     due_on: date
+
+
+class ExclusionRow(SQLModel, table=True):
+    """A resident whom a municipality lists, by a file of `kind` exclusions or known_residents; all else is sealed.
+
+    Rows that a delivery stages are not in force before its last transaction; one that was replaced or ended no longer
+    is. There are no tokens: the few rows of a municipality are opened in memory (spec 4, Rows and index). `until` is
+    the last day, inclusive; after `due_on` the row goes.
+    """
+
+    __tablename__ = "exclusion"
+    __table_args__ = (
+        Index("exclusion_municipality", "municipality", "kind"),
+        Index("exclusion_delivery", "delivery_id"),
+        Index("exclusion_due", "due_on"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    delivery_id: str
+    data_key_id: int
+    line: int
+    kind: str
+    partner_id: str
+    municipality: str
+    in_force: bool = False
+    until: date
+    due_on: date
+    sealed: bytes = Field(sa_type=LargeBinary)
 
 
 class IndexToken(SQLModel, table=True):
@@ -382,6 +413,7 @@ class PurgeRun(SQLModel, table=True):
     dispatches: int = 0
     signals: int = 0
     answers: int = 0
+    exclusions: int = 0
     contents: int = 0
     meldingen: int = 0
     tokens: int = 0

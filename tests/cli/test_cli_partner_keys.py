@@ -192,8 +192,8 @@ def test_leave_delivers_and_lists_what_goes_when(house):
     assert (told.code, told.err) == (0, "")
     assert "1 file lies ready that it did not collect" in told.out
     goes = {line.split()[0]: line.split()[1:] for line in told.out.splitlines() if line.startswith("20")}
-    assert goes.pop(f"{today + timedelta(days=14)}") == ["1", "·", "·", "·", "·"]
-    assert goes.pop(f"{add_months(today, 6)}") == ["·", "2", "·", "·", "2"]
+    assert goes.pop(f"{today + timedelta(days=14)}") == ["1", *["·"] * 6]
+    assert goes.pop(f"{add_months(today, 6)}") == ["·", "2", *["·"] * 4, "2"]
     assert goes == {}
 
     day = today + timedelta(days=10)

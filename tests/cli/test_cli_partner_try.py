@@ -89,3 +89,56 @@ def test_what_can_not_be_tried(gateway, creditor, tmp_path):
     absent = gateway("partner", "try", "woonservice", tmp_path / "x")
     assert absent.code == 1
     assert "No such file" in absent.err
+
+
+@pytest.mark.parametrize(
+    ("lines", "content", "counts", "codes"),
+    [
+        (
+            [
+                "postcode;huisnummer;uitsluiten_tot;mutatie",
+                "7938PL;18;;I",
+                "7938PL;18;;N",
+                "7938PL;20;31-31-2026;",
+            ],
+            "exclusions",
+            {"new": 0, "changed": 0, "withdrawn": 1, "rejected": 2},
+            {"V05": 1, "V17": 1},
+        ),
+        (
+            [
+                "signaalnummer;status;datum",
+                "S0123456789AB;Opgepakt;2026-01-05",
+                "S0123456789AB;Bezig;2026-01-05",
+            ],
+            "feedback",
+            {"new": 1, "changed": 0, "withdrawn": 0, "rejected": 1},
+            {"V15": 1},
+        ),
+        (
+            ["postcode;huisnummer", "7938PL;18"],
+            None,
+            dict.fromkeys(("new", "changed", "withdrawn", "rejected"), 0),
+            {},
+        ),
+    ],
+)
+def test_a_file_of_a_municipality(gateway, home, key_file, tmp_path, lines, content, counts, codes):
+    """Its kind follows from its columns; nothing of the home changes, and no value is shown."""
+    gateway("init", home)
+    gateway(
+        "partner", "add", "gemeente", "--role", "municipality", "--serves", "GM1731", "--key", key_file("k")
+    )
+    file = tmp_path / "test.csv"
+    file.write_text("\n".join([*lines, ""]))
+    before = everything(home)
+    tried = gateway("partner", "try", "gemeente", file, "--json")
+    told = json.loads(tried.out)
+    assert (told["content"], told["counts"], told["codes"]) == (content, counts, codes)
+    assert (tried.code, told["refusal"] and told["refusal"]["code"]) == (
+        (1, "F11") if content is None else (0, None)
+    )
+    assert "7938PL" not in tried.out
+    shown = gateway("partner", "try", "gemeente", file)
+    assert "7938PL" not in shown.out
+    assert everything(home) == before

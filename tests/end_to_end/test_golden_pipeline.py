@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from gateway.clock import AMSTERDAM, SteppedClock
+from gateway.clock import AMSTERDAM, SteppedClock, add_months
 from gateway.daemon import Daemon
 from gateway.domain.partner import Box, Partner, Role
 from gateway.domain.policy import Publish
@@ -57,20 +57,6 @@ def _answers() -> Any:
 
 
 answers = _answers()
-
-
-def read_scenario(path: Path) -> dict[str, Any]:
-    """A scenario without the signals that an exclusion list keeps out: such files are not read yet."""
-    golden = json.loads(path.read_text("utf-8"))
-    out = {(creditor, name) for creditor, name, state in golden["expected"]["signals"] if state == "excluded"}
-    for delivery in golden["scenario"]["deliveries"]:
-        delivery["rows"] = [
-            row for row in delivery["rows"] if (delivery["creditor"], row["signaal_id"]) not in out
-        ]
-    golden["scenario"]["deliveries"] = [each for each in golden["scenario"]["deliveries"] if each["rows"]]
-    for name in ("signals", "refused"):
-        golden["expected"][name] = [row for row in golden["expected"][name] if tuple(row[:2]) not in out]
-    return golden
 
 
 def one_by_one(world: World, deliveries: list[dict[str, Any]]) -> None:
@@ -141,17 +127,38 @@ class World:
     def place(self, number: int, delivery: dict[str, Any]) -> None:
         """A file is received at its time; a column of its own keeps its bytes apart from any other file's."""
         self.clock.set(datetime.fromisoformat(delivery["received"]).replace(tzinfo=AMSTERDAM))
+        self.upload(
+            delivery["creditor"],
+            f"{number}.csv",
+            [
+                row | {"bedrag": f"{row.get('bedrag', 0) / 100:.2f}", "volgnummer": number}
+                for row in delivery["rows"]
+            ],
+        )
+
+    def exclude(self, exclusions: list[dict[str, Any]], first: str) -> None:
+        """The municipality's exclusion file, an hour before the first signals; of an address for six months at most."""
+        if not exclusions:
+            return
+        at = datetime.fromisoformat(first).replace(tzinfo=AMSTERDAM) - timedelta(hours=1)
+        self.clock.set(at)
+        latest = add_months(at.date(), 6).isoformat()
         rows = [
-            row | {"bedrag": f"{row.get('bedrag', 0) / 100:.2f}", "volgnummer": number}
-            for row in delivery["rows"]
+            row if row.get("achternaam") else row | {"uitsluiten_tot": min(row["uitsluiten_tot"], latest)}
+            for row in exclusions
         ]
+        self.upload(MUNICIPALITY, "uitsluitingen.csv", rows)
+        self.work()
+
+    def upload(self, partner: str, name: str, rows: list[dict[str, Any]]) -> None:
+        """A file is received."""
         text = io.StringIO()
         writer = csv.DictWriter(
             text, list(dict.fromkeys(name for row in rows for name in row)), delimiter=";"
         )
         writer.writeheader()
         writer.writerows(rows)
-        upload = Upload(self.exchange, self.visit(delivery["creditor"]), f"{number}.csv")
+        upload = Upload(self.exchange, self.visit(partner), name)
         upload.write(0, memoryview(text.getvalue().encode()))
         upload.close()
 
@@ -298,8 +305,9 @@ def world(keys_home, tmp_path, request):
 @pytest.mark.parametrize(("path", "process"), list(cases()))
 def test_scenario(path: Path, process: Any, world: Any) -> None:
     """However files pile up, the partners read the scenario's meldingen, ranks, states and refused rows."""
-    golden = read_scenario(path)
+    golden = json.loads(path.read_text("utf-8"))
     town = world(golden["scenario"])
+    town.exclude(golden["scenario"]["exclusions"], golden["scenario"]["deliveries"][0]["received"])
     process(town, golden["scenario"]["deliveries"])
     assert town.refused() == sorted(golden["expected"]["refused"])
     assert sorted([*name, state] for name, state in town.named().values()) == sorted(

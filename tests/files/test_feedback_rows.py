@@ -134,7 +134,7 @@ def test_a_bad_line_costs_itself():
     ("header", "code", "detail"),
     [
         ("signaalnummer;datum", "F11", ""),
-        ("uitsluiten_tot;postcode", "F11", ""),
+        ("postcode;huisnummer", "F11", ""),
         ("status;datum", "F02", "signaalnummer of melding_id"),
         ("melding_id;Eind resultaat", "F02", "datum"),
         ("signaalnummer;status;datum;BSN", "F03", "bsn"),

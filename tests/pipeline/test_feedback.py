@@ -160,10 +160,10 @@ def test_the_policy_decides_what_is_told(world, match):
 
 
 def test_the_same_file_again_and_a_file_of_another_kind(world, match):
-    """F08, and F11 for a signal file of a municipality."""
+    """Processed again, and nothing new is told; F11 for a signal file of a municipality."""
     rows = answer(match[0], "Opgepakt")
-    world.send("gemeente", rows)
-    assert world.send("gemeente", rows)["weigering"]["code"] == "F08"
+    for _ in range(2):
+        assert world.send("gemeente", rows)["sommen"]["terugkoppelingen"] == 1
     assert world.send("gemeente", {"postcode": "7938PL", "huisnummer": "1"})["weigering"]["code"] == "F11"
     assert told(world, "woonservice") == [("w1", "OPGEPAKT", "")]
 

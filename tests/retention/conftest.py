@@ -40,6 +40,7 @@ from gateway.store.tables import (
     DataKeyRow,
     Delivery,
     Dispatch,
+    ExclusionRow,
     IndexToken,
     MeldingRow,
     SignalRow,
@@ -382,6 +383,25 @@ class World:
                     on=self.today,
                     consents=False,
                     due_on=signal_due(self.now, months),
+                )
+            )
+
+    def exclusion(self, delivery_id: str, *, months: int = 6) -> None:
+        """A resident whom a municipality lists, in a delivery."""
+        due_on = signal_due(self.now, months)
+        with self.store.write() as conn:
+            conn.execute(
+                insert(ExclusionRow.__table__).values(
+                    delivery_id=delivery_id,
+                    data_key_id=0,
+                    line=2,
+                    kind="exclusions",
+                    partner_id=PARTNER,
+                    municipality="GM1731",
+                    in_force=True,
+                    until=due_on,
+                    due_on=due_on,
+                    sealed=b"",
                 )
             )
 

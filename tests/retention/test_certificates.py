@@ -34,6 +34,7 @@ World = Any
 
 DUE = date(2026, 12, 22)
 DAY = timedelta(days=1)
+GROUNDS = {"GM1731": "Beleidsplan 2026, par. 4"}
 
 
 def certificates(world: World, party: str) -> list[dict[str, Any]]:
@@ -256,9 +257,10 @@ def test_the_registers_tell_what_is_held_and_what_went(world: World) -> None:
     """Id, partner, received, due, destroyed, certificate; what will go is announced for fourteen days."""
     delivery_id, _ = let_go(world)
     later = world.deliver(months=1)
-    shelf = RegisterShelf(world.store, world.notary(), world.clock, 14)
-    assert [shown.name for shown in shelf.listing((), None)][:2] == [
+    shelf = RegisterShelf(world.store, world.notary(), world.clock, 14, GROUNDS)
+    assert [shown.name for shown in shelf.listing((), None)][:3] == [
         "aankondiging.csv",
+        "grondslagen.csv",
         "bewaarregister_2026-11.csv",
     ]
     gone = read_csv(shelf.document(("bewaarregister_2026-11.csv",), None).data)
@@ -287,7 +289,7 @@ def test_a_scope_hides_what_is_anothers(world: World) -> None:
     """An auditor of Midden-Drenthe sees its certificates and lines, an auditor of Dronten none of them."""
     let_go(world)
     certificate_shelf = CertificateShelf(world.store, world.notary().signer)
-    register_shelf = RegisterShelf(world.store, world.notary(), world.clock, 14)
+    register_shelf = RegisterShelf(world.store, world.notary(), world.clock, 14, GROUNDS)
     number = certificates(world, "GM1731")[0]["nummer"]
     other = certificates(world, "woonstichting")[0]["nummer"]
     for scope, seen in ((["GM1731"], {number}), (["GM0303"], set()), (None, {number, other})):
@@ -297,6 +299,8 @@ def test_a_scope_hides_what_is_anothers(world: World) -> None:
             found = certificate_shelf.document((f"verklaring_{one}.json",), scope)
             assert (found is not None) == (one in seen)
         lines = read_csv(register_shelf.document(("bewaarregister_2026-11.csv",), scope).data)
+        grounds = read_csv(register_shelf.document(("grondslagen.csv",), scope).data)
+        assert [line["grondslag"] for line in grounds] == ([] if scope == ["GM0303"] else [*GROUNDS.values()])
         codes = {line["gemeentecode"] for line in lines}
         assert codes == {None: {"GM1731", ""}}.get(
             scope and 1, {code for code in scope or () if code == "GM1731"}

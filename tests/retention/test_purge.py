@@ -28,6 +28,7 @@ from gateway.store.tables import (
     Delivery,
     Destruction,
     Dispatch,
+    ExclusionRow,
     IndexToken,
     KeyRow,
     MeldingRow,
@@ -506,6 +507,7 @@ def fill(
     delivery_id = world.deliver(months=months)
     world.signal(delivery_id, melding_id=world.melding(months=months), months=months)
     world.answer(world.deliver(months=months), months=months)
+    world.exclusion(world.deliver(months=months), months=months)
     world.deliver(DeliveryState.REJECTED)
     world.deliver(DeliveryState.FAILED)
     file = world.dispatch(months=months)
@@ -532,6 +534,7 @@ def outcome(world: World, report: Any) -> dict[str, Any]:
         "destroyed": [{**row, "id": 0} for row in world.rows(Destruction)],
         "signals": world.rows(SignalRow),
         "answers": world.rows(AnswerRow),
+        "exclusions": world.rows(ExclusionRow),
         "meldingen": world.rows(MeldingRow),
         "data_keys": [(row["object_id"], row["key_id"]) for row in world.held_keys()],
         "tokens": world.rows(IndexToken),

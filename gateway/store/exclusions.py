@@ -1,0 +1,71 @@
+"""Whom municipalities list, sealed: excluded residents and known ones (spec 3, Exclusions; spec 4, Rows and index)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete, func, insert, select, update
+
+from gateway.domain.delivery import Kind
+from gateway.store.places import CHUNK, chunks
+from gateway.store.tables import ExclusionRow
+
+_EXCLUSION: Table = ExclusionRow.__table__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A listed resident as stored; `until` is inclusive."""
+
+    id: int
+    delivery_id: str
+    data_key_id: int
+    line: int
+    partner_id: str
+    municipality: str
+    until: date
+    sealed: bytes
+
+
+_LISTED = [_EXCLUSION.c[name] for name in Listed.__slots__]
+
+
+def in_force(conn: Connection, kind: Kind, municipalities: Collection[str], today: date) -> Iterator[Listed]:
+    """Whom these municipalities list, oldest first; what is overdue `today` takes part in nothing."""
+    query = select(*_LISTED).where(
+        _EXCLUSION.c.municipality.in_(municipalities),
+        _EXCLUSION.c.kind == kind,
+        _EXCLUSION.c.in_force,
+        _EXCLUSION.c.due_on >= today,
+    )
+    for row in conn.execute(query.order_by(_EXCLUSION.c.id)).mappings():
+        yield Listed(**row)
+
+
+def next_id(conn: Connection) -> int:
+    """The id of the next row; for the holder of `Store.exclusive()` only."""
+    return int(conn.execute(select(func.coalesce(func.max(_EXCLUSION.c.id), 0))).scalar_one()) + 1
+
+
+def stage(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows that nobody sees yet."""
+    if rows:
+        conn.execute(insert(_EXCLUSION), list(rows))
+
+
+def drop_staged(conn: Connection, delivery_id: str, at_most: int) -> int:
+    """Take away some of what an undecided delivery staged; how many, 0 when nothing is left."""
+    some = select(_EXCLUSION.c.id).where(_EXCLUSION.c.delivery_id == delivery_id, ~_EXCLUSION.c.in_force)
+    return conn.execute(delete(_EXCLUSION).where(_EXCLUSION.c.id.in_(some.limit(at_most)))).rowcount
+
+
+def show(conn: Connection, delivery_id: str, *, replaced: Collection[int], today: date) -> None:
+    """Make a delivery's rows count, in the caller's transaction; what they replace or end goes in the night of `today`."""
+    conn.execute(update(_EXCLUSION).where(_EXCLUSION.c.delivery_id == delivery_id).values(in_force=True))
+    for chunk in chunks(replaced, CHUNK):
+        conn.execute(
+            update(_EXCLUSION).where(_EXCLUSION.c.id.in_(chunk)).values(in_force=False, due_on=today)
+        )
