@@ -340,6 +340,7 @@ class Daemon:
         return [
             Job(name="keys", line="15 0 * * *", run=gateway.make_keys),
             Job(name="purge", line=gateway.settings.purge_schedule, run=gateway.purge),
+            Job(name="requests", line="*/5 * * * *", run=gateway.carry_out_requests),
             Job(name="checkpoint", line="0 * * * *", run=gateway.sign),
             Job(name="silence", line="30 6 * * *", run=lambda: tell_silence(gateway.pipeline())),
             # after the silence of the day, which they tell of

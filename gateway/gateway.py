@@ -13,6 +13,7 @@ from gateway.audit.publish import seal_log
 from gateway.audit.sequencer import Sequencer
 from gateway.clock import Clock, SystemClock, local_day
 from gateway.pipeline.context import Context
+from gateway.pipeline.erasure import carry_out
 from gateway.pipeline.outgoing import post
 from gateway.pipeline.publish import policy_hash
 from gateway.retention.keys import ensure_keys
@@ -21,6 +22,7 @@ from gateway.retention.purge import PurgeReport, purge, would_go
 from gateway.retention.run import Progress
 from gateway.settings import Home, Settings, load_settings
 from gateway.settings.gemeenten import gemeente_names, pc4_gemeenten
+from gateway.store import requests
 from gateway.store.engine import Store
 from gateway.vault.blobs import BlobFolder
 from gateway.vault.index import Indexer
@@ -99,6 +101,15 @@ class Gateway:
         )
         self.sign()
         return report
+
+    def carry_out_requests(self) -> int:
+        """WISSEN whose 24 hours are over: what they cover goes now, with certificates; how many took effect."""
+        count = carry_out(self.pipeline())
+        with self.store.read() as conn:
+            under_way = requests.erasing(conn)
+        if under_way:
+            self.purge()
+        return count
 
     def notary(self) -> Notary:
         """What certificates of destruction are made with."""

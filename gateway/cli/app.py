@@ -29,6 +29,7 @@ GROUPS: Mapping[str, str] = {
     "ledger": "Whether everything that came in is accounted for.",
     "retention": "What goes when, and what went.",
     "audit": "Who did what, and whether the record of it is whole.",
+    "requests": "What municipalities asked about persons.",
     "guard": "Which addresses are closed out, after too many refused logins.",
     "partner": "Who exchanges files: creditors, municipalities, auditors.",
     "keys": "What the gateway proves to be itself with.",

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
+from gateway.domain.request import Erasure
+
 #: How long a certificate is kept, in calendar months: 7 years (spec 4, Retention).
 CERTIFICATE_MONTHS = 84
 #: How long a creditor's list of what was destroyed is kept, in days (spec 4, Retention).
@@ -101,7 +103,7 @@ class Certificate:
 
     `party` is a municipality code, or the id of a partner when it was only that partner's. `due_before` is the day
     of the run. `keys` are the keys of the keyring that went with it; `copies` the places that held them.
-    `problems` are the reasons for which it is incomplete. `public_key` is the OpenSSH line of the signer.
+    `problems` are the reasons for which it is incomplete, `erasures` the requests for which something went early. `public_key` is the OpenSSH line of the signer.
     """
 
     number: str
@@ -119,6 +121,7 @@ class Certificate:
     copies: tuple[str, ...]
     compaction: CompactionFigures
     problems: tuple[str, ...]
+    erasures: tuple[Erasure, ...]
     log: LogPlace
     node: str
     version: str

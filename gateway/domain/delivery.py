@@ -38,6 +38,7 @@ class Kind(StrEnum):
     FEEDBACK = "feedback"
     EXCLUSIONS = "exclusions"
     KNOWN_RESIDENTS = "known_residents"
+    REQUESTS = "requests"
 
 
 #: What may follow what; the table `delivery` repeats the states as a CHECK constraint.

@@ -44,6 +44,8 @@ class DispatchKind(StrEnum):
     DELIVERY_REPORT = "delivery_report"
     #: a note to a creditor whose file was withdrawn
     WITHDRAWAL = "withdrawal"
+    #: `inzage_<verzoek_id>.html`: what is held on a person, for its municipality
+    ACCESS = "access"
     #: `vernietigd_<date>.csv`: what went of a creditor's deliveries
     DESTROYED = "destroyed"
     #: `verklaring_<nr>`: a certificate of destruction or its signature

@@ -57,7 +57,7 @@ class Check(StrEnum):
 #: What a check claims, and what to do when it does not hold.
 CLAIMS: Mapping[Check, tuple[str, str]] = {
     Check.ROWS: (
-        "rows of a file = new + changed + withdrawn + feedback + listed + ended + rejected + duplicates; "
+        "rows of a file = new + changed + withdrawn + feedback + requests + listed + ended + rejected + duplicates; "
         "none of a refused one",
         _LOOK,
     ),
@@ -105,7 +105,7 @@ CLAIMS: Mapping[Check, tuple[str, str]] = {
 class DeliveryFigures:
     """A delivery in figures.
 
-    `feedback` are its rows of feedback, `answers` the signals they answer, each row by row. `listed` are its rows that
+    `feedback` are its rows of feedback, `requests` those of requests, `answers` the signals they answer, each row by row. `listed` are its rows that
     list a resident, `ended` those that end an exclusion. `held` are its answers, its listed residents and
     its rows that are or were in force, `staged` rows that nobody sees yet, `receipts` the forms of
     its receipt that are on record.
@@ -124,6 +124,7 @@ class DeliveryFigures:
     answers: int = 0
     listed: int = 0
     ended: int = 0
+    requests: int = 0
     purged_rows: int = 0
     purged_signals: int = 0
     held: int = 0
@@ -133,9 +134,9 @@ class DeliveryFigures:
     @property
     def sum(self) -> int:
         """Its rows by what became of them."""
-        listed = self.listed + self.ended
+        others = self.listed + self.ended + self.requests
         return (
-            self.new + self.changed + self.withdrawn + self.feedback + listed + self.rejected + self.duplicate
+            self.new + self.changed + self.withdrawn + self.feedback + others + self.rejected + self.duplicate
         )
 
 

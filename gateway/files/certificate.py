@@ -13,6 +13,7 @@ from gateway.clock import AMSTERDAM
 from gateway.domain.certificate import Certificate, Destroyed, Kind
 
 LEGAL_GROUND = "Archiefbesluit 1995, artikel 8"
+ERASURE_GROUND = "AVG, artikel 17"
 
 NO_MANDATE = "geen mandaat in het dossier"
 
@@ -70,6 +71,15 @@ def render_json(certificate: Certificate) -> bytes:
             "busy": int(made.compaction.busy),
             "reden": made.compaction.reason,
         },
+        "verzoeken": [
+            {
+                "grondslag": ERASURE_GROUND,
+                "verzoek_id": each.number,
+                "ontvangen_op": _instant(each.received_at),
+                "in_reservekopieen_tot_en_met": _day(each.backups_until),
+            }
+            for each in made.erasures
+        ],
         "uitgezonderd_wegens_bewaarplicht": [],
         "nooit_opgehaald": [item.object_id for item in made.items if item.never_collected],
         "goedgekeurd_door": [],
@@ -104,6 +114,7 @@ def render_text(certificate: Certificate) -> bytes:
         ),
         "",
         *_section("Waarom onvolledig", [f"- {reason}" for reason in made.problems]),
+        *_section("Op verzoek vernietigd, voor zijn dag", _erasures(made)),
         *_section("Vernietigd", _table(made)),
         *_section("Sleutels", _keys(made)),
         *_section("Wijze", [f"- {medium}: {how}" for medium, how in METHODS.items()]),
@@ -177,6 +188,14 @@ def _table(made: Certificate) -> list[str]:
     rows = sum(item.rows for item in made.items if item.kind is Kind.ROWS)
     lines += ["", f"Samen {len(made.items)} onderdelen, {rows} signalen."]
     return lines
+
+
+def _erasures(made: Certificate) -> list[str]:
+    return [
+        f"- verzoek {each.number} ({ERASURE_GROUND}), ontvangen {_moment(each.received_at)}; reservekopieën bevatten "
+        f"het tot en met {_day(each.backups_until)}: zo lang bestaan sleutels die ook van anderen zijn"
+        for each in made.erasures
+    ]
 
 
 def _keys(made: Certificate) -> list[str]:

@@ -207,8 +207,22 @@ LISTING_COLUMNS = (
 #: Columns that every row of either needs.
 LISTING_NEEDED = ("postcode", "huisnummer")
 
+#: Request file, municipality -> inbox.
+REQUEST_COLUMNS = (
+    "avg_verzoek",
+    "verzoek_id",
+    "achternaam",
+    "geboortedatum",
+    "postcode",
+    "huisnummer",
+    "huisletter",
+    "huisnummertoevoeging",
+    "mutatie",
+)
+
 #: The columns that tell a municipality's file, the first that it has.
 KIND_COLUMNS: Mapping[str, Kind] = {
+    "avg_verzoek": Kind.REQUESTS,
     KNOWN_UNTIL: Kind.KNOWN_RESIDENTS,
     EXCLUDED_UNTIL: Kind.EXCLUSIONS,
     "eindresultaat": Kind.FEEDBACK,
@@ -248,9 +262,10 @@ _OURS: Mapping[str, str] = {fold(name): name for name in SIGNAL_COLUMNS} | {
 }
 _ANSWER: Mapping[str, str] = {fold(name): name for name in ANSWER_COLUMNS}
 _LISTING: Mapping[str, str] = {fold(name): name for name in LISTING_COLUMNS}
+_REQUEST: Mapping[str, str] = {fold(name): name for name in REQUEST_COLUMNS}
 _FORBIDDEN: Mapping[str, str] = {fold(name): name for name in FORBIDDEN}
 #: The folded names by which the header of a municipality's file is found: ours, and the forbidden ones.
-MUNICIPAL_NAMES = frozenset((*_ANSWER, *_LISTING, *map(fold, KIND_COLUMNS), *_FORBIDDEN))
+MUNICIPAL_NAMES = frozenset((*_ANSWER, *_LISTING, *_REQUEST, *map(fold, KIND_COLUMNS), *_FORBIDDEN))
 
 
 def known_names(partner: Partner) -> frozenset[str]:
@@ -311,14 +326,13 @@ def recognise_feedback(header: Sequence[str]) -> Layout:
     Raises:
         DeliveryError: F02 a needed column is missing; F01 two columns have one meaning.
     """
-    meanings = [_ANSWER.get(fold(name), "") for name in header]
-    _refuse_repeated(meanings)
-    missing = [] if set(ANSWER_REFERENCES) & set(meanings) else [" of ".join(ANSWER_REFERENCES)]
-    if "datum" not in meanings:
+    layout = _municipal_layout(header, _ANSWER)
+    missing = [] if any(map(layout.has, ANSWER_REFERENCES)) else [" of ".join(ANSWER_REFERENCES)]
+    if not layout.has("datum"):
         missing.append("datum")
     if missing:
         raise missing_columns(missing)
-    return _plain(header, meanings)
+    return layout
 
 
 def recognise_listing(header: Sequence[str], until: str) -> Layout:
@@ -328,11 +342,23 @@ def recognise_listing(header: Sequence[str], until: str) -> Layout:
         DeliveryError: F02 a needed column is missing; F01 two columns have one meaning.
     """
     ours = {**_LISTING, fold(until): until}
-    meanings = [ours.get(fold(name), "") for name in header]
-    _refuse_repeated(meanings)
-    if missing := [name for name in (*LISTING_NEEDED, until) if name not in meanings]:
+    layout = _municipal_layout(header, ours)
+    if missing := [name for name in (*LISTING_NEEDED, until) if not layout.has(name)]:
         raise missing_columns(missing)
-    return _plain(header, meanings)
+    return layout
+
+
+def recognise_requests(header: Sequence[str]) -> Layout:
+    """What the header of a request file means.
+
+    Raises:
+        DeliveryError: F02 a needed column is missing; F01 two columns have one meaning.
+    """
+    layout = _municipal_layout(header, _REQUEST)
+    missing = [name for name in ("avg_verzoek", "verzoek_id") if not layout.has(name)]
+    if missing:
+        raise missing_columns(missing)
+    return layout
 
 
 def missing_columns(names: Sequence[str]) -> DeliveryError:
@@ -340,8 +366,19 @@ def missing_columns(names: Sequence[str]) -> DeliveryError:
     return DeliveryError("F02", ", ".join(names))
 
 
-def _plain(header: Sequence[str], meanings: Sequence[str]) -> Layout:
+def person_places(header: Sequence[str], partner: Partner) -> dict[str, int]:
+    """Where the columns of a signal file stand in any file of a partner, and `signaalnummer`, as far as it has them."""
+    meanings = _meanings([fold(name) for name in header], partner)
+    numbers = {place: name for place, name in enumerate(map(fold, header)) if name == "signaalnummer"}
+    return {name: place for place, name in enumerate(meanings) if name} | {
+        name: place for place, name in numbers.items()
+    }
+
+
+def _municipal_layout(header: Sequence[str], ours: Mapping[str, str]) -> Layout:
     """The layout of a municipality's file: nothing stands in for a column that it lacks."""
+    meanings = [ours.get(fold(name), "") for name in header]
+    _refuse_repeated(meanings)
     return Layout(
         width=len(header),
         places=tuple(sorted((name, place) for place, name in enumerate(meanings) if name)),

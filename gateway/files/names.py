@@ -53,6 +53,11 @@ def delivery_report_name(municipality: str, month: str) -> str:
     return _checked(f"aanleveroverzicht_{municipality}_{month}.csv")
 
 
+def access_name(number: str) -> str:
+    """`inzage_<verzoek_id>.html`."""
+    return _checked(f"inzage_{number}.html")
+
+
 def destroyed_name(on: date, seq: int) -> str:
     """`vernietigd_2027-05-23.csv`; a second one on a day ends in `_2`."""
     return _checked(f"vernietigd_{on.isoformat()}{f'_{seq}' if seq > 1 else ''}.csv")

@@ -24,6 +24,7 @@ The JSON has the same facts:
                 of a feedback file: {"regels": int, "terugkoppelingen": int, "afgekeurd": int},
                 of an exclusion file: {"regels": int, "uitsluitingen": int, "beeindigingen": int, "afgekeurd": int},
                 of a known-residents file: {"regels": int, "bekende_inwoners": int, "afgekeurd": int},
+                of a request file: {"regels": int, "verzoeken": int, "afgekeurd": int},
      "afgekeurd": [{"regel": int, "signaal_id": str, "kolom": str, "code": str, "omschrijving": str}],
      "waarschuwingen": [the same, and "toelichting": str], "dubbel": [the same as afgekeurd],
      "sleutels": [{"vingerafdruk": str, "laatste_dag": str}]}    only when a key of the sender ends within 30 days
@@ -61,6 +62,7 @@ _SUMS: Mapping[str, str] = {
     "uitsluitingen": "nieuwe of gewijzigde uitsluitingen",
     "beeindigingen": "beëindigde uitsluitingen",
     "bekende_inwoners": "bekende inwoners",
+    "verzoeken": "aangenomen verzoeken",
     "signalen": "nieuwe signalen",
     "wijzigingen": "wijzigingen",
     "intrekkingen": "intrekkingen",
@@ -85,13 +87,15 @@ class Sums:
     ended: int = 0
     #: rows of a known-residents file; None: it is another
     known_residents: int | None = None
+    #: rows of a request file
+    requests: int | None = None
 
     @property
     def rows(self) -> int:
         """All data rows."""
         accepted = self.signals + self.changes + self.withdrawals + (self.feedback or 0)
-        listed = (self.exclusions or 0) + self.ended + (self.known_residents or 0)
-        return accepted + listed + self.rejected + self.duplicates
+        others = (self.requests or 0) + (self.exclusions or 0) + self.ended + (self.known_residents or 0)
+        return accepted + others + self.rejected + self.duplicates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +247,8 @@ def _sums(sums: Sums) -> dict[str, int]:
         }
     if sums.known_residents is not None:
         return {"regels": sums.rows, "bekende_inwoners": sums.known_residents, "afgekeurd": sums.rejected}
+    if sums.requests is not None:
+        return {"regels": sums.rows, "verzoeken": sums.requests, "afgekeurd": sums.rejected}
     return {
         "regels": sums.rows,
         "signalen": sums.signals,

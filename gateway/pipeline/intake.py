@@ -29,6 +29,7 @@ from gateway.pipeline.listing import take_exclusions, take_known_residents
 from gateway.pipeline.outgoing import OutgoingFile, store_files
 from gateway.pipeline.receipts import receipt_files
 from gateway.pipeline.received import Received, Taken, digest_of
+from gateway.pipeline.requests import take_requests
 from gateway.pipeline.rows import take_signals
 from gateway.pipeline.sealing import open_key, store_key
 from gateway.pipeline.staging import drop_staged
@@ -166,6 +167,7 @@ _KINDS: Mapping[Kind, Callable[[Context, Received, Table], Taken]] = {
     Kind.FEEDBACK: take_feedback,
     Kind.EXCLUSIONS: take_exclusions,
     Kind.KNOWN_RESIDENTS: take_known_residents,
+    Kind.REQUESTS: take_requests,
 }
 
 

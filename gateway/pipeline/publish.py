@@ -84,6 +84,7 @@ def publish(
     municipality: str,
     *,
     only_urgent: bool = False,
+    only: Collection[str] | None = None,
     actor: str = "gateway",
     origin: str = "pipeline",
 ) -> Published:
@@ -93,12 +94,15 @@ def publish(
         context: the gateway.
         municipality: its code.
         only_urgent: only meldingen with rule CRISIS: they go out at once and alone.
+        only: only meldingen of these ids; None: all that wait.
         actor: who ordered it, for the audit log.
         origin: where the order came from.
     """
     policy, partner_id = context.policy(municipality), context.served_by[municipality]
     with context.store.read() as conn:
         touched = meldingen.touched(conn, municipality, only_urgent=only_urgent)
+        if only is not None:
+            touched = [melding for melding in touched if melding.id in only]
         draft = _Draft(
             context=context,
             policy=policy,
@@ -110,7 +114,7 @@ def publish(
         settled: list[str] = []
         for group in match.groups(conn, policy, touched, draft.today):
             melding, content = group.melding, group.content(policy)
-            if is_due(content, melding.fingerprint):
+            if is_due(content, melding.fingerprint) or melding.is_lost:
                 draft.due[melding.id] = melding, content
                 draft.reported[melding.id] = frozenset(group.repeats)
             else:

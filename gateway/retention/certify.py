@@ -27,16 +27,18 @@ from gateway.domain.certificate import (
 )
 from gateway.domain.dispatch import DispatchKind, Letter
 from gateway.domain.partner import Box, Role
+from gateway.domain.request import Erasure
 from gateway.files.certificate import render_json, render_text
 from gateway.files.manifest import render_manifest
 from gateway.files.names import certificate_names, destroyed_name, manifest_name
 from gateway.files.registers import DestroyedRow, render_destroyed
 from gateway.retention.run import Run
 from gateway.retention.steps import due_keys
-from gateway.store import destruction, registers
+from gateway.store import destruction, registers, requests
 from gateway.store.audit import place_of
 from gateway.store.destruction import Signed, Taken
 from gateway.store.going import Going, going
+from gateway.store.requests import Stored
 from gateway.store.retention import writing
 from gateway.vault.keyring import until_id
 
@@ -73,6 +75,7 @@ class _Circumstances:
     compaction: CompactionFigures
     log: LogPlace
     problems: tuple[str, ...]
+    requests: Sequence[Stored]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +147,7 @@ def _circumstances(run: Run, account: _Account) -> _Circumstances:
         figures = destruction.compaction(conn, run.id)
         keys = registers.destroyed_in(conn, run.id)
         began_at = registers.run(conn, run.id).started_at
+        erased = requests.erasing(conn)
     problems = [f"sleutel {key} is niet vernietigd" for key in account.stuck]
     if figures is None or not figures.is_complete:
         problems.append(NOT_COMPACTED)
@@ -153,6 +157,7 @@ def _circumstances(run: Run, account: _Account) -> _Circumstances:
         compaction=figures or _NO_COMPACTION,
         log=log,
         problems=tuple(problems),
+        requests=erased,
     )
 
 
@@ -193,6 +198,7 @@ def _certificate(
         copies=COPIES,
         compaction=common.compaction,
         problems=(*common.problems, *([NOT_ALL] if party.code in account.incomplete else [])),
+        erasures=tuple(_erasure(run, each) for each in common.requests if party.code in each.parties),
         log=common.log,
         node=run.node,
         version=__version__,
@@ -212,6 +218,14 @@ def _certificate(
         keep_until=_keep_until(run),
     )
     return _Made(signed=signed, taken=taken)
+
+
+def _erasure(run: Run, request: Stored) -> Erasure:
+    return Erasure(
+        number=request.number,
+        received_at=request.received_at,
+        backups_until=request.backups_until or run.today,
+    )
 
 
 def _destroyed(one: Taken, rows: int) -> Destroyed:

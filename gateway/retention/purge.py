@@ -12,6 +12,7 @@
       compact     the database is written anew and its journal emptied, while CLOSE waits
     verify      nothing that was due is left
     certify     signed certificates, and lists for the creditors
+    requests    requests to destroy that this run carried out are done
 
 Each step finds its work by the due day in the row, is idempotent and ends on disk in short transactions, so
 a run that was killed is simply run again. An error at one record stops none of the others.
@@ -52,6 +53,7 @@ STEPS: Sequence[tuple[str, Callable[[Run], None]]] = (
     ("compact", figures.compact_database),
     ("verify", steps.verify),
     ("certify", certify),
+    ("requests", steps.finish_requests),
 )
 
 

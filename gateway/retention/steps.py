@@ -8,7 +8,7 @@ from datetime import date
 from gateway.domain.retention import Terms, index_due
 from gateway.errors import KeyringError
 from gateway.retention.run import Run
-from gateway.store import Connection, registers, retention
+from gateway.store import Connection, registers, requests, retention
 from gateway.store.data_keys import StoredKey
 from gateway.store.retention import Ended, Held
 from gateway.vault.datakey import WrappedKey, unwrap, wrap
@@ -19,7 +19,7 @@ TOKENS = 1000
 
 
 def rewrap_unprocessed(run: Run) -> None:
-    """A received file that is still to be processed is kept one day more, under today's key."""
+    """A received file that is still needed is kept one day more, under today's key."""
     with run.store.read() as conn:
         due = retention.unprocessed_due(conn, run.today)
     if not due:
@@ -225,6 +225,18 @@ def verify(run: Run) -> None:
         run.fail("verify", run.object_id, f"{count} of kind {kind} are left")
     for key_id in keys:
         run.fail("verify", key_id, f"{key_id} is left")
+
+
+def finish_requests(run: Run) -> None:
+    """What was marked for requests to destroy is gone, and certified; with an error they wait for the next run."""
+    with run.store.read() as conn:
+        done = requests.erasing(conn)
+    if not done or run.failures:
+        return
+    with run.transaction() as conn:
+        requests.finish(conn, [request.id for request in done], run.now)
+        for request in done:
+            run.note(conn, "request.finished", request.id)
 
 
 def due_keys(conn: Connection, keyring: Keyring, today: date, terms: Terms) -> list[str]:

@@ -31,8 +31,17 @@ from gateway.domain.certificate import Kind
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.delivery import Kind as FileKind
 from gateway.domain.dispatch import PROOFS, DispatchState
+from gateway.domain.request import RequestState
 from gateway.domain.signal import SignalState
-from gateway.store.tables import AnswerRow, DataKeyRow, Delivery, Dispatch, ExclusionRow, SignalRow
+from gateway.store.tables import (
+    AnswerRow,
+    DataKeyRow,
+    Delivery,
+    Dispatch,
+    ExclusionRow,
+    RequestRow,
+    SignalRow,
+)
 
 _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
 _DISPATCH: Table = Dispatch.__table__  # type: ignore[attr-defined]
@@ -40,11 +49,18 @@ _SIGNAL: Table = SignalRow.__table__  # type: ignore[attr-defined]
 _ANSWER: Table = AnswerRow.__table__  # type: ignore[attr-defined]
 _EXCLUSION: Table = ExclusionRow.__table__  # type: ignore[attr-defined]
 _DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
+_REQUEST: Table = RequestRow.__table__  # type: ignore[attr-defined]
 
 #: Still to be processed: the received file is kept, day by day.
 UNPROCESSED = (DeliveryState.STAGED, DeliveryState.ARRIVED, DeliveryState.PROCESSING, DeliveryState.FAILED)
 #: Nothing of these is to stay but the tombstone.
 _ENDED = (DeliveryState.REJECTED, DeliveryState.ABORTED, DeliveryState.PURGING)
+
+
+def is_needed() -> ColumnElement[bool]:
+    """Received files that are kept day by day: to be processed, or with a request that has not taken effect."""
+    waiting = select(_REQUEST.c.delivery_id).where(_REQUEST.c.state == RequestState.WAITING)
+    return or_(_DELIVERY.c.state.in_(UNPROCESSED), _DELIVERY.c.id.in_(waiting.correlate(None)))
 
 
 def ended() -> Select[Any]:
@@ -84,7 +100,7 @@ def raw_goes(before: date) -> ColumnElement[bool]:
         is_left,
         or_(
             _DELIVERY.c.state.in_(_ENDED),
-            and_(_DELIVERY.c.state == DeliveryState.PROCESSED, _DELIVERY.c.raw_due_on < before),
+            and_(_DELIVERY.c.state == DeliveryState.PROCESSED, _DELIVERY.c.raw_due_on < before, ~is_needed()),
         ),
     )
 
@@ -101,6 +117,7 @@ def ends(before: date) -> ColumnElement[bool]:
         and_(
             _DELIVERY.c.state == DeliveryState.PROCESSED,
             or_(_DELIVERY.c.raw_gone_at.is_not(None), _DELIVERY.c.raw_due_on < before),
+            ~is_needed(),
             ~row_stays,
             ~answer_stays,
             ~exclusion_stays,
@@ -128,11 +145,14 @@ def dispatch_goes(before: date) -> ColumnElement[bool]:
 
 
 def data_key_goes(before: date) -> ColumnElement[bool]:
-    """Wrapped keys that are due or whose object ends; never that of a file that is still to be processed."""
-    of_unprocessed = exists().where(
+    """Wrapped keys that are due, whose object ends or whose last row goes; never that of a file that is needed."""
+    of_needed = exists().where(
+        _DELIVERY.c.id == _DATA_KEY.c.object_id, _DATA_KEY.c.municipality == "", is_needed()
+    )
+    of_rows = exists().where(
         _DELIVERY.c.id == _DATA_KEY.c.object_id,
-        _DATA_KEY.c.municipality == "",
-        _DELIVERY.c.state.in_(UNPROCESSED),
+        _DATA_KEY.c.municipality != "",
+        _DELIVERY.c.state == DeliveryState.PROCESSED,
     )
     is_used = exists().where(
         _SIGNAL.c.delivery_id == _DATA_KEY.c.object_id,
@@ -140,12 +160,14 @@ def data_key_goes(before: date) -> ColumnElement[bool]:
         ~row_goes(before),
         ~contents_go(before),
     )
+    is_of_listed = exists().where(_EXCLUSION.c.data_key_id == _DATA_KEY.c.id, ~exclusion_goes(before))
     ends = or_(
         _DATA_KEY.c.due_on < before,
         _DATA_KEY.c.object_id.in_(ended()),
+        of_rows,
         _DATA_KEY.c.object_id.in_(select(_DISPATCH.c.id).where(dispatch_goes(before))),
     )
-    return and_(ends, ~of_unprocessed, ~is_used)
+    return and_(ends, ~of_needed, ~is_used, ~is_of_listed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

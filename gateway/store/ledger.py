@@ -151,6 +151,7 @@ def deliveries(conn: Connection) -> list[DeliveryFigures]:
         "answers": "answer_count",
         "listed": "listed_count",
         "ended": "ended_count",
+        "requests": "request_count",
         "purged_rows": "purged_rows",
         "purged_signals": "purged_signals",
         "arrival": "arrival",

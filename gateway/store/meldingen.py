@@ -31,6 +31,7 @@ class Melding:
     place: int
     touched_at: datetime | None
     is_urgent: bool
+    is_lost: bool
     version: int
     partner_id: str | None
     klasse: str | None
@@ -234,7 +235,9 @@ def settle(conn: Connection, melding_ids: Collection[str]) -> None:
     """Looked at: nothing about them changed."""
     for chunk in chunks(melding_ids, CHUNK):
         conn.execute(
-            update(_MELDING).where(_MELDING.c.id.in_(chunk)).values(touched_at=None, is_urgent=False)
+            update(_MELDING)
+            .where(_MELDING.c.id.in_(chunk))
+            .values(touched_at=None, is_urgent=False, is_lost=False)
         )
 
 
@@ -247,7 +250,7 @@ def mark_published(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
             .where(_MELDING.c.id == bindparam("melding"))
             .values(
                 {name: bindparam(f"new_{name}", type_=_MELDING.c[name].type) for name in names}
-                | {"touched_at": None, "is_urgent": False}
+                | {"touched_at": None, "is_urgent": False, "is_lost": False}
             ),
             [{"melding": row["melding"]} | {f"new_{name}": row[name] for name in names} for row in rows],
         )

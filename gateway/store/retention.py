@@ -167,12 +167,12 @@ def data_keys_going(conn: Connection, today: date) -> list[int]:
 
 
 def unprocessed_due(conn: Connection, today: date) -> list[StoredKey]:
-    """The data keys of received files that are past their day and still to be processed."""
+    """The data keys of received files that are past their day and still needed."""
     query = (
         select(*(_DATA_KEY.c[name] for name in StoredKey.__slots__))
         .join(_DELIVERY, _DELIVERY.c.id == _DATA_KEY.c.object_id)
         .where(
-            _DELIVERY.c.state.in_(going.UNPROCESSED),
+            going.is_needed(),
             _DATA_KEY.c.municipality == "",
             _DATA_KEY.c.due_on < today,
         )

@@ -13,10 +13,13 @@ from sqlmodel import Field, SQLModel
 
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.dispatch import DispatchState
+from gateway.domain.request import RequestState
 from gateway.domain.signal import SignalState
 
 
-def _one_of(column: str, values: type[DeliveryState | DispatchState | SignalState]) -> CheckConstraint:
+def _one_of(
+    column: str, values: type[DeliveryState | DispatchState | RequestState | SignalState]
+) -> CheckConstraint:
     listed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_listed")
 
@@ -30,6 +33,7 @@ class Delivery(SQLModel, table=True):
     bytes again, under `content_key`. `client_*` is what SETSTAT said: echoed, never obeyed.
     `feedback_count` are its accepted rows of feedback, `answer_count` the signals they answer, each row by row.
     `listed_count` are its rows that list a resident, `ended_count` those that end an exclusion.
+    `request_count` are its accepted rows of requests.
     `purged_rows` counts its rows that went, `purged_signals` those of them that were in force: each was the
     last of its signal (spec 1, Conservation).
     """
@@ -81,6 +85,7 @@ class Delivery(SQLModel, table=True):
     answer_count: int = 0
     listed_count: int = 0
     ended_count: int = 0
+    request_count: int = 0
     every_row_dated: bool = False
     raw_due_on: date | None = None
     raw_gone_at: datetime | None = None
@@ -235,6 +240,36 @@ class ExclusionRow(SQLModel, table=True):
     sealed: bytes = Field(sa_type=LargeBinary)
 
 
+class RequestRow(SQLModel, table=True):
+    """A municipality's request about a person: ids, codes and times only.
+
+    Whom it is about stands in the received file, at `line`: that is kept until the request is carried out. `number` is
+    the municipality's own, `verzoek_id`. `parties` are those on whose certificates an erasure comes, `backups_until`
+    the last day on which a backup can be opened. The row stays: its number is used up.
+    """
+
+    __tablename__ = "request"
+    __table_args__ = (
+        _one_of("state", RequestState),
+        UniqueConstraint("partner_id", "number"),
+        Index("request_state", "state", "due_at"),
+        Index("request_delivery", "delivery_id"),
+    )
+
+    id: str = Field(primary_key=True)
+    partner_id: str
+    number: str
+    ask: str
+    state: str
+    delivery_id: str
+    line: int
+    received_at: datetime
+    due_at: datetime
+    done_at: datetime | None = None
+    parties: str = ""
+    backups_until: date | None = None
+
+
 class IndexToken(SQLModel, table=True):
     """A keyed token and the place it leads to; gone with its index key."""
 
@@ -258,7 +293,9 @@ class GroupingRow(SQLModel, table=True):
 
 
 class MeldingRow(SQLModel, table=True):
-    """A melding. `touched_at` is set while it must be looked at again; `due_at` is when it must be out.
+    """A melding. `touched_at` is set while it must be looked at again.
+
+    `is_lost` says that the file it was published in went before it was collected: it is published again.
 
     `published` is the content of the last publication as JSON (counts, flags, dates; no personal data):
     ranks are made from it. `crisis_at` is the first publication with rule CRISIS. `due_on` is the latest
@@ -280,6 +317,7 @@ class MeldingRow(SQLModel, table=True):
     created_at: datetime
     touched_at: datetime | None = None
     is_urgent: bool = False
+    is_lost: bool = False
     version: int = 0
     partner_id: str | None = None
     klasse: str | None = None
