@@ -14,7 +14,7 @@ from gateway.audit.sequencer import Sequencer
 from gateway.clock import Clock, SystemClock, local_day
 from gateway.pipeline.context import Context
 from gateway.pipeline.outgoing import post
-from gateway.pipeline.publish import policy_hash
+from gateway.pipeline.policies import policy_hash
 from gateway.retention.keys import ensure_keys
 from gateway.retention.notary import Notary
 from gateway.retention.purge import PurgeReport, purge, would_go
@@ -60,6 +60,8 @@ class Gateway:
             partners=settings.partners,
             policies=settings.policies,
             served_by=settings.served_by,
+            successors=settings.successors,
+            further_sectors=settings.further_sectors,
             terms=settings.terms,
             limits=settings.limits,
             reference=settings.home.reference,
