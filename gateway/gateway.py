@@ -15,7 +15,7 @@ from gateway.clock import Clock, SystemClock, local_day
 from gateway.pipeline.context import Context
 from gateway.pipeline.erasure import carry_out
 from gateway.pipeline.outgoing import post
-from gateway.pipeline.publish import policy_hash
+from gateway.pipeline.policies import policy_hash
 from gateway.retention.keys import ensure_keys
 from gateway.retention.notary import Notary
 from gateway.retention.purge import PurgeReport, purge, would_go
@@ -62,6 +62,8 @@ class Gateway:
             partners=settings.partners,
             policies=settings.policies,
             served_by=settings.served_by,
+            successors=settings.successors,
+            further_sectors=settings.further_sectors,
             terms=settings.terms,
             limits=settings.limits,
             reference=settings.home.reference,

@@ -12,7 +12,7 @@ from gateway.clock import local_day
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.guard import is_closed_out
 from gateway.domain.host_key import HostKey
-from gateway.domain.partner import Partner, Role
+from gateway.domain.partner import Mode, Partner, Role
 from gateway.domain.retention import KEYS_AHEAD_DAYS, key_days
 from gateway.exchange import host_keys
 from gateway.exchange.room import look_at
@@ -81,6 +81,7 @@ class PartnerLine:
 
     id: str
     role: Role
+    mode: Mode
     last_received_at: datetime | None
     uncollected: Uncollected | None
 
@@ -146,7 +147,7 @@ def overview(gateway: Gateway) -> Overview:
                 count=each.count,
                 urgent=each.urgent,
                 since=each.since,
-                due_at=due_at(context, each) if each.municipality in settings.served_by else None,
+                due_at=due_at(context, each) if context.server_of(each.municipality) else None,
             )
             for each in meldingen.waiting(conn)
         )
@@ -180,6 +181,7 @@ def overview(gateway: Gateway) -> Overview:
             PartnerLine(
                 id=partner.id,
                 role=partner.role,
+                mode=partner.mode,
                 last_received_at=received.get(partner.id),
                 uncollected=uncollected.get(partner.id),
             )

@@ -13,6 +13,8 @@ from gateway.cli import screen
 from gateway.clock import SystemClock, local_day
 from gateway.domain.certificate import Mandate
 from gateway.domain.host_key import turns
+from gateway.domain.partner import Mode
+from gateway.domain.policy import Policy
 from gateway.errors import KeyringError
 from gateway.exchange import host_keys
 from gateway.settings import Home, Settings, load_settings
@@ -46,7 +48,10 @@ def remarks(settings: Settings, now: datetime) -> Iterator[str]:
             yield f"{code} {policy.name} has no mandate for destruction on file: its certificates will say so"
         elif mandate.until is not None and mandate.until < local_day(now):
             yield f"{code} {policy.name}: its mandate for destruction ended on {mandate.until}"
+        yield from _route_remarks(settings, policy)
     for partner in settings.partners.values():
+        if partner.mode is Mode.TRIAL:
+            yield f'{partner.id} has mode "{partner.mode}": its files are checked and answered, and count for nothing'
         if partner.is_disabled:
             yield f"{partner.id} is disabled: it can't log in"
             continue
@@ -55,6 +60,17 @@ def remarks(settings: Settings, now: datetime) -> Iterator[str]:
         for key in partner.keys:
             if (last := key.last_day) is not None and key.is_ending(now):
                 yield f"{partner.id}: key {key.fingerprint} ends on {last}: ask for a new one"
+
+
+def _route_remarks(settings: Settings, policy: Policy) -> Iterator[str]:
+    """Routes that can't be what was meant."""
+    past = False
+    for route in policy.routes:
+        if past:
+            yield f"{policy.code}: its route to {route.to} stands below one that takes all: nothing comes to it"
+        elif policy.code not in settings.partners[route.to].serves:
+            yield f"{policy.code}: a route goes to {route.to}, which does not serve it: is that meant?"
+        past = past or route.takes_all
 
 
 def check_keys(home: Home, now: datetime) -> None:

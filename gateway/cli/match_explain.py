@@ -18,7 +18,7 @@ from gateway.matching.deadline import CRISIS_WORKING_DAYS, OFFER_DAYS, OfferDead
 from gateway.matching.explain import Compared, Ground, Ranking
 from gateway.pipeline.explain import Explained
 from gateway.pipeline.explain import explain as look
-from gateway.pipeline.publish import policy_hash
+from gateway.pipeline.policies import policy_hash
 
 #: The wire's names of what can change in a melding.
 _FIELDS = {

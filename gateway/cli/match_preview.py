@@ -19,9 +19,9 @@ from gateway.domain.melding import Klasse, Rule
 from gateway.errors import CommandError, ConfigError
 from gateway.files.cells import euros
 from gateway.matching.compare import Comparison, Fate, Month, differences
+from gateway.pipeline.policies import policy_hash
 from gateway.pipeline.preview import Preview
 from gateway.pipeline.preview import preview as look
-from gateway.pipeline.publish import policy_hash
 from gateway.settings import Home, other_policy
 
 #: So many ranks and changed meldingen are shown; --json tells all.

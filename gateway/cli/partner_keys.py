@@ -150,9 +150,9 @@ def leave(
         partner = _partner(gateway, partner_id)
         now = gateway.clock.now().replace(microsecond=0)
         end = _end(last_day, now)
-        if partner.serves:
+        if codes := _publishing_to(gateway, partner):
             with screen.err.status("Publishing …"):
-                publish_now(gateway.pipeline(), list(partner.serves), actor=actor(), origin="cli")
+                publish_now(gateway.pipeline(), codes, actor=actor(), origin="cli")
         unused = [each.fingerprint for each in partner.keys if each.valid_from and each.valid_from >= end]
         open_ended = [
             each.fingerprint
@@ -169,6 +169,16 @@ def leave(
         screen.done(f"[bold]{partner_id}[/] is let in until {screen.moment(end)}, and no more")
         _show_rest(gateway, partner, now)
     say_when(context.obj, settings)
+
+
+def _publishing_to(gateway: Gateway, partner: Partner) -> list[str]:
+    """The municipalities whose meldingen may go to a partner: it serves them, or one of their routes names it."""
+    pipeline = gateway.pipeline()
+    return [
+        code
+        for code in gateway.settings.policies
+        if pipeline.server_of(code) and partner.id in pipeline.recipients(code)
+    ]
 
 
 def read_key(path: Path) -> PartnerKey:

@@ -10,6 +10,7 @@ from rich.markup import escape
 from gateway.cli import screen
 from gateway.cli.opened import actor, opened
 from gateway.errors import ConfigError
+from gateway.pipeline.context import Context
 from gateway.pipeline.publish import Published
 from gateway.pipeline.worker import publish_now
 from gateway.settings import Settings
@@ -25,20 +26,20 @@ def publish(
 ) -> None:
     """Publish what is new or changed now, whatever `when` and `settle_s` say."""
     with opened(context.obj) as gateway:
-        codes = _chosen(gateway.settings, municipality, everyone=everyone)
+        pipeline = gateway.pipeline()
+        codes = _chosen(pipeline, municipality, everyone=everyone)
         with screen.err.status("Publishing …"):
-            done = publish_now(gateway.pipeline(), codes, actor=actor(), origin="cli")
+            done = publish_now(pipeline, codes, actor=actor(), origin="cli")
         gateway.wake()
-    published = [each for each in done if each.meldingen]
-    if published:
-        _show(gateway.settings, published)
+    if done:
+        _show(gateway.settings, done)
     else:
         screen.done(
-            f"Nothing new or changed in {screen.counted(len(done), 'municipality', 'municipalities')}"
+            f"Nothing new or changed in {screen.counted(len(codes), 'municipality', 'municipalities')}"
         )
 
 
-def _chosen(settings: Settings, codes: list[str], *, everyone: bool) -> list[str]:
+def _chosen(pipeline: Context, codes: list[str], *, everyone: bool) -> list[str]:
     """The municipalities that are meant.
 
     Raises:
@@ -47,18 +48,19 @@ def _chosen(settings: Settings, codes: list[str], *, everyone: bool) -> list[str
     if everyone == bool(codes):
         raise ConfigError("say which: gateway publish --municipality GM1731, or --all")
     for code in codes:
-        if code not in settings.policies:
+        if code not in pipeline.policies:
             raise ConfigError(f"{code} is no municipality of this gateway; see: gateway municipality list")
-        if code not in settings.served_by:
+        if pipeline.server_of(code) is None:
             raise ConfigError(
                 f"no partner serves {code}, so nothing can be published to it: "
                 f"gateway partner add ID --role municipality --serves {code} --key FILE.pub"
             )
-    if everyone and not settings.served_by:
+    served = [code for code in sorted(pipeline.policies) if pipeline.server_of(code)]
+    if everyone and not served:
         raise ConfigError(
             "no partner serves a municipality yet: gateway partner add ID --role municipality …"
         )
-    return sorted(settings.served_by) if everyone else list(dict.fromkeys(codes))
+    return served if everyone else list(dict.fromkeys(codes))
 
 
 def _show(settings: Settings, published: list[Published]) -> None:

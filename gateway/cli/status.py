@@ -15,6 +15,7 @@ from gateway.cli.opened import opened
 from gateway.clock import local_day
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.host_key import state, turns
+from gateway.domain.partner import Mode
 from gateway.overview import Overview, overview
 from gateway.retention.due import DueDay
 
@@ -54,7 +55,7 @@ def status(
     [cyan]keys[/] {until, days_ahead, wanted_days_ahead}; below 0 no file can be received
     [cyan]audit[/] {entries, unsequenced, checkpoint_at}
     [cyan]disk[/] {vault_bytes, vault_files, database_bytes, free_bytes, reserve_bytes, takes_files}
-    [cyan]partners[/] [{id, role, last_received_at, uncollected, oldest_uncollected_at}]
+    [cyan]partners[/] [{id, role, mode, last_received_at, uncollected, oldest_uncollected_at}]
     [cyan]partner_keys[/] {ending, locked_out}; ending: 30 days, locked_out: ids of partners without a valid key
     [cyan]  ending[/] [{partner, fingerprint, last_day, last_used_at}]
     [cyan]host_keys[/] [{fingerprint, kind, state, active_from, retire_at}]
@@ -149,6 +150,7 @@ def to_json(seen: Overview) -> dict[str, Any]:
             {
                 "id": each.id,
                 "role": each.role,
+                "mode": each.mode,
                 "last_received_at": screen.instant(each.last_received_at),
                 "uncollected": each.uncollected.count if each.uncollected else 0,
                 "oldest_uncollected_at": screen.instant(
@@ -363,7 +365,7 @@ def _partners(seen: Overview) -> Table:
         left = each.uncollected
         made.add_row(
             each.id,
-            str(each.role),
+            str(each.role) if each.mode is Mode.LIVE else f"{each.role} [yellow]({each.mode})[/]",
             screen.moment(each.last_received_at),
             screen.number(left.count if left else 0),
             screen.moment(left.oldest_at if left else None),

@@ -59,8 +59,8 @@ def _left(gateway: Gateway) -> str:
     with gateway.store.read() as conn:
         files = queue.waiting_count(conn)
         touched = meldingen.waiting(conn)
-    served = gateway.settings.served_by
-    count = sum(each.count for each in touched if each.municipality in served)
+    pipeline = gateway.pipeline()
+    count = sum(each.count for each in touched if pipeline.server_of(each.municipality))
     waiting = [
         screen.counted(files, "received file") if files else "",
         screen.counted(count, "melding", "meldingen") if count else "",

@@ -29,6 +29,14 @@ class Role(StrEnum):
     AUDITOR = "auditor"
 
 
+class Mode(StrEnum):
+    """Whether what a partner sends counts."""
+
+    LIVE = "live"
+    #: validated and receipted, never matched, gone after a day
+    TRIAL = "proef"
+
+
 class Box(StrEnum):
     """A folder of the virtual tree."""
 
@@ -115,6 +123,7 @@ class Partner:
     expected_by: int | None = None
     #: none of its keys lets it in
     is_disabled: bool = False
+    mode: Mode = Mode.LIVE
 
     def ending_keys(self, now: datetime) -> tuple[PartnerKey, ...]:
         """Its keys that let it in at `now`, and not for long any more."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gateway.domain.feedback import FeedbackPolicy
+from gateway.domain.melding import Klasse
 
 
 class Grouping(StrEnum):
@@ -99,6 +100,28 @@ class Publish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """`[[route]]`: to whom a melding goes of which all that is stated holds; one that states nothing takes all."""
+
+    #: partner id, role municipality
+    to: str
+    #: whether the resident is in the list of known residents
+    known: bool | None = None
+    #: euro cents, strictly more
+    total_over_cents: int | None = None
+    klasse: Klasse | None = None
+    #: one of its signals has one of these
+    sectors: tuple[str, ...] = ()
+    #: four digits, or four digits and two letters; one of its signals lies in one of these
+    postcodes: tuple[str, ...] = ()
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether nothing goes past it."""
+        return self == Route(to=self.to)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """One municipality's policy; every part has a working default. `code` is `GM` + four digits."""
 
@@ -109,6 +132,8 @@ class Policy:
     actions: Actions = field(default_factory=Actions)
     publish: Publish = field(default_factory=Publish)
     feedback: FeedbackPolicy = field(default_factory=FeedbackPolicy)
+    #: the first that holds; none: the partner that serves the municipality
+    routes: tuple[Route, ...] = ()
     #: on what ground known residents are looked for; empty: they are not (Wgs art. 7c(2))
     known_residents_basis: str = ""
     arrears_days: Mapping[str, tuple[int, int | None]] = field(

@@ -12,6 +12,8 @@ from datetime import date, datetime, timedelta
 from gateway.clock import add_months, local_day, month_of, shift_month
 from gateway.domain.signal import SignalState
 
+#: How long the file of a partner on trial is held, in days, and what answers it (spec 1, Partners, `mode`).
+TRIAL_DAYS = 1
 #: Keys are made this many days further ahead than the longest term reaches (spec 4, Keys).
 KEYS_AHEAD_DAYS = 14
 

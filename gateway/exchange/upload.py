@@ -11,7 +11,8 @@ from gateway import logs
 from gateway.audit.log import record
 from gateway.clock import local_day, month_of
 from gateway.domain.delivery import DeliveryState
-from gateway.domain.partner import Box
+from gateway.domain.partner import Box, Mode
+from gateway.domain.retention import TRIAL_DAYS
 from gateway.errors import GatewayError, KeyMissing, StoreError, VaultError
 from gateway.exchange import inbox, quota
 from gateway.exchange.context import Exchange, Visit
@@ -218,7 +219,8 @@ class Upload:
         row_key = self._key.row_key()
         quota.receive(conn, exchange, self._visit, self._sealer.plain_bytes)
         now = exchange.clock.now()
-        due_on = local_day(now) + timedelta(days=exchange.raw_days)
+        is_trial = partner.mode is Mode.TRIAL
+        due_on = local_day(now) + timedelta(days=TRIAL_DAYS if is_trial else exchange.raw_days)
         try:
             wrapped = wrap(
                 exchange.keyring, until_id(due_on), self._key, partner=partner.id, object_id=self.id
@@ -249,6 +251,7 @@ class Upload:
             sealed_sha256=self._sealer.sha256(),
             sha256_sealed=seal_digest(row_key, self.id, self._digest.digest()),
             raw_due_on=due_on,
+            is_trial=is_trial,
             client_values=self._client,
         )
         if not received:

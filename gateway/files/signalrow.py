@@ -172,7 +172,7 @@ def rules_for(layout: Layout, partner: Partner, received_on: date, field_chars: 
     constants, faults = dict(_EMPTY), {}
     for name, text in layout.defaults.items():
         if name in COLUMNS:
-            value = COLUMNS[name].read(text)
+            value = _reader(name, partner)(text)
             constants[COLUMNS[name].field] = value
             if value is None:
                 faults[name] = COLUMNS[name].code
@@ -181,7 +181,7 @@ def rules_for(layout: Layout, partner: Partner, received_on: date, field_chars: 
         sectors=partner.sectors,
         received_on=received_on,
         field_chars=field_chars,
-        places=tuple(_place(column, place) for column, place in layout.places),
+        places=tuple(_place(column, place, _reader(column, partner)) for column, place in layout.places),
         constants=constants,
         constant_faults=faults,
         needed=frozenset(NEEDED).difference(layout.defaults, {"signaal_id"} if layout.automatic_ids else ()),
@@ -189,9 +189,17 @@ def rules_for(layout: Layout, partner: Partner, received_on: date, field_chars: 
     )
 
 
-def _place(column: str, place: int) -> _Place:
+def _reader(column: str, partner: Partner) -> _Read:
+    """How a column of a partner's file is read: sectors that only it has are known too (spec 2, `sector`)."""
+    if column != "sector" or set(partner.sectors) <= set(SECTORS):
+        return COLUMNS[column].read
+    sectors = {sector.lower(): sector for sector in (*SECTORS, *partner.sectors)}
+    return lambda text: sectors.get(text.lower())
+
+
+def _place(column: str, place: int, read: _Read) -> _Place:
     how = COLUMNS[column]
-    return _Place(column, place, how.field, _Once(how.read).__getitem__ if how.is_few else how.read)
+    return _Place(column, place, how.field, _Once(read).__getitem__ if how.is_few else read)
 
 
 def parse_row(line: int, fields: Sequence[str] | None, rules: RowRules) -> ParsedRow:

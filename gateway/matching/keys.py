@@ -94,6 +94,12 @@ def contract(creditor: str, municipality: str, customer_number: str, sector: str
     return creditor, municipality, customer_number, sector, product
 
 
+def in_municipality(municipality: str, contract_key: Parts) -> Parts:
+    """A K1 as it is in another municipality."""
+    creditor, _, *rest = contract_key
+    return (creditor, municipality, *rest)
+
+
 def signal(creditor: str, signal_id: str) -> Parts:
     """S1: a creditor's own number of a signal, as written."""
     return creditor, signal_id

@@ -56,6 +56,21 @@ def follow(code: str, on: date, successors: Mapping[str, Successor]) -> str:
     return code
 
 
+def predecessors(code: str, on: date, successors: Mapping[str, Successor]) -> tuple[str, ...]:
+    """The municipalities that became part of `code`, itself or through others, by a day; in a fixed order."""
+    begun = {each: after for each, after in successors.items() if after.starts_on <= on}
+    return tuple(each for each in sorted(begun) if code in successors_of(each, begun) and each != code)
+
+
+def successors_of(code: str, successors: Mapping[str, Successor]) -> tuple[str, ...]:
+    """The municipalities that `code` becomes part of, whenever that is, the nearest first."""
+    found: list[str] = []
+    while (after := successors.get(code)) and after.code not in found:
+        code = after.code
+        found.append(code)
+    return tuple(found)
+
+
 def read_pc4(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """The shipped table `PC4;Gemeente`: four digits to the municipalities that have them."""
     found: dict[str, tuple[str, ...]] = {}

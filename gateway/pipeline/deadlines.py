@@ -21,6 +21,7 @@ from gateway.matching.deadline import feedback_deadlines, first_unmet, offer_dea
 from gateway.pipeline import snapshot
 from gateway.pipeline.context import Context
 from gateway.pipeline.outgoing import Contents, OutgoingFile, seal_file, seal_manifest
+from gateway.pipeline.policies import policy_of
 from gateway.pipeline.regular import Regular, send_each
 from gateway.store import Connection, answers, meldingen, signals
 from gateway.store.meldingen import Melding
@@ -38,14 +39,14 @@ def send_deadlines(context: Context) -> int:
         [
             Regular(
                 kind=DispatchKind.DEADLINES,
-                partner_id=partner.id,
+                partner_id=holder,
                 municipality=municipality,
                 period=today.toordinal(),
-                seal=partial(_seal, context, partner.id, municipality),
+                seal=partial(_seal, context, holder, municipality),
             )
             for municipality, holder in holders
-            # who serves it no more is told no more
-            if (partner := context.partners.get(holder)) and municipality in partner.serves
+            # who gets nothing of it any more is told no more
+            if holder in context.partners and holder in context.recipients(municipality)
         ],
     )
 
@@ -87,7 +88,7 @@ def _open(
         known = meldingen.some(conn, chunk)
         found = list(signals.passed_on(conn, chunk, today))
         answered = answers.of_signals(conn, (signal.number for signal in found))
-        by = {melding.id: _deadlines(context, melding, today) for melding in known.values()}
+        by = {melding.id: _deadlines(context, conn, melding, today) for melding in known.values()}
         place = {melding_id: number for number, melding_id in enumerate(chunk)}
         for signal in sorted(found, key=lambda each: place[each.melding_id]):
             melding = known[signal.melding_id]
@@ -112,13 +113,13 @@ def _open(
                 yield row, signal
 
 
-def _deadlines(context: Context, melding: Melding, today: date) -> dict[Deadline, date]:
+def _deadlines(context: Context, conn: Connection, melding: Melding, today: date) -> dict[Deadline, date]:
     """As in the lines of its last publication."""
     content = snapshot.load(melding.published or "")
     respond_by, finish_by = feedback_deadlines(content.first_received_at)
     offer_by = offer_deadline(
         content,
-        context.policy(melding.municipality).actions.deadline_from,
+        policy_of(context, conn, melding.municipality, melding.month).actions.deadline_from,
         today=today,
         first_published_on=local_day(melding.first_published_at) if melding.first_published_at else None,
         crisis_published_on=local_day(melding.crisis_at) if melding.crisis_at else None,

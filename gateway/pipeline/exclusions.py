@@ -53,8 +53,9 @@ def known_residents(context: Context, conn: Connection, municipality: str, today
 def opened(
     context: Context, conn: Connection, kind: Kind, municipality: str, today: date
 ) -> Iterator[tuple[Listed, dict[str, Any]]]:
-    """The rows in force of a municipality with their contents, oldest first."""
-    rows = list(stored.in_force(conn, kind, (municipality,), today))
+    """The rows in force of a municipality, and of those that merged into it, with their contents; oldest first."""
+    codes = (municipality, *context.predecessors(municipality))
+    rows = list(stored.in_force(conn, kind, codes, today))
     opener = Opener(context, conn)
     opener.load(row.data_key_id for row in rows)
     for row in rows:

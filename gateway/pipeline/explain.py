@@ -21,7 +21,7 @@ from gateway.matching.rank import places
 from gateway.matching.rules import counting, lookback
 from gateway.pipeline import match, snapshot
 from gateway.pipeline.context import Context
-from gateway.pipeline.publish import policy_hash
+from gateway.pipeline.policies import policy_hash, policy_of
 from gateway.store import Connection, meldingen, signals
 from gateway.store.meldingen import Melding
 from gateway.store.signals import Known
@@ -99,7 +99,7 @@ def explain(context: Context, melding_id: str, *, actor: str, origin: str) -> Ex
             detail={
                 "municipality": melding.municipality,
                 "month": melding.month,
-                "policy": policy_hash(context.policy(melding.municipality)),
+                "policy": policy_hash(explained.policy),
             },
         )
     _log.info("melding.explained", melding_id=melding.id, municipality=melding.municipality)
@@ -107,8 +107,9 @@ def explain(context: Context, melding_id: str, *, actor: str, origin: str) -> Ex
 
 
 def _explained(conn: Connection, context: Context, melding: Melding, now: datetime) -> Explained:
-    policy, today = context.policy(melding.municipality), local_day(now)
-    (group,) = match.groups(conn, policy, [melding], today)
+    today, predecessors = local_day(now), context.predecessors(melding.municipality)
+    policy = policy_of(context, conn, melding.municipality, melding.month)
+    (group,) = match.groups(conn, policy, [melding], today, predecessors)
     content, matching = group.content(policy), group.matching(policy)
     grounds = explain_rules(melding.month, group.signals, group.earlier, matching) if content else ()
     refs = {signal.ref for signal in group.signals}

@@ -51,7 +51,7 @@ def take_feedback(context: Context, received: Received, table: Table) -> Taken:
     tally = Tally(due_on=dispatch_due(context.clock.now(), context.terms))
     intake = FeedbackIntake(context, received.delivery, tally)
     intake.take(read_feedback(table, received.received_on, context.limits))
-    told = intake.told()
+    told = [] if received.delivery.is_trial else intake.told()
     return Taken(
         kind=Kind.FEEDBACK,
         tally=tally,

@@ -17,7 +17,7 @@ from gateway.audit.log import record
 from gateway.clock import local_day, month_of
 from gateway.domain.delivery import DeliveryState, Kind
 from gateway.domain.dispatch import DispatchKind
-from gateway.domain.partner import Role
+from gateway.domain.partner import Mode, Role
 from gateway.errors import BlobDamaged, BlobMissing, ConfigError, DeliveryError, VaultError
 from gateway.files.municipalfile import read_municipal
 from gateway.files.receipt import Receipt
@@ -34,6 +34,7 @@ from gateway.pipeline.rows import take_signals
 from gateway.pipeline.sealing import open_key, store_key
 from gateway.pipeline.staging import drop_staged
 from gateway.pipeline.statuses import use_status_number
+from gateway.pipeline.trial import try_signals, without_effect
 from gateway.pipeline.workbook import read_table
 from gateway.store import Connection, data_keys, queue
 from gateway.store.queue import Claimed
@@ -97,13 +98,14 @@ def _take(context: Context, received: Received, reader: SealedReader) -> None:
     month_key = index_id(month_of(local_day(delivery.received_at)))
     digests = _digests(context, partner.id, received.digest)
     with context.store.read() as conn:
-        # a municipality's file is always processed (spec 1, Uploads 6)
-        if partner.role is Role.CREDITOR and queue.accepted_before(
-            conn, partner.id, digests, month_key=month_key
-        ):
+        # a municipality's file is always processed (spec 1, Uploads 6), and so is one on trial
+        counts = partner.role is Role.CREDITOR and not delivery.is_trial
+        if counts and queue.accepted_before(conn, partner.id, digests, month_key=month_key):
             raise DeliveryError("F08")
     began = time.perf_counter()
     taken = take(context, received, reader)
+    if delivery.is_trial:
+        taken = without_effect(context, received, taken)
     tally, now = taken.tally, context.clock.now()
     with context.store.write() as conn:
         taken.show(conn)
@@ -122,6 +124,7 @@ def _take(context: Context, received: Received, reader: SealedReader) -> None:
             accepted_count=tally.accepted,
             every_row_dated=tally.every_row_dated,
             **{f"{name}_count": count for name, count in taken.counts.items()},
+            **taken.gone,
         )
         _store_answers(context, conn, partner.id, taken.files)
         record(
@@ -132,7 +135,8 @@ def _take(context: Context, received: Received, reader: SealedReader) -> None:
             actor=partner.id,
             at=now,
             node=context.node,
-            detail={"rows": tally.rows, **taken.counts, "rejected": tally.rejected},
+            detail={"rows": tally.rows, **taken.counts, "rejected": tally.rejected}
+            | ({"mode": Mode.TRIAL} if delivery.is_trial else {}),
         )
     _log.info(
         "delivery.processed",
@@ -145,7 +149,8 @@ def _take(context: Context, received: Received, reader: SealedReader) -> None:
 
 
 def _take_signals(context: Context, received: Received, reader: SealedReader) -> Taken:
-    return take_signals(
+    take = try_signals if received.delivery.is_trial else take_signals
+    return take(
         context,
         received,
         read_signals(reader.chunks, received.partner, received.received_on, context.limits, read_table),
@@ -183,7 +188,8 @@ def _refuse(context: Context, received: Received, refusal: DeliveryError) -> Non
         file_code=refusal.code,
         file_detail=refusal.detail,
     )
-    files = receipt_files(context, delivery.partner_id, receipt)
+    due_on = delivery.raw_due_on if delivery.is_trial else None
+    files = receipt_files(context, delivery.partner_id, receipt, due_on)
     drop_staged(context, delivery.id)
     now = context.clock.now()
     with context.store.write() as conn:

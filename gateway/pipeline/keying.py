@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
+from functools import partial
 from typing import NamedTuple
 
 from gateway.clock import month_of
@@ -14,7 +15,7 @@ from gateway.files.signalrow import ParsedRow
 from gateway.matching import keys
 from gateway.matching.keys import Level, Parts
 from gateway.pipeline.locate import Located
-from gateway.pipeline.places import Places
+from gateway.pipeline.places import Former, Places
 from gateway.store import Connection
 from gateway.vault.ids import random_place
 from gateway.vault.index import Indexer
@@ -43,12 +44,28 @@ class Keyed(NamedTuple):
 
 
 class Keying:
-    """Finds the places of one creditor's rows, a batch at a time; `keep` stores the tokens."""
+    """Finds the places of one creditor's rows, a batch at a time; `keep` stores the tokens.
 
-    def __init__(self, indexer: Indexer, creditor: str, received_on: date, today: date) -> None:
+    Args:
+        indexer: makes the tokens.
+        creditor: whose rows they are.
+        received_on: the day of receipt.
+        today: the present day.
+        predecessors: the municipalities that are part of one by now: what was known there keeps its place.
+    """
+
+    def __init__(
+        self,
+        indexer: Indexer,
+        creditor: str,
+        received_on: date,
+        today: date,
+        predecessors: Callable[[str], Iterable[str]],
+    ) -> None:
         self._indexer, self._creditor, self._received_on = indexer, creditor, received_on
         self._month = month_of(received_on)
         self._places = Places(indexer, self._month, month_of(today))
+        self._predecessors = predecessors
 
     def signal_places(self, conn: Connection, batch: Sequence[ParsedRow]) -> dict[int, int]:
         """The place of each row's signaal_id, by line; rejected rows have none."""
@@ -110,9 +127,17 @@ class Keying:
             for row in rows
         ]
 
+        merged = [
+            Former(code, partial(keys.in_municipality, code)) for code in self._predecessors(municipality)
+        ]
+        same = [each._replace(as_it_was=lambda key: key) for each in merged]
+
         def find(level: Level, parts: Iterable[Parts | None]) -> dict[Parts, int]:
             return self._places.find(
-                conn, (level, municipality), (each for each in parts if each is not None)
+                conn,
+                (level, municipality),
+                (each for each in parts if each is not None),
+                merged if level is Level.CONTRACT else same,
             )
 
         a1 = find(Level.ADDRESS, (each.address for each in levels))

@@ -55,8 +55,9 @@ def take_exclusions(context: Context, received: Received, table: Table) -> Taken
     intake = ListingIntake(context, received, Kind.EXCLUSIONS)
     intake.take(read_listings(table, Kind.EXCLUSIONS, received.received_on, context.limits))
     excluding = Excluding(context)
-    for municipality, fresh in intake.fresh().items():
-        excluding.judge(municipality, fresh)
+    if not received.delivery.is_trial:
+        for municipality, fresh in intake.fresh().items():
+            excluding.judge(municipality, fresh)
     excluding.prepare()
 
     def show(conn: Connection) -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import date
 from typing import NamedTuple
 
+from gateway.clock import local_day
 from gateway.domain.signal import Signal, SignalState
-from gateway.matching.municipality import municipality_of
+from gateway.matching.municipality import follow, municipality_of
 from gateway.pipeline.context import Context
 from gateway.store import reference
 
 
 class Located(NamedTuple):
-    """`municipality` is empty when the signal can't be routed (D40). `is_contradicted` is W03."""
+    """`municipality` is empty when the signal can't be routed (D40). `is_contradicted` is W03.
+
+    A municipality that merged is its successor's from its day on. One that the legal basis of a further sector does
+    not name is not connected for it (D41).
+    """
 
     municipality: str
     state: SignalState
@@ -27,7 +33,10 @@ class Located(NamedTuple):
 def locate(context: Context, rows: Sequence[Signal]) -> dict[int, Located]:
     """Where each row's signal belongs, by line."""
     hits = reference.find(context.reference, ((row.postcode, row.house_number) for row in rows))
-    return {row.line: _located(context, row, hits.get((row.postcode, row.house_number))) for row in rows}
+    today = local_day(context.clock.now())
+    return {
+        row.line: _located(context, row, hits.get((row.postcode, row.house_number)), today) for row in rows
+    }
 
 
 def candidates(
@@ -36,14 +45,24 @@ def candidates(
     """The municipalities that each postcode and house number may lie in; one where the table holds it."""
     wanted = set(addresses)
     hits = reference.find(context.reference, wanted)
-    return {
-        each: (hits[each],) if each in hits else tuple(context.pc4.get(each[0][:4], ())) for each in wanted
-    }
+    today = local_day(context.clock.now())
+    found = {each: (hits[each],) if each in hits else context.pc4.get(each[0][:4], ()) for each in wanted}
+    return {each: _merged(context, codes, today) for each, codes in found.items()}
 
 
-def _located(context: Context, row: Signal, hit: str | None) -> Located:
-    code, is_contradicted = municipality_of(hit, context.pc4.get(row.postcode[:4], ()), row.municipality)
+def _merged(context: Context, codes: Iterable[str], today: date) -> tuple[str, ...]:
+    """The municipalities that these are part of by now."""
+    return tuple(dict.fromkeys(follow(code, today, context.successors) for code in codes))
+
+
+def _located(context: Context, row: Signal, hit: str | None, today: date) -> Located:
+    def now(code: str) -> str:
+        return follow(code, today, context.successors)
+
+    by_pc4 = _merged(context, context.pc4.get(row.postcode[:4], ()), today)
+    stated = row.municipality and now(row.municipality)
+    code, is_contradicted = municipality_of(hit and now(hit), by_pc4, stated)
     if code is None:
         return Located("", SignalState.NOT_ROUTABLE, is_contradicted)
-    state = SignalState.WAITING if code in context.served_by else SignalState.NOT_CONNECTED
-    return Located(code, state, is_contradicted)
+    may_go = code in context.served_by and code in context.further_sectors.get(row.sector, {code})
+    return Located(code, SignalState.WAITING if may_go else SignalState.NOT_CONNECTED, is_contradicted)

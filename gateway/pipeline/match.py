@@ -57,25 +57,45 @@ class Group(NamedTuple, Generic[K]):
         return replace(policy.matching, key=Grouping(self.melding.level))
 
 
-def groups(conn: Connection, policy: Policy, meldingen: Sequence[K], today: date) -> Iterator[Group[K]]:
-    """The groups of one municipality's meldingen, in their order."""
+def groups(
+    conn: Connection,
+    policy: Policy,
+    meldingen: Sequence[K],
+    today: date,
+    predecessors: Sequence[str] = (),
+) -> Iterator[Group[K]]:
+    """The groups of one municipality's meldingen, in their order.
+
+    Args:
+        conn: reads them.
+        policy: of the municipality.
+        meldingen: of it.
+        today: what is overdue takes no part.
+        predecessors: municipalities that merged into it: it looks back on their signals, which stay theirs.
+    """
+    codes = (policy.code, *predecessors)
     by_place: dict[Hashable, dict[str, list[ActiveSignal]]] = defaultdict(lambda: defaultdict(list))
+    own = defaultdict(lambda: defaultdict(list)) if predecessors else by_place
     for level in Grouping:
         places = {melding.place for melding in meldingen if melding.level == level}
-        for signal in _active(conn, policy.code, PLACE_COLUMNS[level], places, today):
-            # one place may serve two levels: a person without a name is known by A2
-            by_place[level, signal.group][signal.month].append(signal)
+        for code in codes:
+            for signal in _active(conn, code, PLACE_COLUMNS[level], places, today):
+                # one place may serve two levels: a person without a name is known by A2
+                by_place[level, signal.group][signal.month].append(signal)
+                if own is not by_place and code == policy.code:
+                    own[level, signal.group][signal.month].append(signal)
     contracts = {
         signal.contract
         for melding in meldingen
-        for signal in by_place[melding.level, melding.place][melding.month]
+        for signal in own[melding.level, melding.place][melding.month]
     }
     by_contract: dict[Hashable, list[ActiveSignal]] = defaultdict(list)
-    for signal in _active(conn, policy.code, "place_k1", contracts, today):
-        by_contract[signal.contract].append(signal)
+    for code in codes:
+        for signal in _active(conn, code, "place_k1", contracts, today):
+            by_contract[signal.contract].append(signal)
     for melding in meldingen:
         months = by_place[melding.level, melding.place]
-        group = months[melding.month]
+        group = own[melding.level, melding.place][melding.month]
         past = frozenset(lookback(melding.month, policy.matching))
         repeats = highest_amounts(
             other

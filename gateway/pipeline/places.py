@@ -6,7 +6,8 @@ key is destroyed nothing leads from a name to a place any more (spec 4, Rows and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from gateway.matching.keys import Level, Parts
 from gateway.store import Connection, places
@@ -16,6 +17,13 @@ from gateway.vault.keyring import index_id
 
 #: Which level and scope (municipality, or creditor) a key belongs to.
 Scope = tuple[Level, str]
+
+
+class Former(NamedTuple):
+    """A municipality that merged into the scope's, and how it wrote a key."""
+
+    within: str
+    as_it_was: Callable[[Parts], Parts]
 
 
 class Places:
@@ -36,8 +44,10 @@ class Places:
         self._months = [month, *others]
         self._fresh: dict[Scope, dict[bytes, int]] = {}
 
-    def find(self, conn: Connection, scope: Scope, keys: Iterable[Parts]) -> dict[Parts, int]:
-        """The place of each key, a new one where no live token leads to one."""
+    def find(
+        self, conn: Connection, scope: Scope, keys: Iterable[Parts], former: Iterable[Former] = ()
+    ) -> dict[Parts, int]:
+        """The place of each key, a new one where no live token leads to one, in a former scope neither."""
         missing = list(dict.fromkeys(keys))
         level, within = scope
         found: dict[Parts, int] = {}
@@ -51,8 +61,26 @@ class Places:
                 untold = {key: tokens[key] for key in missing}
             if not missing:
                 break
+        for earlier in former:
+            found.update(self._in_former(conn, level, earlier, missing))
+            missing = [key for key in missing if key not in found]
         found.update((key, random_place()) for key in missing)
         self._fresh.setdefault(scope, {}).update((token, found[key]) for key, token in untold.items())
+        return found
+
+    def _in_former(
+        self, conn: Connection, level: Level, former: Former, keys: Iterable[Parts]
+    ) -> dict[Parts, int]:
+        """The places that keys had within a municipality that is part of this one by now."""
+        found: dict[Parts, int] = {}
+        missing = {key: former.as_it_was(key) for key in keys}
+        for month in self._months:
+            parts = list(missing.values())
+            tokens = self._indexer.tokens(month, level, former.within, parts) if parts else ()
+            by_key = dict(zip(missing, tokens, strict=True))
+            known = places.find(conn, index_id(month), level, by_key.values())
+            found.update((key, known[token]) for key, token in by_key.items() if token in known)
+            missing = {key: was for key, was in missing.items() if key not in found}
         return found
 
     def keep(self, conn: Connection) -> None:

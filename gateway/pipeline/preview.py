@@ -20,7 +20,7 @@ from gateway.domain.policy import Grouping, Policy
 from gateway.matching.compare import Comparison, Month, compare, month_under, name_groups
 from gateway.pipeline import match
 from gateway.pipeline.context import Context
-from gateway.pipeline.publish import policy_hash
+from gateway.pipeline.policies import policy_hash, policy_of
 from gateway.store import Connection, meldingen, signals
 from gateway.store.signals import Placed
 
@@ -57,13 +57,14 @@ def preview(
         origin: where the order came from.
     """
     now = context.clock.now()
-    today, policy = local_day(now), context.policy(municipality)
+    today, predecessors = local_day(now), context.predecessors(municipality)
     with context.store.read() as conn:
+        policy = policy_of(context, conn, municipality, month)
         key = meldingen.level_of(conn, municipality, month) or policy.matching.key
         placed = signals.of_month(conn, municipality, month, today)
         comparison = compare(
-            _month(conn, policy, _Spot(month, key), placed, today),
-            _month(conn, other, _Spot(month, other.matching.key), placed, today),
+            _month(conn, policy, _Spot(month, key), placed, today, predecessors=predecessors),
+            _month(conn, other, _Spot(month, other.matching.key), placed, today, predecessors=predecessors),
         )
     with context.store.write() as conn:
         record(
@@ -80,7 +81,15 @@ def preview(
     return Preview(comparison, key, other.matching.key)
 
 
-def _month(conn: Connection, policy: Policy, of: _Spot, placed: Sequence[Placed], today: date) -> Month:
+def _month(
+    conn: Connection,
+    policy: Policy,
+    of: _Spot,
+    placed: Sequence[Placed],
+    today: date,
+    *,
+    predecessors: Sequence[str],
+) -> Month:
     """The signals of `of.month` grouped by `of.level`, each group named by the meldingen that they are in."""
     found: dict[int, list[int]] = defaultdict(list)
     for signal in placed:
@@ -88,7 +97,7 @@ def _month(conn: Connection, policy: Policy, of: _Spot, placed: Sequence[Placed]
     names = name_groups(list(found.values()), {signal.id: signal.melding_id for signal in placed})
     spots = [of._replace(place=place) for place in found]
     contents: dict[str, MeldingContent] = {}
-    for name, group in zip(names, match.groups(conn, policy, spots, today), strict=True):
+    for name, group in zip(names, match.groups(conn, policy, spots, today, predecessors), strict=True):
         content = group.content(policy)
         assert content is not None
         contents[name] = content

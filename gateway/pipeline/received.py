@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from hashlib import sha256
 
@@ -54,7 +54,7 @@ class Taken:
     """What a file came to.
 
     `counts` are columns of the delivery, without `_count`; `files` go back to the sender and others; `show` makes it
-    visible, with the delivery's last transaction.
+    visible, with the delivery's last transaction. `gone` are columns of the delivery: how much of it is gone already.
     """
 
     kind: Kind
@@ -62,6 +62,7 @@ class Taken:
     counts: Mapping[str, int]
     files: Sequence[OutgoingFile]
     show: Callable[[Connection], None]
+    gone: Mapping[str, int] = field(default_factory=dict)
 
 
 def digest_of(reader: SealedReader) -> bytes:
@@ -89,5 +90,5 @@ def receipt(context: Context, received: Received, tally: Tally, sums: Sums) -> l
             warnings=tally.warnings,
             duplicates=tally.duplicates,
         ),
-        tally.due_on,
+        min(tally.due_on, delivery.raw_due_on) if delivery.is_trial else tally.due_on,
     )

@@ -120,7 +120,7 @@ class RequestIntake:
             "due_at": delivery.received_at if is_access else delivery.received_at + ERASED_AFTER,
             "done_at": now if is_access else None,
         }
-        if is_access:
+        if is_access and not delivery.is_trial:
             self.files += access_files(
                 self.context, conn, asked, rows, number=row.number, asked_at=delivery.received_at
             )

@@ -164,7 +164,9 @@ class _Batch:
         self._context, self._delivery = context, delivery
         self._today = local_day(context.clock.now())
         received_on = local_day(delivery.received_at)
-        self._keying = Keying(context.indexer, delivery.partner_id, received_on, self._today)
+        self._keying = Keying(
+            context.indexer, delivery.partner_id, received_on, self._today, context.predecessors
+        )
         self._staging = Staging(context, delivery)
         self._tally = Tally(due_on=self._staging.due_on(""))
 

@@ -92,7 +92,9 @@ class RowIntake:
         self._context, self._delivery = context, delivery
         self._received_on, self._today = local_day(delivery.received_at), local_day(context.clock.now())
         self._month = month_of(self._received_on)
-        self._keying = Keying(context.indexer, delivery.partner_id, self._received_on, self._today)
+        self._keying = Keying(
+            context.indexer, delivery.partner_id, self._received_on, self._today, context.predecessors
+        )
         self._staging = Staging(context, delivery)
         #: place of S1 -> the version in force, after the rows above
         self._versions: dict[int, Version] = {}
@@ -232,11 +234,12 @@ class RowIntake:
         self._touch(version)
         self.tally.note_due(version.due_on)
         self._staging.add(placed, version)
-        if located.is_contradicted:
-            self._warn(row, "W03", "gemeentecode")
+        self.tally.warnings += place_warnings(row, located)
         if located.is_routed:
             self.tally.accepted += 1
-            self._check_age(row, version)
+            self.tally.warnings += age_warnings(
+                self._context, row, version.municipality, version.signalled_on
+            )
         else:
             self._tell(signal_id, row, _UNPLACED[located.state], located.municipality)
 
@@ -305,20 +308,8 @@ class RowIntake:
 
     # -- telling ---------------------------------------------------------------------------------
 
-    def _check_age(self, row: Signal, version: Version) -> None:
-        """W02: younger or older than the sector's term."""
-        window = self._context.policy(version.municipality).arrears_days.get(row.sector)
-        age = (version.signalled_on - since(row, version.signalled_on)).days
-        if window and (age < window[0] or (window[1] is not None and age > window[1])):
-            self._warn(row, "W02", "ontstaansdatum" if row.arrears_since else "dagen_achterstand")
-
     def _refuse(self, line: int, signal_id: str, outcome: Outcome) -> None:
         self.tally.reject(RowError(line=line, signal_id=signal_id, column="signaal_id", code=outcome.code))
-
-    def _warn(self, row: Signal, code: str, column: str) -> None:
-        self.tally.warnings.append(
-            RowWarning(line=row.line, signal_id=row.signal_id or "", column=column, code=code)
-        )
 
     def _tell(self, signal_id: str, row: Signal, code: StatusCode, municipality: str) -> None:
         self.tally.statuses.append(
@@ -330,6 +321,24 @@ class RowIntake:
                 on=local_day(self._context.clock.now()),
             )
         )
+
+
+def place_warnings(row: Signal, located: Located) -> list[RowWarning]:
+    """W03: it lies elsewhere than it says."""
+    return [_warning(row, "W03", "gemeentecode")] if located.is_contradicted else []
+
+
+def age_warnings(context: Context, row: Signal, municipality: str, signalled_on: date) -> list[RowWarning]:
+    """W02: younger or older than the sector's term."""
+    window = context.policy(municipality).arrears_days.get(row.sector)
+    age = (signalled_on - since(row, signalled_on)).days
+    if window and (age < window[0] or (window[1] is not None and age > window[1])):
+        return [_warning(row, "W02", "ontstaansdatum" if row.arrears_since else "dagen_achterstand")]
+    return []
+
+
+def _warning(row: Signal, code: str, column: str) -> RowWarning:
+    return RowWarning(line=row.line, signal_id=row.signal_id or "", column=column, code=code)
 
 
 def claim_of(version: Version) -> Claim:

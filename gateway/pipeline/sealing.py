@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gateway.errors import KeyMissing
 from gateway.pipeline.context import Context
-from gateway.store import Connection, data_keys
+from gateway.store import Connection, data_keys, signals
 from gateway.store.data_keys import StoredKey
 from gateway.vault.datakey import DataKey, WrappedKey, unwrap, wrap
 from gateway.vault.keyring import until_id
@@ -107,3 +107,18 @@ class Opener:
         if sealer is None:
             raise KeyMissing(f"data key {row.data_key_id} of delivery {row.delivery_id} is gone")
         return sealer.open(row.sealed, table=table, object_id=row.delivery_id, row=row.line)
+
+
+class Opened(NamedTuple):
+    """Signals, and their sealed fields under the wire's names; both by row id."""
+
+    signals: dict[int, signals.Sealed]
+    fields: dict[int, dict[str, Any]]
+
+
+def open_signals(context: Context, conn: Connection, ids: Iterable[int]) -> Opened:
+    """The signals of these rows, opened; raises as `Opener.open`."""
+    found = {signal.id: signal for signal in signals.sealed(conn, ids)}
+    opener = Opener(context, conn)
+    opener.load(signal.data_key_id for signal in found.values())
+    return Opened(found, {signal.id: opener.open(signal) for signal in found.values()})

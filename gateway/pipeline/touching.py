@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 
+from gateway.matching.municipality import successors_of
 from gateway.matching.rules import affected_months
 from gateway.pipeline.context import Context
 from gateway.store import Connection, meldingen
@@ -30,13 +31,17 @@ class Touching:
         """
         if version.melding_id is None:
             return
-        last = affected_months(version.month, self._context.policy(version.municipality).matching)[-1]
         # whatever key each of these months is grouped by
-        places = (getattr(version, column) for column in PLACE_COLUMNS.values())
-        self._spans[Span(version.municipality, version.month, last)].update(places)
-        self._ids.update(
-            other.melding_id for other in contract if other.melding_id and version.month < other.month <= last
-        )
+        places = [getattr(version, column) for column in PLACE_COLUMNS.values()]
+        # and where its municipality merged, those who took over look back on it
+        for code in (version.municipality, *successors_of(version.municipality, self._context.successors)):
+            last = affected_months(version.month, self._context.policy(code).matching)[-1]
+            self._spans[Span(code, version.month, last)].update(places)
+            self._ids.update(
+                other.melding_id
+                for other in contract
+                if other.melding_id and version.month < other.month <= last
+            )
 
     def store(self, conn: Connection, now: datetime) -> None:
         """Mark all that was added since the last call."""

@@ -114,9 +114,11 @@ def _publish_due(context: Context, *, only_urgent: bool = False) -> bool:
 def publish_now(
     context: Context, municipalities: Sequence[str], *, actor: str = "gateway", origin: str = "pipeline"
 ) -> list[Published]:
-    """Publish whatever waits in these municipalities, whatever `when` and `settle_s` say."""
+    """Publish whatever waits in these municipalities, whatever `when` and `settle_s` say; what each partner got."""
     with context.store.exclusive():
-        return [publish(context, each, actor=actor, origin=origin) for each in municipalities]
+        return [
+            part for each in municipalities for part in publish(context, each, actor=actor, origin=origin)
+        ]
 
 
 def due_municipalities(context: Context, *, only_urgent: bool = False) -> list[str]:
@@ -124,7 +126,7 @@ def due_municipalities(context: Context, *, only_urgent: bool = False) -> list[s
     with context.store.read() as conn:
         touched = meldingen.waiting(conn)
     now = context.clock.now()
-    served = [each for each in touched if each.municipality in context.served_by]
+    served = [each for each in touched if context.server_of(each.municipality)]
     if only_urgent:
         return [each.municipality for each in served if each.urgent]
     return [each.municipality for each in served if due_at(context, each) <= now]
@@ -152,7 +154,7 @@ def pending(context: Context) -> bool:
     return any(
         context.policy(each.municipality).publish.when == "arrival" or due_at(context, each) <= now
         for each in touched
-        if each.municipality in context.served_by
+        if context.server_of(each.municipality)
     )
 
 

@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 from ipaddress import ip_network
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationInfo
 
 from gateway.clock import AMSTERDAM, end_of_day
 from gateway.domain.guard import Network as _Network
@@ -106,10 +106,21 @@ def _start_of_day(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=AMSTERDAM)
 
 
-def _check_sector(value: str) -> str:
-    if value not in SECTORS:
-        raise ValueError(f"{value!r} is no sector: {', '.join(SECTORS)}")
+def _check_sector(value: str, info: ValidationInfo) -> str:
+    """One of the Wgs, or one that `config/gateway.toml` names: the context of the validation."""
+    known = (*SECTORS, *(info.context or ()))
+    if value not in known:
+        raise ValueError(
+            f"{value!r} is no sector: {', '.join(known)}; a further one needs a [[sector]] in config/gateway.toml"
+        )
     return value
+
+
+def _check_postcode(value: str) -> str:
+    text = value.upper().replace(" ", "")
+    if not re.fullmatch(r"[1-9][0-9]{3}([A-Z]{2})?", text):
+        raise ValueError(f"{value!r} is no postcode: write four digits, or all of it, such as 3311 or 3312AB")
+    return text
 
 
 def _check_gemeente(value: str) -> str:
@@ -156,6 +167,8 @@ Network = Annotated[_Network, BeforeValidator(_read_network)]
 #: Euro in the file, cents inside.
 Cents = Annotated[int, BeforeValidator(_read_cents)]
 Sector = Annotated[str, AfterValidator(_check_sector)]
+#: Four digits, or four digits and two letters.
+Postcode = Annotated[str, AfterValidator(_check_postcode)]
 #: `GM` and four digits, known to CBS.
 GemeenteCode = Annotated[str, AfterValidator(_check_gemeente)]
 #: The first instant that counts: a day counts from its start.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated
@@ -11,8 +12,21 @@ from pydantic import AfterValidator, Field
 from gateway.cron import check_line
 from gateway.domain.guard import GuardTerms
 from gateway.domain.retention import Terms
+from gateway.domain.signal import SECTORS
 from gateway.errors import ConfigError
-from gateway.settings.fields import Days, Months, Network, Port, Size, Span, Table, Wait, Whole
+from gateway.settings.fields import (
+    Days,
+    GemeenteCode,
+    Months,
+    Network,
+    Port,
+    Size,
+    Span,
+    Table,
+    Wait,
+    Whole,
+    Words,
+)
 
 
 class ListenTable(Table):
@@ -95,6 +109,31 @@ class RetentionTable(Table):
         )
 
 
+def _check_further(value: str) -> str:
+    """A name that stands on its own in files and lists."""
+    if not re.fullmatch(r"[^\W\d_][\w ./-]{1,39}", value) or value != value.strip():
+        raise ValueError(
+            "write 2 to 40 letters, digits, spaces or . / -, the first a letter, such as Hypotheek"
+        )
+    if value.lower() in map(str.lower, SECTORS):
+        raise ValueError(f"{value} needs no table of its own: the Wgs names it")
+    return value
+
+
+def _check_named(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise ValueError("must name at least one")
+    return value
+
+
+class SectorTable(Table):
+    """`[[sector]]`: a further sector, whose signals may come for the municipalities that its legal basis names."""
+
+    name: Annotated[str, AfterValidator(_check_further)]
+    legal_basis: Words
+    municipalities: Annotated[tuple[GemeenteCode, ...], AfterValidator(_check_named)]
+
+
 class GatewayFile(Table):
     """The whole file."""
 
@@ -104,3 +143,14 @@ class GatewayFile(Table):
     limits: LimitsTable = LimitsTable()
     guard: GuardTable = GuardTable()
     retention: RetentionTable = RetentionTable()
+    sector: tuple[SectorTable, ...] = ()
+
+    def problems(self, *, file: str) -> Iterator[ConfigError]:
+        """What can't be used although every single value can."""
+        yield from self.guard.problems(file=file)
+        if self.legacy.port and self.legacy.port == self.listen.port:
+            yield ConfigError("is the port of [listen]: take another", file=file, key="legacy.port")
+        names = [each.name.lower() for each in self.sector]
+        for place, name in enumerate(names):
+            if name in names[:place]:
+                yield ConfigError("stands twice: take one out", file=file, key=f"sector[{place}].name")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -20,6 +20,8 @@ from gateway.domain.policy import Policy
 from gateway.domain.retention import Terms
 from gateway.errors import ConfigError, ConfigErrors
 from gateway.files.table import Limits
+from gateway.matching.municipality import Successor
+from gateway.settings import service
 from gateway.settings.fields import Table
 from gateway.settings.gateway_file import GatewayFile
 from gateway.settings.gemeenten import gemeente_names
@@ -27,10 +29,9 @@ from gateway.settings.home import Home
 from gateway.settings.municipality_file import MunicipalityFile
 from gateway.settings.partner_file import PartnerFile
 from gateway.settings.problems import sentences
+from gateway.settings.service import MUNICIPALITIES, PARTNERS
 
 GATEWAY_FILE = "config/gateway.toml"
-PARTNERS = "config/partners"
-MUNICIPALITIES = "config/municipalities"
 
 _File = TypeVar("_File", bound=Table)
 
@@ -61,8 +62,12 @@ class Settings:
     partners: Mapping[str, Partner]
     #: municipality code -> policy
     policies: Mapping[str, Policy]
-    #: municipality code -> id of the partner that serves it
+    #: municipality code -> id of the partner that serves it; of several, the one that takes what no other route takes
     served_by: Mapping[str, str]
+    #: code of a municipality that merged -> the one that took over
+    successors: Mapping[str, Successor]
+    #: sector beyond those of the Wgs -> the municipalities that its legal basis names
+    further_sectors: Mapping[str, frozenset[str]]
 
 
 def load_settings(home: Path) -> Settings:
@@ -147,22 +152,19 @@ def build(home: Home, files: Mapping[str, bytes]) -> Settings:
         )
         _refuse(problems)
     own = _parsed(GatewayFile, GATEWAY_FILE, files, problems) or GatewayFile()
-    if own.legacy.port and own.legacy.port == own.listen.port:
-        problems.append(
-            ConfigError("is the port of [listen]: take another", file=GATEWAY_FILE, key="legacy.port")
-        )
-    partner_files = _folder(PartnerFile, PARTNERS, files, problems)
-    municipality_files = _folder(MunicipalityFile, MUNICIPALITIES, files, problems)
+    further = [each.name for each in own.sector]
+    partner_files = _folder(PartnerFile, PARTNERS, files, problems, further)
+    municipality_files = _folder(MunicipalityFile, MUNICIPALITIES, files, problems, further)
     for partner_id, partner_file in partner_files.items():
         problems += partner_file.problems(partner_id, file=f"{PARTNERS}/{partner_id}.toml")
-    problems += own.guard.problems(file=GATEWAY_FILE)
+    problems += own.problems(file=GATEWAY_FILE)
     problems += _municipality_problems(municipality_files, own)
     problems += _shared_keys(partner_files)
-    problems += _served_twice(partner_files)
+    problems += service.problems(partner_files, municipality_files)
     _refuse(problems)
 
     partners = {name: file.partner(name) for name, file in partner_files.items()}
-    served_by = {code: partner.id for partner in partners.values() for code in partner.serves}
+    served_by = service.servers(partners.values(), municipality_files)
     return Settings(
         home=home,
         digest=digest_of(files),
@@ -185,6 +187,8 @@ def build(home: Home, files: Mapping[str, bytes]) -> Settings:
             for code in sorted({*municipality_files, *served_by})
         },
         served_by=served_by,
+        successors=service.successors(municipality_files),
+        further_sectors={each.name: frozenset(each.municipalities) for each in own.sector},
     )
 
 
@@ -206,11 +210,15 @@ def _refuse(problems: list[ConfigError]) -> None:
 
 
 def _folder(
-    model: type[_File], folder: str, files: Mapping[str, bytes], problems: list[ConfigError]
+    model: type[_File],
+    folder: str,
+    files: Mapping[str, bytes],
+    problems: list[ConfigError],
+    further: Sequence[str],
 ) -> dict[str, _File]:
-    """The files of a folder that can be read as `model`, by name without `.toml`."""
+    """The files of a folder that can be read as `model`, by name without `.toml`; `further` sectors are known."""
     read = {
-        PurePosixPath(name).stem: _parsed(model, name, files, problems)
+        PurePosixPath(name).stem: _parsed(model, name, files, problems, further)
         for name in files
         if name.startswith(f"{folder}/")
     }
@@ -218,11 +226,16 @@ def _folder(
 
 
 def _parsed(
-    model: type[_File], name: str, files: Mapping[str, bytes], problems: list[ConfigError]
+    model: type[_File],
+    name: str,
+    files: Mapping[str, bytes],
+    problems: list[ConfigError],
+    further: Sequence[str] = (),
 ) -> _File | None:
     """A file as `model`; None after its problems were noted."""
     try:
-        return model.model_validate(tomllib.loads(files[name].decode("utf-8"), parse_float=Decimal))
+        table = tomllib.loads(files[name].decode("utf-8"), parse_float=Decimal)
+        return model.model_validate(table, context=further)
     except UnicodeDecodeError as exc:
         problems.append(ConfigError(f"not UTF-8 text (byte {exc.start + 1}): save it as UTF-8", file=name))
     except tomllib.TOMLDecodeError as exc:
@@ -263,15 +276,3 @@ def _shared_keys(partner_files: Mapping[str, PartnerFile]) -> Iterator[ConfigErr
             else:
                 continue
             yield ConfigError(reason, file=f"{PARTNERS}/{partner_id}.toml", key=f"keys[{place}].public_key")
-
-
-def _served_twice(partner_files: Mapping[str, PartnerFile]) -> Iterator[ConfigError]:
-    servers: dict[str, str] = {}
-    for partner_id, partner in partner_files.items():
-        for code in partner.serves:
-            server = servers.setdefault(code, partner_id)
-            if server != partner_id:
-                reason = (
-                    f"{code} is served by the partner {server} already: one partner serves a municipality"
-                )
-                yield ConfigError(reason, file=f"{PARTNERS}/{partner_id}.toml", key="serves")

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from gateway.cron import check_line
 from gateway.domain.certificate import Mandate
 from gateway.domain.feedback import TELLABLE, FeedbackCode, FeedbackPolicy, HelpAccepted
+from gateway.domain.melding import Klasse
 from gateway.domain.policy import (
     DEFAULT_ARREARS_DAYS,
     DEFAULT_ORDER,
@@ -21,9 +22,22 @@ from gateway.domain.policy import (
     Matching,
     Policy,
     Publish,
+    Route,
 )
+from gateway.matching.municipality import Successor
 from gateway.matching.rank import check_order
-from gateway.settings.fields import Cents, Day, Flag, Months, Sector, Table, Whole, Words
+from gateway.settings.fields import (
+    Cents,
+    Day,
+    Flag,
+    GemeenteCode,
+    Months,
+    Postcode,
+    Sector,
+    Table,
+    Whole,
+    Words,
+)
 
 
 def _check_consecutive(value: int) -> int:
@@ -43,6 +57,12 @@ def _check_names(value: tuple[str, ...]) -> tuple[str, ...]:
 def _check_tell(value: tuple[FeedbackCode, ...]) -> tuple[FeedbackCode, ...]:
     if wrong := [code.value for code in value if code not in TELLABLE]:
         raise ValueError(f"{', '.join(wrong)} can't be listed: only {' and '.join(TELLABLE)} can")
+    return value
+
+
+def _check_some(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise ValueError("names none, so nothing would ever go there: name some, or take it out")
     return value
 
 
@@ -144,6 +164,28 @@ class FeedbackTable(Table):
         return FeedbackPolicy(help_accepted=self.help_accepted, tell=self.tell)
 
 
+class RouteTable(Table):
+    """`[[route]]`: all that it states must hold; one that states nothing takes all."""
+
+    to: str
+    known: Flag | None = None
+    total_over: Cents | None = None
+    klasse: Literal["MATCH", "ENKELVOUDIG"] | None = None
+    sectors: Annotated[tuple[Sector, ...], AfterValidator(_check_some)] = ()
+    postcodes: Annotated[tuple[Postcode, ...], AfterValidator(_check_some)] = ()
+
+    def value(self) -> Route:
+        """The table as a value of the domain."""
+        return Route(
+            to=self.to,
+            known=self.known,
+            total_over_cents=self.total_over,
+            klasse=None if self.klasse is None else Klasse(self.klasse),
+            sectors=self.sectors,
+            postcodes=self.postcodes,
+        )
+
+
 class KnownResidentsTable(Table):
     """`[known_residents]`: files of them are refused while the ground is not stated (spec 2)."""
 
@@ -172,11 +214,15 @@ class MandateTable(Table):
 class MunicipalityFile(Table):
     """The whole file."""
 
+    #: the municipality that took over, from a day on
+    successor: GemeenteCode | None = None
+    starts_on: Annotated[Day, Field(alias="from")] = None
     matching: MatchingTable = MatchingTable()
     ranking: RankingTable = RankingTable()
     actions: ActionsTable = ActionsTable()
     publish: PublishTable = PublishTable()
     feedback: FeedbackTable = FeedbackTable()
+    route: tuple[RouteTable, ...] = ()
     known_residents: KnownResidentsTable = KnownResidentsTable()
     #: sector -> days of arrears outside which a signal gets W02
     arrears_days: Mapping[Sector, Annotated[tuple[int, int | None], BeforeValidator(_read_window)]] = {}
@@ -193,7 +239,14 @@ class MunicipalityFile(Table):
             actions=self.actions.value(),
             publish=Publish(when=self.publish.when, settle_s=self.publish.settle_s),
             feedback=self.feedback.value(),
+            routes=tuple(each.value() for each in self.route),
             known_residents_basis=self.known_residents.legal_basis,
             arrears_days={**DEFAULT_ARREARS_DAYS, **self.arrears_days},
             signals_months=self.retention.signals or signals_months,
         )
+
+    def merger(self) -> Successor | None:
+        """The municipality that took over; None unless it merged."""
+        if self.successor is None or self.starts_on is None:
+            return None
+        return Successor(self.successor, self.starts_on)

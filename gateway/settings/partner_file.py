@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from gateway.domain.partner import TEMPORARY_NAMES, Partner, PartnerKey, PartnerLimits, Role
+from gateway.domain.partner import TEMPORARY_NAMES, Mode, Partner, PartnerKey, PartnerLimits, Role
 from gateway.errors import ConfigError
 from gateway.exchange.keys import parse_public_key
 from gateway.files.columns import AUTO, FORBIDDEN, SIGNAL_COLUMNS
@@ -114,6 +114,7 @@ class PartnerFile(Table):
     name: Words = ""
     role: Role
     disabled: Flag = False
+    mode: Mode = Mode.LIVE
     contact: Annotated[str, AfterValidator(_check_mail)] = ""
     language: Literal["nl", "en"] = "nl"
     sectors: tuple[Sector, ...] = ()
@@ -150,6 +151,7 @@ class PartnerFile(Table):
             temporary_names=self.temporary_names,
             expected_by=self.expected_by,
             is_disabled=self.disabled,
+            mode=self.mode,
         )
 
     def problems(self, partner_id: str, *, file: str) -> Iterator[ConfigError]:

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from gateway.errors import ConfigError
@@ -64,10 +65,15 @@ def _known(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:
     """The settings that the table at `path` has."""
     for part in path:
         if isinstance(part, str):
-            annotation = model.model_fields[part].annotation
+            annotation = _field(model, part).annotation
             candidates = (annotation, *get_args(annotation))
             model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
-    return list(model.model_fields)
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _field(model: type[BaseModel], name: str) -> FieldInfo:
+    """A setting by the name that the file has for it."""
+    return next(field for own, field in model.model_fields.items() if (field.alias or own) == name)
 
 
 def _dotted(path: Sequence[str | int]) -> str:

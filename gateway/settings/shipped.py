@@ -9,7 +9,7 @@ from pathlib import Path
 from gateway.errors import ConfigError
 
 #: Presets of a municipality's policy (spec 3, Policy).
-PRESETS = ("ris", "vps", "midden-drenthe", "nwf")
+PRESETS = ("ris", "vps", "midden-drenthe", "nwf", "drechtsteden")
 
 
 def example() -> str:
@@ -23,11 +23,6 @@ def preset(name: str) -> str:
     Raises:
         ConfigError: there is no preset of that name.
     """
-    if name == "drechtsteden":
-        raise ConfigError(
-            f"the preset drechtsteden needs routes, which this version does not have: choose {', '.join(PRESETS)}",
-            key="preset",
-        )
     if name not in PRESETS:
         raise ConfigError(f"there is no preset {name!r}: choose {', '.join(PRESETS)}", key="preset")
     return (_folder() / "presets" / f"{name}.toml").read_text("utf-8")

@@ -99,6 +99,7 @@ def receive(
     sealed_sha256: bytes,
     sha256_sealed: bytes,
     raw_due_on: date,
+    is_trial: bool,
     client_values: Mapping[str, int],
 ) -> bool:
     """CLOSE: the delivery is ARRIVED, in order of arrival, or STAGED; False: it was no longer RECEIVING.
@@ -122,6 +123,7 @@ def receive(
         sealed_sha256=sealed_sha256,
         sha256_sealed=sha256_sealed,
         raw_due_on=raw_due_on,
+        is_trial=is_trial,
         **client_values,
     )
 

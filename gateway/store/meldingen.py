@@ -8,16 +8,18 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, bindparam, exists, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
 
 from gateway.domain.policy import Grouping
 from gateway.domain.signal import ACTIVE
 from gateway.store.places import CHUNK, chunks
-from gateway.store.tables import GroupingRow, MeldingRow, Publication, SignalRow
+from gateway.store.tables import GroupingRow, MeldingRow, PolicyRow, Publication, SignalRow
 
 _MELDING: Table = MeldingRow.__table__  # type: ignore[attr-defined]
 _SIGNAL: Table = SignalRow.__table__  # type: ignore[attr-defined]
 _GROUPING: Table = GroupingRow.__table__  # type: ignore[attr-defined]
 _PUBLICATION: Table = Publication.__table__  # type: ignore[attr-defined]
+_POLICY: Table = PolicyRow.__table__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +118,42 @@ def touch_ids(conn: Connection, melding_ids: Iterable[str], now: datetime) -> No
             .where(_MELDING.c.id.in_(chunk), _MELDING.c.touched_at.is_(None))
             .values(touched_at=now)
         )
+
+
+def touch_from(conn: Connection, municipality: str, month: str, now: datetime) -> None:
+    """A municipality's meldingen of a month and later must be looked at again; `now` unless touched before."""
+    conn.execute(
+        update(_MELDING)
+        .where(
+            _MELDING.c.municipality == municipality,
+            _MELDING.c.month >= month,
+            _MELDING.c.touched_at.is_(None),
+        )
+        .values(touched_at=now)
+    )
+
+
+class PolicyOfMonth(NamedTuple):
+    """The policy that a month was published under last, as JSON, and the partner that served the municipality."""
+
+    policy: str
+    server: str
+
+
+def policy_of(conn: Connection, municipality: str, month: str) -> PolicyOfMonth | None:
+    """The policy that a municipality's month was published under last; None: nothing was."""
+    query = select(_POLICY.c.policy, _POLICY.c.server).where(
+        _POLICY.c.municipality == municipality, _POLICY.c.month == month
+    )
+    row = conn.execute(query).one_or_none()
+    return None if row is None else PolicyOfMonth(*row)
+
+
+def use_policy(conn: Connection, municipality: str, month: str, *, policy: str, server: str) -> None:
+    """From now on a municipality's month is published under this policy."""
+    values = {"policy": policy, "server": server}
+    put = upsert(_POLICY).values(municipality=municipality, month=month, **values)
+    conn.execute(put.on_conflict_do_update(index_elements=["municipality", "month"], set_=values))
 
 
 def mark_urgent(conn: Connection, municipalities: Collection[str], today: date) -> None:

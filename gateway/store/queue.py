@@ -31,6 +31,7 @@ class Claimed:
     sealed_bytes: int
     name_sealed: bytes
     raw_due_on: date
+    is_trial: bool
     attempts: int
 
 

@@ -30,7 +30,8 @@ class Delivery(SQLModel, table=True):
     `received_at` is CLOSE, or RENAME of a staged file: the order (`arrival`) and the term of its signals run
     from it; `closed_at` is CLOSE: the term of the file itself (`raw`) runs from it. `name_token` finds a
     file by the name its partner gave it, under the index key `name_key`; `content_digest` finds the same
-    bytes again, under `content_key`. `client_*` is what SETSTAT said: echoed, never obeyed.
+    bytes again, under `content_key`. `client_*` is what SETSTAT said: echoed, never obeyed. `is_trial`: its partner
+    was on trial when it was received, and nothing of it counts.
     `feedback_count` are its accepted rows of feedback, `answer_count` the signals they answer, each row by row.
     `listed_count` are its rows that list a resident, `ended_count` those that end an exclusion.
     `request_count` are its accepted rows of requests.
@@ -87,6 +88,7 @@ class Delivery(SQLModel, table=True):
     ended_count: int = 0
     request_count: int = 0
     every_row_dated: bool = False
+    is_trial: bool = False
     raw_due_on: date | None = None
     raw_gone_at: datetime | None = None
     purged_at: datetime | None = None
@@ -290,6 +292,17 @@ class GroupingRow(SQLModel, table=True):
     municipality: str = Field(primary_key=True)
     month: str = Field(primary_key=True)
     level: str
+
+
+class PolicyRow(SQLModel, table=True):
+    """The policy that a municipality's month was published under last, as JSON, and the partner that served it."""
+
+    __tablename__ = "policy"
+
+    municipality: str = Field(primary_key=True)
+    month: str = Field(primary_key=True)
+    policy: str
+    server: str
 
 
 class MeldingRow(SQLModel, table=True):

@@ -164,13 +164,57 @@ def test_municipality_add_refusals(gateway, home):
         (("GM1731",), "exists already"),
         (("GM9999",), "no municipality in the list of CBS"),
         (("../GM0072",), "no municipality in the list of CBS"),
-        (("GM0072", "--preset", "drechtsteden"), "needs routes"),
-        (("GM0072", "--preset", "rsi"), "choose ris, vps, midden-drenthe, nwf"),
+        (("GM0072", "--preset", "drechtsteden"), "there is no partner 'sdd': gateway partner add"),
+        (("GM0072", "--preset", "rsi"), "choose ris, vps, midden-drenthe, nwf, drechtsteden"),
     ):
         refused = gateway("municipality", "add", *args)
         assert refused.code == 2
         assert reason in refused.err
     assert [path.name for path in (home / "config/municipalities").iterdir()] == ["GM1731.toml"]
+
+
+def test_drechtsteden_with_and_without_an_own_partner(gateway, home, key_file):
+    """The preset routes to the municipality's own partner; before it has one that route is commented out."""
+    gateway("init", home)
+    sdd = ("partner", "add", "sdd", "--role", "municipality", "--key", key_file("sdd"))
+    assert gateway(*sdd, "--serves", "GM0505", "--serves", "GM0590").code == 0
+    added = gateway("municipality", "add", "GM0505", "--preset", "drechtsteden")
+    assert added.code == 0
+    assert "commented out: GM0505 has none yet" in " ".join(added.out.split())
+    assert [route.to for route in load_settings(home).policies["GM0505"].routes] == ["sdd", "sdd"]
+    own = ("partner", "add", "dordrecht", "--role", "municipality", "--serves", "GM0505")
+    assert gateway(*own, "--key", key_file("own")).code == 0
+    assert "gateway" not in gateway("check").err
+
+    (home / "config/municipalities/GM0505.toml").unlink()
+    assert "GM0505 is served by the partner dordrecht already" in " ".join(gateway("check").err.split())
+    again = gateway("municipality", "add", "GM0505", "--preset", "drechtsteden")
+    assert (again.code, "commented out" in again.out) == (0, False)
+    settings = load_settings(home)
+    assert [route.to for route in settings.policies["GM0505"].routes] == ["sdd", "dordrecht", "sdd"]
+    assert settings.served_by["GM0505"] == "sdd"
+    shown = " ".join(gateway("municipality", "list").out.split())
+    assert "sdd, dordrecht" in shown
+
+
+def test_check_looks_at_routes_and_trials(gateway, home, key_file):
+    """What can be used but is hardly meant is said."""
+    gateway("init", home)
+    for name, code in (("own", "GM1731"), ("team", "GM0072")):
+        gateway(
+            "partner", "add", name, "--role", "municipality", "--serves", code, "--key", key_file(name)
+        )  # fmt: skip
+    (home / "config/municipalities").mkdir(exist_ok=True)
+    (home / "config/municipalities/GM1731.toml").write_text(
+        '[[route]]\nto = "team"\ntotal_over = 500\n[[route]]\nto = "own"\n[[route]]\nto = "team"\n'
+    )
+    gateway("partner", "add", "wbh", "--role", "creditor", "--sector", "Huur", "--key", key_file("c"))
+    wbh = home / "config/partners/wbh.toml"
+    wbh.write_text(f'mode = "proef"\n{wbh.read_text()}')
+    said = " ".join(gateway("check").out.split())
+    assert "GM1731: a route goes to team, which does not serve it" in said
+    assert "GM1731: its route to team stands below one that takes all" in said
+    assert 'wbh has mode "proef"' in said
 
 
 def test_check_shows_every_problem(gateway, home):

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from gateway.cli.opened import actor
+from gateway.pipeline.worker import step
 
 ROW = "s1;Huur;k1;Bakker;7938PL;18;600;60;J"
 
@@ -89,6 +90,33 @@ def test_publish_refuses_what_it_can_not_know(house, gateway, monkeypatch, args,
     refused = gateway("publish", *args)
     assert (refused.code, refused.out) == (2, "")
     assert reason in refused.err
+
+
+def test_a_policy_made_effective_now(house):
+    """Another route moves what was published; `publish` tells what each partner got, `status` who is on trial."""
+    file = house.write("s.csv", ROW)
+    house.receive("woonservice", "s.csv", file.read_bytes())
+    with house.opened() as opened:
+        assert step(opened.pipeline())
+    assert house.run("publish", "--all").code == 0
+    partners = house.home / "config/partners"
+    (partners / "team.toml").write_text('role = "municipality"\nserves = ["GM0303"]\n')
+    policy = house.home / "config/municipalities/GM1731.toml"
+    before = policy.read_text() if policy.exists() else ""
+    policy.write_text(f'{before}\n[[route]]\nto = "team"\n')
+    woonservice = partners / "woonservice.toml"
+    woonservice.write_text(f'mode = "proef"\n{woonservice.read_text()}')
+    told = house.run("publish", "--municipality", "GM1731")
+    assert (told.code, told.err) == (0, "")
+    assert ["team" in told.out, "middendrenthe" in told.out] == [True, True]
+    assert "Nothing new" in house.run("publish", "--all").out
+    modes = {each["id"]: each["mode"] for each in house.json("status")["partners"]}
+    assert (modes["woonservice"], modes["dezorgkas"]) == ("proef", "live")
+    assert "(proef)" in house.run("status").out
+    # what a partner that leaves may be due includes what routes send it
+    left = house.run("partner", "leave", "team")
+    assert left.code == 0
+    assert "1 file lies ready that it did not collect" in left.out
 
 
 def test_status_tells_programs(house):

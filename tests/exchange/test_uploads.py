@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.clock import local_day, month_of
+from gateway.domain.partner import Mode
 from gateway.exchange.context import Visit
 from gateway.exchange.protocol import Refused
 from gateway.exchange.upload import Upload, abort_stale, abort_unfinished
@@ -74,6 +75,17 @@ async def test_the_end_of_the_channel_is_no_close(house):
         assert done.exit_status == 0
     await house.until(lambda: house.states() == ["aborted"])
     assert house.blob_files() == []
+
+
+async def test_a_file_of_a_partner_on_trial_is_held_a_day(house):
+    """The row says that it was a trial when it was received; its key is that of the next day."""
+    house.partners["woonbron"] = replace(house.partners["woonbron"], mode=Mode.TRIAL)
+    async with house.raw("woonbron") as raw:
+        handle = (await raw.open("inbox/a.csv")).string
+        await raw.write(handle, 0, CSV)
+        await raw.close(handle)
+    (row,) = house.rows()
+    assert (row["is_trial"], row["raw_due_on"]) == (True, local_day(house.clock.now()) + timedelta(days=1))
 
 
 async def test_the_key_is_stored_at_close_and_not_before(house):

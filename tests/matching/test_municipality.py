@@ -8,7 +8,7 @@ from importlib.resources import files
 import pytest
 
 from gateway.matching import municipality
-from gateway.matching.municipality import Found, Successor, municipality_of
+from gateway.matching.municipality import Found, Successor, municipality_of, predecessors, successors_of
 
 DATA = files("gateway") / "data"
 
@@ -104,3 +104,20 @@ def test_unreadable_reference(lines: list[str], message: str) -> None:
     """A file that is something else is refused with its line."""
     with pytest.raises(ValueError, match=message):
         list(municipality.read_reference(line.encode() for line in lines).rows)
+
+
+def test_who_became_part_of_whom():
+    """By a day: predecessors through several mergers; successors whenever it is."""
+    successors = {
+        "GM0001": Successor("GM0002", date(2027, 1, 1)),
+        "GM0002": Successor("GM0003", date(2028, 1, 1)),
+        "GM0009": Successor("GM0003", date(2027, 1, 1)),
+    }
+    assert predecessors("GM0002", date(2026, 12, 31), successors) == ()
+    assert predecessors("GM0002", date(2027, 1, 1), successors) == ("GM0001",)
+    assert predecessors("GM0003", date(2027, 6, 1), successors) == ("GM0009",)
+    assert predecessors("GM0003", date(2028, 1, 1), successors) == ("GM0001", "GM0002", "GM0009")
+    # what it has of its own goes on to look back
+    assert predecessors("GM0002", date(2028, 1, 1), successors) == ("GM0001",)
+    assert successors_of("GM0001", successors) == ("GM0002", "GM0003")
+    assert successors_of("GM0003", successors) == ()

@@ -19,8 +19,8 @@ from gateway.audit.checkpoint import create_signing_key, load_signing_key
 from gateway.audit.sequencer import Sequencer
 from gateway.clock import AMSTERDAM, SteppedClock, local_day
 from gateway.domain.delivery import DeliveryState
-from gateway.domain.partner import Partner, Role
-from gateway.domain.retention import Terms, raw_due
+from gateway.domain.partner import Mode, Partner, Role
+from gateway.domain.retention import TRIAL_DAYS, Terms, raw_due
 from gateway.files.table import Limits
 from gateway.pipeline.context import Context
 from gateway.pipeline.ledger import check
@@ -195,7 +195,8 @@ class World:
         self.clock.step(timedelta(seconds=1))
         self.taken += 1
         delivery_id, data_key, now = f"L{self.taken:04}", DataKey.generate(), self.clock.now()
-        due_on = raw_due(now, self.context.terms)
+        is_trial = self.context.partners[partner_id].mode is Mode.TRIAL
+        due_on = local_day(now) + timedelta(days=TRIAL_DAYS) if is_trial else raw_due(now, self.context.terms)
         blob = self.context.blobs.create()
         sealer = Sealer(
             data_key.file_key(delivery_id),
@@ -221,6 +222,7 @@ class World:
                     sealed_sha256=sealer.sha256(),
                     name_sealed=objects.seal_name(data_key.row_key(), delivery_id, "signalen.csv"),
                     raw_due_on=due_on,
+                    is_trial=is_trial,
                 )
             )
             outgoing.use_number(conn, "arrival", self.taken)

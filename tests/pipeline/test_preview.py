@@ -15,8 +15,8 @@ from gateway.domain.melding import Klasse, Rule
 from gateway.domain.policy import Actions, ConsecutiveBy, Grouping, Matching, Policy, Publish
 from gateway.errors import CommandError
 from gateway.pipeline.explain import explain
+from gateway.pipeline.policies import policy_hash
 from gateway.pipeline.preview import preview
-from gateway.pipeline.publish import policy_hash
 from gateway.store.tables import AuditEntry, Dispatch, MeldingRow, Publication
 
 SECTORS = {"woonservice": "Huur", "dezorgkas": "Zorg", "stroomhuis": "Energie", "vitens": "Water"}

@@ -9,7 +9,7 @@ import pytest
 from gateway.clock import AMSTERDAM
 from gateway.domain.policy import Actions, DeadlineFrom, Publish
 from gateway.pipeline import worker
-from gateway.pipeline.publish import policy_hash
+from gateway.pipeline.policies import policy_hash
 from gateway.store.tables import MeldingRow, Publication
 
 MONTHLY = Publish(when="0 7 15 * *")

@@ -79,7 +79,6 @@ def test_gateway_settings_of_later_versions(refusals, text):
 @pytest.mark.parametrize(
     "text",
     [
-        'mode = "proef"',
         'user_ca = "ssh-ed25519 AAAA"',
         'encryption_key = "age1"',
     ],
@@ -116,9 +115,7 @@ def test_only_two_outcomes_can_be_listed(refusals):
 @pytest.mark.parametrize(
     "text",
     [
-        '[[route]]\nto = "sdd"',
         "[mandate]\napprovers = 2",
-        "successor = 'GM1731'",
         "legal_basis = ''",
     ],
 )
@@ -212,6 +209,7 @@ def test_municipality_file_name(refusals, name):
             "at most 1,099,511,627,776 bytes",
         ),
         (f'{CREDITOR}contact = "nobody"', "contact", "one mail address"),
+        (f'{CREDITOR}mode = "test"', "mode", '"live" or "proef", not "test"'),
         (f'{CREDITOR}language = "de"', "language", '"nl" or "en", not "de"'),
         (f'{CREDITOR}name = ""', "name", "1 to 200 printable characters"),
         (f'{CREDITOR}temporary_names = "*.part"', "temporary_names", "a list in square brackets"),
@@ -288,7 +286,7 @@ def test_one_key_twice_at_a_partner(refusals, public_keys):
 
 
 def test_two_partners_serve_one_municipality(refusals):
-    """Two partners that serve one municipality are refused."""
+    """Two partners that serve one municipality are refused, unless a route takes all."""
     files = {
         "partners/aaa.toml": 'role = "municipality"\nserves = ["GM1731", "GM0072"]',
         "partners/bbb.toml": 'role = "municipality"\nserves = ["GM0072"]',
@@ -296,6 +294,99 @@ def test_two_partners_serve_one_municipality(refusals):
     file, key, reason = one(refusals(files))
     assert (file, key) == ("partners/bbb.toml", "serves")
     assert "GM0072 is served by the partner aaa already" in reason
+    assert "end config/municipalities/GM0072.toml with a [[route]]" in reason
+    some = {"municipalities/GM0072.toml": '[[route]]\nto = "bbb"\ntotal_over = 500'}
+    assert one(refusals(files | some))[:2] == ("partners/bbb.toml", "serves")
+
+
+SERVING = 'role = "municipality"\nserves = ["GM1731"]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "reason"),
+    [
+        ("[[route]]\nknown = true", "route[0].to", "is missing"),
+        ('[[route]]\nto = "sdd"', "route[0].to", "there is no partner 'sdd': gateway partner add"),
+        (
+            '[[route]]\nto = "own"\n[[route]]\nto = "wbh"',
+            "route[1].to",
+            "wbh is a partner of the role creditor",
+        ),
+        ('[[route]]\nto = "trial"', "route[0].to", "trial has mode proef: nothing is passed on to it"),
+        ('[[route]]\nto = "own"\nknow = true', "route[0].know", "did you mean known?"),
+        ('[[route]]\nto = "own"\nknown = "J"', "route[0].known", "write true or false"),
+        ('[[route]]\nto = "own"\ntotal_over = -1', "route[0].total_over", "not negative"),
+        ('[[route]]\nto = "own"\nklasse = "VERVALLEN"', "route[0].klasse", '"MATCH" or "ENKELVOUDIG"'),
+        ('[[route]]\nto = "own"\nsectors = ["Hypotheek"]', "route[0].sectors[0]", "needs a [[sector]]"),
+        ('[[route]]\nto = "own"\nsectors = []', "route[0].sectors", "names none"),
+        ('[[route]]\nto = "own"\npostcodes = ["331"]', "route[0].postcodes[0]", "such as 3311 or 3312AB"),
+        ('[[route]]\nto = "own"\npostcodes = []', "route[0].postcodes", "names none"),
+        ('successor = "GM0072"', "from", "is missing: the day"),
+        ("from = 2027-01-01", "successor", "is missing: the code"),
+        ('successor = "GM9999"\nfrom = 2027-01-01', "successor", "no municipality in the list of CBS"),
+        ('successor = "GM0072"\nfrom = "soon"', "from", "write a day, such as 2026-12-31"),
+        ('succesor = "GM0072"\nfrom = 2027-01-01', "succesor", "did you mean successor?"),
+        ('successor = "GM1731"\nfrom = 2027-01-01', "successor", "comes back to this municipality"),
+    ],
+)
+def test_routes_and_mergers(refusals, text, key, reason):
+    """A route to nobody, or one that is never meant; a merger without its day or with itself."""
+    files = {
+        "municipalities/GM1731.toml": text,
+        "partners/own.toml": SERVING,
+        "partners/trial.toml": f'{SERVING}mode = "proef"',
+        "partners/wbh.toml": CREDITOR,
+    }
+    problems = [each for each in refusals(files) if each[1] == key]
+    file, _, why = one(problems)
+    assert file == "municipalities/GM1731.toml"
+    assert reason in why
+
+
+def test_municipalities_that_merge_in_a_circle(refusals):
+    """Each of the circle is refused; who leads into it is not to blame."""
+    problems = refusals(
+        {
+            "municipalities/GM0034.toml": 'successor = "GM0072"\nfrom = 2027-01-01',
+            "municipalities/GM0072.toml": 'successor = "GM1731"\nfrom = 2027-01-01',
+            "municipalities/GM1731.toml": 'successor = "GM0072"\nfrom = 2028-01-01',
+        }
+    )
+    assert [(file, key) for file, key, _ in problems] == [
+        ("municipalities/GM0072.toml", "successor"),
+        ("municipalities/GM1731.toml", "successor"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "reason"),
+    [
+        ('name = "Hypotheek"\nmunicipalities = ["GM1731"]', "legal_basis", "is missing"),
+        ('name = "Hypotheek"\nlegal_basis = ""\nmunicipalities = ["GM1731"]', "legal_basis", "1 to 200"),
+        ('name = "Hypotheek"\nlegal_basis = "x"\nmunicipalities = []', "municipalities", "at least one"),
+        (
+            'name = "Hypotheek"\nlegal_basis = "x"\nmunicipalities = ["GM9999"]',
+            "municipalities[0]",
+            "list of CBS",
+        ),
+        ('name = "huur"\nlegal_basis = "x"\nmunicipalities = ["GM1731"]', "name", "the Wgs names it"),
+        ('name = "a,b"\nlegal_basis = "x"\nmunicipalities = ["GM1731"]', "name", "such as Hypotheek"),
+    ],
+)
+def test_further_sectors(refusals, text, key, reason):
+    """A further sector names its legal basis and its municipalities."""
+    file, found, why = one(refusals(own=f"[[sector]]\n{text}"))
+    assert (file, found) == ("gateway.toml", f"sector[0].{key}")
+    assert reason in why
+
+
+def test_a_sector_twice(refusals):
+    """Whatever its case: which legal basis would hold?"""
+    tables = [
+        f'[[sector]]\nname = "{name}"\nlegal_basis = "x"\nmunicipalities = ["GM1731"]'
+        for name in ("DUO", "Duo")
+    ]
+    assert one(refusals(own="\n".join(tables)))[1:] == ("sector[1].name", "stands twice: take one out")
 
 
 def test_all_problems_are_told_together(refusals):

@@ -12,7 +12,8 @@ import pytest
 from gateway.domain.certificate import Mandate
 from gateway.domain.feedback import FeedbackCode, FeedbackPolicy, HelpAccepted
 from gateway.domain.guard import GuardTerms
-from gateway.domain.partner import TEMPORARY_NAMES, PartnerLimits, Role
+from gateway.domain.melding import Klasse
+from gateway.domain.partner import TEMPORARY_NAMES, Mode, PartnerLimits, Role
 from gateway.domain.policy import (
     DEFAULT_ORDER,
     Actions,
@@ -21,12 +22,14 @@ from gateway.domain.policy import (
     DistinctBy,
     Matching,
     Policy,
+    Route,
 )
 from gateway.domain.retention import Terms
 from gateway.errors import ConfigError
 from gateway.exchange.keys import create_host_key, host_key_fingerprint, parse_public_key
 from gateway.exchange.login import signer
 from gateway.files.table import Limits
+from gateway.matching.municipality import Successor
 from gateway.settings.gemeenten import gemeente_names
 from gateway.settings.shipped import PRESETS, example, preset
 
@@ -158,8 +161,18 @@ def test_guard(configure):
 
 def test_presets_equal_the_spec(configure):
     """Each preset makes the policy that spec 3 gives it."""
-    codes = {"ris": "GM0034", "vps": "GM0072", "midden-drenthe": "GM1731", "nwf": "GM0088"}
-    settings = configure({f"municipalities/{code}.toml": preset(name) for name, code in codes.items()})
+    codes = {
+        "ris": "GM0034",
+        "vps": "GM0072",
+        "midden-drenthe": "GM1731",
+        "nwf": "GM0088",
+        "drechtsteden": "GM0505",
+    }
+    partners = dict.fromkeys(("sdd", "gemeente"), 'role = "municipality"\nserves = ["GM0505"]')
+    settings = configure(
+        {f"municipalities/{code}.toml": preset(name) for name, code in codes.items()}
+        | {f"partners/{name}.toml": text for name, text in partners.items()}
+    )
     policies = {name: replace(settings.policies[code], code="", name="") for name, code in codes.items()}
     defaults = Policy(code="")
     vps = Matching(
@@ -180,7 +193,26 @@ def test_presets_equal_the_spec(configure):
             order=("crisis", "creditors", "bridging", "total"),
             arrears_days=both_ends,
         ),
+        "drechtsteden": replace(
+            defaults,
+            actions=Actions(visit_capacity=0),
+            routes=(
+                Route(to="sdd", known=True),
+                Route(to="gemeente", total_over_cents=50_000),
+                Route(to="sdd"),
+            ),
+        ),
     }
+    assert settings.served_by["GM0505"] == "sdd"
+    stated = (
+        preset("drechtsteden")
+        .replace("# [known", "[known")
+        .replace('# legal_basis = ""', 'legal_basis = "x"')
+    )
+    files = {"municipalities/GM0505.toml": stated} | {
+        f"partners/{name}.toml": text for name, text in partners.items()
+    }
+    assert configure(files).policies["GM0505"].known_residents_basis == "x"
     assert policies["midden-drenthe"].order == DEFAULT_ORDER
 
 
@@ -192,12 +224,71 @@ def test_presets_cite_what_they_follow(name):
             assert "# [seed " in line or "# no seed: " in line, line
 
 
-def test_presets_of_later_versions():
-    """The preset drechtsteden is refused by name, and others with the names there are."""
-    with pytest.raises(ConfigError, match=r"drechtsteden needs routes.*choose ris, vps, midden-drenthe, nwf"):
-        preset("drechtsteden")
+def test_no_such_preset():
+    """It is refused with the names that there are."""
     with pytest.raises(ConfigError, match=r"no preset 'rsi': choose ris"):
         preset("rsi")
+
+
+def test_routes(configure):
+    """Every condition; of several partners the one that takes all is said to serve."""
+    text = (
+        '[[route]]\nto = "team"\nknown = false\ntotal_over = 99.50\nklasse = "MATCH"\nsectors = ["Huur"]\n'
+        'postcodes = ["3311", "3312 ab"]\n[[route]]\nto = "own"\n'
+    )
+    settings = configure(
+        {
+            "municipalities/GM0505.toml": text,
+            "partners/own.toml": 'role = "municipality"\nserves = ["GM0505", "GM0590"]',
+            "partners/team.toml": 'role = "municipality"\nserves = ["GM0505"]',
+        }
+    )
+    assert settings.policies["GM0505"].routes == (
+        Route(
+            to="team",
+            known=False,
+            total_over_cents=9_950,
+            klasse=Klasse.MATCH,
+            sectors=("Huur",),
+            postcodes=("3311", "3312AB"),
+        ),
+        Route(to="own"),
+    )
+    assert settings.served_by == {"GM0505": "own", "GM0590": "own"}
+
+
+def test_a_partner_on_trial_serves_nobody(configure):
+    """Nothing real may reach it: its municipality is not connected, and another partner may serve it."""
+    trial = 'role = "municipality"\nserves = ["GM1731"]\nmode = "proef"'
+    settings = configure({"partners/aaa.toml": trial})
+    assert (settings.served_by, settings.partners["aaa"].mode) == ({}, Mode.TRIAL)
+    live = 'role = "municipality"\nserves = ["GM1731"]\nmode = "live"'
+    assert configure({"partners/bbb.toml": live}).served_by == {"GM1731": "bbb"}
+
+
+def test_a_merger(configure):
+    """Who took over, and from when."""
+    settings = configure({"municipalities/GM0072.toml": 'successor = "GM1731"\nfrom = 2027-01-01'})
+    assert settings.successors == {"GM0072": Successor("GM1731", date(2027, 1, 1))}
+
+
+def test_further_sectors(configure):
+    """A sector with a legal basis is one for partners and policies as the four of the Wgs."""
+    settings = configure(
+        {
+            "partners/bank.toml": 'role = "creditor"\nsectors = ["Hypotheek"]\ndefaults = {sector = "Hypotheek"}',
+            "municipalities/GM1731.toml": '[matching]\nalways_sectors = ["Hypotheek"]\n'
+            "[matching.min_amount]\nHypotheek = 100\n[arrears_days]\nHypotheek = [60]\n",
+        },
+        own='[[sector]]\nname = "Hypotheek"\nlegal_basis = "Wgs art. 10"\nmunicipalities = ["GM1731"]',
+    )
+    assert settings.further_sectors == {"Hypotheek": frozenset({"GM1731"})}
+    policy = settings.policies["GM1731"]
+    assert policy.matching.always_sectors == ("Hypotheek",)
+    assert (policy.matching.min_amount_cents, policy.arrears_days["Hypotheek"]) == (
+        {"Hypotheek": 10_000},
+        (60, None),
+    )
 
 
 def test_a_municipality_shortens_its_term(configure):

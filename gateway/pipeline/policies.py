@@ -1,0 +1,63 @@
+"""Under which policy a month's meldingen are made: another takes effect from the current month on (spec 3, Policy)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import datetime
+
+from pydantic import TypeAdapter
+
+from gateway.clock import local_day, month_of
+from gateway.domain.policy import Policy
+from gateway.pipeline.context import Context
+from gateway.store import Connection, meldingen
+
+_POLICY: TypeAdapter[Policy] = TypeAdapter(Policy)
+
+
+def policy_hash(policy: Policy) -> str:
+    """Names the policy that was in force; two that say the same have the same hash."""
+    return hashlib.sha256(_said(policy).encode()).hexdigest()[:16]
+
+
+def policy_of(context: Context, conn: Connection, municipality: str, month: str) -> Policy:
+    """The policy of a municipality's month: as it is, for an earlier month as it was at its last publication."""
+    if month < month_of(local_day(context.clock.now())):
+        before = meldingen.policy_of(conn, municipality, month)
+        if before is not None:
+            return _POLICY.validate_json(before.policy)
+    return context.policy(municipality)
+
+
+def take_up(context: Context, municipality: str, server: str, now: datetime) -> None:
+    """The policy takes effect: if it is another than before, what there is of this month on is looked at again, once.
+
+    Args:
+        context: the gateway.
+        municipality: its code.
+        server: the partner that serves it; another one is another policy.
+        now: the moment of the publication.
+    """
+    policy, month = _said(context.policy(municipality)), month_of(local_day(now))
+    with context.store.read() as conn:
+        before = meldingen.policy_of(conn, municipality, month)
+    if before is not None and (before.policy, before.server) == (policy, server):
+        return
+    with context.store.write() as conn:
+        meldingen.use_policy(conn, municipality, month, policy=policy, server=server)
+        meldingen.touch_from(conn, municipality, month, now)
+
+
+def keep(context: Context, conn: Connection, municipality: str, months: Iterable[str], server: str) -> None:
+    """Earlier months that nothing was published of before have the policy of today from now on."""
+    for month in months:
+        if meldingen.policy_of(conn, municipality, month) is None:
+            policy = _said(context.policy(municipality))
+            meldingen.use_policy(conn, municipality, month, policy=policy, server=server)
+
+
+def _said(policy: Policy) -> str:
+    return json.dumps(asdict(policy), sort_keys=True)
