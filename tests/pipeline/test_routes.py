@@ -143,7 +143,8 @@ def test_who_is_known(split, row):
     assert receipt["afgekeurd"] == []
     split.send("woonservice", row("a", huisnummer="18", achternaam="Visser"))
     split.send("dezorgkas", row("b", sector="Zorg", huisnummer="22", achternaam="Visser"))
-    assert brief(split.publish()) == [("18", "1", "ENKELVOUDIG"), ("22", "1", "ENKELVOUDIG")]
+    # of two without a rank only chance decides which is first
+    assert sorted(brief(split.publish())) == [("18", "1", "ENKELVOUDIG"), ("22", "1", "ENKELVOUDIG")]
     split.send("dezorgkas", row("c", sector="Zorg", huisnummer="20", crisissignaal="J"))
     assert split.new_lines() == []
     assert brief(outbox(split, "sdd")) == [("20", "1", "MATCH")]
