@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import islice
 from typing import Any, NamedTuple
@@ -22,8 +22,8 @@ from gateway.files.table import Limits, Row, Table, data_rows
 #: Rows that are handed over at a time.
 BATCH_ROWS = 2_000
 
-#: What a row becomes; errors are one for each column.
-ParsedFeedback = Feedback | tuple[RowError, ...]
+#: What a row becomes; errors are one for each column, None is a line of a worklist that nobody filled in.
+ParsedFeedback = Feedback | tuple[RowError, ...] | None
 
 _NUMBER = re.compile(r"S[0-9A-HJKMNP-TV-Z]{12}")
 _MELDING = re.compile(r"M[0-9]{10}-[0-9A-HJKMNP-TV-Z]{8}")
@@ -81,16 +81,47 @@ def read_feedback(table: Table, received_on: date, limits: Limits) -> FeedbackFi
     Raises:
         DeliveryError: the file is refused: F01, F02, F03 or F11.
     """
-    layout = recognise_feedback(table.header)
+    layout = recognise_feedback(table.header, of_worklist=bool(table.sheet))
     return FeedbackFile(
-        warnings=tuple(RowWarning(line=0, signal_id="", column=name, code="W04") for name in layout.ignored),
-        batches=_batches(data_rows(table.rows, dict(layout.places), limits.rows), layout, received_on),
+        warnings=tuple(
+            RowWarning(line=0, signal_id="", column=_on_sheet(table, name), code="W04")
+            for name in layout.ignored
+        ),
+        batches=_batches(table, data_rows(table.rows, dict(layout.places), limits.rows), layout, received_on),
     )
 
 
-def _batches(rows: Iterator[Row], layout: Layout, received_on: date) -> Iterator[list[ParsedFeedback]]:
+def _batches(
+    table: Table, rows: Iterator[Row], layout: Layout, received_on: date
+) -> Iterator[list[ParsedFeedback]]:
+    parse = _parse_answer if table.sheet else parse_feedback
     while some := list(islice(rows, BATCH_ROWS)):
-        yield [parse_feedback(row, layout, received_on) for row in some]
+        yield [_located(table, parse(row, layout, received_on)) for row in some]
+
+
+def _parse_answer(row: Row, layout: Layout, received_on: date) -> ParsedFeedback:
+    """Read a line of a worklist: without status and result it is no answer."""
+    if row.fields is not None:
+        places = dict(layout.places)
+        said = (places.get("status"), places.get("eindresultaat"))
+        if not any(
+            place is not None and row.fields[place : place + 1] and row.fields[place].strip()
+            for place in said
+        ):
+            return None
+    return parse_feedback(row, layout, received_on)
+
+
+def _located(table: Table, parsed: ParsedFeedback) -> ParsedFeedback:
+    """A worklist has two sheets: an error names its own."""
+    if table.sheet and isinstance(parsed, tuple):
+        return tuple(replace(error, column=_on_sheet(table, error.column)) for error in parsed)
+    return parsed
+
+
+def _on_sheet(table: Table, column: str) -> str:
+    """As a spreadsheet names a place on another sheet: `Signalen!datum`."""
+    return f"{table.sheet}!{column}" if table.sheet else column
 
 
 def parse_feedback(row: Row, layout: Layout, received_on: date) -> ParsedFeedback:

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from itertools import chain
 from typing import Any
 
 from gateway import logs
@@ -22,6 +23,7 @@ from gateway.domain.partner import Box
 from gateway.domain.retention import dispatch_due
 from gateway.domain.signal import RowError
 from gateway.files import names
+from gateway.files.columns import municipal_kind
 from gateway.files.feedback import FeedbackRow, render_feedback
 from gateway.files.feedbackfile import FeedbackFile, ParsedFeedback, read_feedback
 from gateway.files.receipt import Sums
@@ -50,13 +52,25 @@ def take_feedback(context: Context, received: Received, table: Table) -> Taken:
     """Stage what a municipality answers; for the holder of `Store.exclusive()`."""
     tally = Tally(due_on=dispatch_due(context.clock.now(), context.terms))
     intake = FeedbackIntake(context, received.delivery, tally)
-    intake.take(read_feedback(table, received.received_on, context.limits))
+    for each in chain((table,), table.more):
+        # a forbidden column may stand on the second sheet of a worklist
+        municipal_kind(each.header, each.above)
+        intake.take(read_feedback(each, received.received_on, context.limits))
     told = [] if received.delivery.is_trial else intake.told()
     return Taken(
         kind=Kind.FEEDBACK,
         tally=tally,
         counts={"feedback": tally.accepted, "answer": intake.answers},
-        files=receipt(context, received, tally, Sums(feedback=tally.accepted, rejected=tally.rejected)),
+        files=receipt(
+            context,
+            received,
+            tally,
+            Sums(
+                feedback=tally.accepted,
+                rejected=tally.rejected,
+                skipped=intake.skipped if table.sheet else None,
+            ),
+        ),
         show=lambda conn: store_feedback(context, conn, told),
     )
 
@@ -72,13 +86,20 @@ class FeedbackIntake:
     answered: dict[str, int] = field(default_factory=dict)
     #: answers that were staged
     answers: int = 0
+    #: lines of a worklist without an answer
+    skipped: int = 0
+    #: signal numbers that the sheet Signalen of a worklist answers, well or not: it goes before Meldingen
+    named: set[str] = field(default_factory=set)
 
     def take(self, file: FeedbackFile) -> None:
-        """Read the whole file and stage its answers."""
+        """Read the whole file, or a sheet of a worklist, and stage its answers."""
         self.tally.warnings.extend(file.warnings)
+        named: set[str] = set()
         for batch in file.batches:
             for some in chunks(batch, BATCH_ROWS):
                 self._take(some)
+                named.update(filter(None, map(_about, some)))
+        self.named |= named
 
     def told(self) -> list[OutgoingFile]:
         """What each creditor is told because of this file, sealed and not yet visible."""
@@ -106,6 +127,9 @@ class FeedbackIntake:
                 of_melding[each.melding_id].append(each)
         staged: list[dict[str, Any]] = []
         for row in batch:
+            if row is None:
+                self.skipped += 1
+                continue
             self.tally.rows += 1
             if not isinstance(row, Feedback):
                 self.tally.reject(*row)
@@ -117,6 +141,8 @@ class FeedbackIntake:
                 continue
             self.tally.accepted += 1
             for subject in subjects:
+                if row.melding_id and subject.number in self.named:
+                    continue
                 self.tally.note_due(subject.due_on)
                 self.answered[subject.number] = subject.id
                 staged.append(self._stored(row, subject))
@@ -141,6 +167,17 @@ class FeedbackIntake:
             "suspend_until": row.suspend_until,
             "due_on": subject.due_on,
         }
+
+
+def _about(row: ParsedFeedback) -> str:
+    """The signal or melding that a row names; empty when it names none."""
+    match row:
+        case None:
+            return ""
+        case Feedback():
+            return row.signal_number or row.melding_id
+        case _:
+            return row[0].signal_id
 
 
 def _refused(row: Feedback, subjects: Sequence[Subject], partner_id: str) -> str:

@@ -18,6 +18,7 @@ from gateway.errors import GatewayError
 from gateway.pipeline.context import Context
 from gateway.pipeline.intake import process
 from gateway.pipeline.publish import Published, publish
+from gateway.pipeline.worklist import due_worklists, make_worklist
 from gateway.store import meldingen, queue
 from gateway.store.meldingen import Touched
 
@@ -70,7 +71,7 @@ class Worker:
 
 
 def step(context: Context) -> bool:
-    """Do one thing that is due, crisis first, then deliveries, then publications; whether there was one."""
+    """Do one thing that is due, crisis first, then deliveries, publications, worklists; whether there was one."""
     with context.store.exclusive():
         _release(context)
         if _publish_due(context, only_urgent=True):
@@ -91,7 +92,7 @@ def step(context: Context) -> bool:
                 )
                 _release(context)
             return True
-        return _publish_due(context)
+        return _publish_due(context) or _make_worklist(context)
 
 
 def _publish_due(context: Context, *, only_urgent: bool = False) -> bool:
@@ -109,6 +110,24 @@ def _publish_due(context: Context, *, only_urgent: bool = False) -> bool:
                 error=_safe(exc),
             )
     return done
+
+
+def _make_worklist(context: Context) -> bool:
+    """Make the first worklist that is due and can be made; whether there was one. Deliveries go between two."""
+    for due in due_worklists(context):
+        try:
+            make_worklist(context, due)
+        except Exception as exc:  # noqa: BLE001 - it stays due, and is tried again at the next look
+            _log.error(
+                "worklist.failed",
+                municipality=due.municipality,
+                partner_id=due.partner_id,
+                error_type=type(exc).__name__,
+                error=_safe(exc),
+            )
+        else:
+            return True
+    return False
 
 
 def publish_now(
@@ -143,9 +162,11 @@ def due_at(context: Context, touched: Touched) -> datetime:
 
 
 def pending(context: Context) -> bool:
-    """Whether something is under way: deliveries to process, or meldingen that need no further waiting than
-    `settle_s` (spec 1: `gateway wait --idle`).
+    """Whether something is under way: deliveries to process, worklists to make, or meldingen that need no further
+    waiting than `settle_s` (spec 1: `gateway wait --idle`).
     """
+    if due_worklists(context):
+        return True
     with context.store.read() as conn:
         if queue.waiting_count(conn):
             return True
