@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from itertools import islice
 from typing import Any, NamedTuple
@@ -68,9 +68,11 @@ class FeedbackFile:
     """A feedback file whose header is accepted.
 
     `warnings` are of the file (W04, line 0). `batches` can be iterated once; while it is, the whole file may still be
-    refused with a DeliveryError: F04, F05 or F09. What came before must then not count.
+    refused with a DeliveryError: F04, F05 or F09. What came before must then not count. `sheet` is named when it is one
+    of a worklist.
     """
 
+    sheet: str
     warnings: tuple[RowWarning, ...]
     batches: Iterator[list[ParsedFeedback]]
 
@@ -81,47 +83,40 @@ def read_feedback(table: Table, received_on: date, limits: Limits) -> FeedbackFi
     Raises:
         DeliveryError: the file is refused: F01, F02, F03 or F11.
     """
-    layout = recognise_feedback(table.header, of_worklist=bool(table.sheet))
+    is_sheet = bool(table.sheet)
+    layout = recognise_feedback(table.header, of_worklist=is_sheet)
+    # one sheet of a worklist may do
+    rows = data_rows(table.rows, dict(layout.places), limits.rows, may_be_none=is_sheet)
     return FeedbackFile(
+        sheet=table.sheet,
         warnings=tuple(
-            RowWarning(line=0, signal_id="", column=_on_sheet(table, name), code="W04")
+            RowWarning(line=0, signal_id="", column=on_sheet(table.sheet, name), code="W04")
             for name in layout.ignored
         ),
-        batches=_batches(table, data_rows(table.rows, dict(layout.places), limits.rows), layout, received_on),
+        batches=_batches(rows, layout, received_on, is_sheet=is_sheet),
     )
 
 
 def _batches(
-    table: Table, rows: Iterator[Row], layout: Layout, received_on: date
+    rows: Iterator[Row], layout: Layout, received_on: date, *, is_sheet: bool
 ) -> Iterator[list[ParsedFeedback]]:
-    parse = _parse_answer if table.sheet else parse_feedback
+    parse = _parse_answer if is_sheet else parse_feedback
     while some := list(islice(rows, BATCH_ROWS)):
-        yield [_located(table, parse(row, layout, received_on)) for row in some]
+        yield [parse(row, layout, received_on) for row in some]
 
 
 def _parse_answer(row: Row, layout: Layout, received_on: date) -> ParsedFeedback:
     """Read a line of a worklist: without status and result it is no answer."""
     if row.fields is not None:
-        places = dict(layout.places)
-        said = (places.get("status"), places.get("eindresultaat"))
-        if not any(
-            place is not None and row.fields[place : place + 1] and row.fields[place].strip()
-            for place in said
-        ):
+        places = [place for name, place in layout.places if name in {"status", "eindresultaat"}]
+        if not any(row.fields[place].strip() for place in places if place < len(row.fields)):
             return None
     return parse_feedback(row, layout, received_on)
 
 
-def _located(table: Table, parsed: ParsedFeedback) -> ParsedFeedback:
-    """A worklist has two sheets: an error names its own."""
-    if table.sheet and isinstance(parsed, tuple):
-        return tuple(replace(error, column=_on_sheet(table, error.column)) for error in parsed)
-    return parsed
-
-
-def _on_sheet(table: Table, column: str) -> str:
-    """As a spreadsheet names a place on another sheet: `Signalen!datum`."""
-    return f"{table.sheet}!{column}" if table.sheet else column
+def on_sheet(sheet: str, column: str) -> str:
+    """A column as the receipt names it. A worklist has two sheets: `Signalen!datum`, as a spreadsheet does."""
+    return f"{sheet}!{column}" if sheet else column
 
 
 def parse_feedback(row: Row, layout: Layout, received_on: date) -> ParsedFeedback:

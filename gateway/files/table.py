@@ -107,11 +107,13 @@ def read_header(fields: Iterable[str], limits: Limits) -> tuple[str, ...]:
     return names
 
 
-def data_rows(rows: Iterator[Row], places: Mapping[str, int], most_rows: int) -> Iterator[Row]:
+def data_rows(
+    rows: Iterator[Row], places: Mapping[str, int], most_rows: int, *, may_be_none: bool = False
+) -> Iterator[Row]:
     """The rows but a total at the end.
 
     Raises:
-        DeliveryError: F05, too many rows; F04, none.
+        DeliveryError: F05, too many rows; F04, none, unless there may be none.
     """
     count = 0
     for row in _without_total(rows, places):
@@ -119,7 +121,7 @@ def data_rows(rows: Iterator[Row], places: Mapping[str, int], most_rows: int) ->
         if count > most_rows:
             raise DeliveryError("F05", f"meer dan {most_rows} regels")
         yield row
-    if not count:
+    if not count and not may_be_none:
         raise DeliveryError("F04", "geen gegevensregels")
 
 

@@ -24,7 +24,7 @@ from gateway.domain.melding import Klasse
 from gateway.domain.policy import Grouping, Policy
 from gateway.files import policywords
 from gateway.files.cells import yes_no
-from gateway.files.columns import WORKLIST_MELDING_COLUMNS, WORKLIST_SIGNAL_COLUMNS
+from gateway.files.columns import NEW_ANSWER_COLUMNS, WORKLIST_MELDING_COLUMNS, WORKLIST_SIGNAL_COLUMNS
 from gateway.files.outbox import OutboxMelding, OutboxSignal
 from gateway.files.package import MELDINGEN, SIGNALEN, WORKLIST_PROPERTY
 from gateway.files.worklistsheets import DIFFERENT, SOME, Cell, Sheets
@@ -111,10 +111,23 @@ def render_worklist(worklist: Worklist) -> bytes:
         "&R&8pagina &P van &N"
     )
     sheets = Sheets(book, footer, list(_explanation(worklist)))
+    # on paper, what stands right of the answers would make all of it too small to read
     sheets.table(
-        MELDINGEN, WORKLIST_MELDING_COLUMNS, map(_melding_cells, worklist.meldingen), pages=1, frozen=4
+        MELDINGEN,
+        WORKLIST_MELDING_COLUMNS,
+        map(_melding_cells, worklist.meldingen),
+        pages=1,
+        frozen=4,
+        last_printed=NEW_ANSWER_COLUMNS[-1],
     )
-    sheets.table(SIGNALEN, WORKLIST_SIGNAL_COLUMNS, _signal_lines(worklist.meldingen), pages=3, frozen=2)
+    sheets.table(
+        SIGNALEN,
+        WORKLIST_SIGNAL_COLUMNS,
+        _signal_lines(worklist.meldingen),
+        pages=3,
+        frozen=2,
+        last_printed="signaalnummer",
+    )
     sheets.explain()
     book.close()
     return buffer.getvalue()

@@ -27,49 +27,49 @@ _END_RESULTS = [each.value for each in Outcome if each in END_RESULTS - OF_ONE_P
 _CONTACTS = [each.value for each in Contact]
 #: ECMA-376, 18.3.1.63.
 _A4 = 9
+#: Where grid lines are hidden: in a table they lead the eye, on paper too.
+_NOWHERE, _EVERYWHERE = 0, 2
 _LINE_POINTS = 13.5
-_LINE_CHARS = 95
+_LINE_CHARS = 100
 #: In characters; what is not named has the default.
 _WIDTHS: Mapping[str, float] = {
     "rang": 6,
-    "voorstel_actie": 12,
-    "inwoners": 28,
-    "adres": 26,
+    "inwoners": 23,
+    "adres": 21,
     "postcode": 9,
-    "woonplaats": 16,
-    "klasse": 13,
-    "matchregels": 25,
-    "totaalbedrag": 12,
-    "aantal_signalen": 9,
-    "aantal_partners": 9,
-    "aantal_sectoren": 9,
-    "opeenvolgend": 8,
-    "gaten_dichten": 8,
-    "meerdere_adressen": 9,
-    "laatste_antwoord": 26,
-    "status": 20,
-    "eindresultaat": 30,
-    "contactsoort": 14,
-    "bereikt": 8,
+    "woonplaats": 14,
+    "aantal_signalen": 10,
+    "aantal_partners": 10,
+    "aantal_sectoren": 10,
+    "laatste_antwoord": 21,
+    "status": 16,
+    "eindresultaat": 22,
+    "bereikt": 8.5,
+    "klasse": 14,
+    "matchregels": 26,
     "toestemming_terugkoppeling": 15,
-    "melding_id": 21,
-    "versie": 7,
+    "melding_id": 22,
+    "versie": 8,
     "achternaam": 20,
-    "voorvoegsel": 11,
-    "voorletters": 10,
+    "geboortedatum": 14.5,
     "straatnaam": 22,
-    "huisnummer": 8,
-    "huisletter": 7,
-    "huisnummertoevoeging": 11,
-    "telefoonnummer": 15,
+    "telefoonnummer": 15.5,
     "emailadres": 28,
-    "partnernaam": 20,
-    "signaaltype": 15,
-    "klantnummer": 15,
-    "signaalnummer": 16,
-    "partner": 14,
+    "partnernaam": 22,
+    "signaaltype": 17,
+    "crisissignaal": 13.5,
+    "ontstaansdatum": 15.5,
+    "klantnummer": 16,
+    "terugkoppelen_voor": 14.5,
+    "signaalnummer": 17,
+    "partner": 16,
 }
-_DEFAULT_WIDTH = 11.5
+_DEFAULT_WIDTH = 12.0
+#: Text that may need several lines; the others are cut off where the next cell is filled.
+_WRAPPED = frozenset({"inwoners", "adres", "woonplaats", "laatste_antwoord", "matchregels"})
+#: Names that would not break into lines; they are compared without spaces and `-`.
+_BREAKS: Mapping[str, str] = {"huisnummertoevoeging": "huisnummer- toevoeging"}
+_HEAD_POINTS = 42
 
 #: What a cell may hold: an amount is a Decimal. Text stays text, whatever it begins with.
 Cell = str | int | Decimal | date | None
@@ -85,12 +85,12 @@ class Sheets:
         self._lists_at = len(explanation) + 4
         base = {"font_name": "Calibri", "font_size": 10, "valign": "top"}
         self._text = book.add_format(base | {"text_wrap": True})
-        self._whole = book.add_format(base)
+        self._whole = book.add_format(base | {"align": "center"})
         self._euro = book.add_format(base | {"num_format": "€ #,##0.00"})
         self._day = book.add_format(base | {"num_format": "dd-mm-yyyy", "align": "left"})
         # for what a municipality fills in
         answer = base | {"bg_color": "#FFF9E0", "border": 1, "border_color": "#D9D9D9"}
-        self._answer = book.add_format(answer | {"text_wrap": True})
+        self._answer = book.add_format(answer)
         self._answer_day = book.add_format(answer | {"num_format": "dd-mm-yyyy", "align": "left"})
         head = base | {"bold": True, "text_wrap": True, "border": 1, "border_color": "#8EA9C8"}
         self._head = book.add_format(head | {"bg_color": "#DCE6F1"})
@@ -108,8 +108,9 @@ class Sheets:
         *,
         pages: int,
         frozen: int,
+        last_printed: str,
     ) -> None:
-        """A sheet with a line for each of `lines`; it is printed `pages` wide."""
+        """A sheet with a line for each of `lines`; it is printed up to a column, `pages` wide."""
         sheet = self._book.add_worksheet(name)
         writers = self._writers(sheet)
         for place, column in enumerate(columns):
@@ -117,21 +118,25 @@ class Sheets:
             shown = (self._answer_day if _is_day(column) else self._answer) if is_answer else None
             sheet.set_column(place, place, _WIDTHS.get(column, _DEFAULT_WIDTH), shown)
             head = self._answer_head if is_answer else self._head
-            sheet.write_string(0, place, column.replace("_", " "), head)
+            sheet.write_string(0, place, _BREAKS.get(column, column.replace("_", " ")), head)
+        sheet.set_row(0, _HEAD_POINTS)
         row = 0
         for row, line in enumerate(lines, start=1):
             for place, column in enumerate(columns):
                 value = line.get(column)
                 if value is not None and value != "":
                     writers[type(value)](row, place, value)
+            if (height := _lines(line)) > 1:
+                sheet.set_row(row, _LINE_POINTS * height)
         last = max(row, 1)
         sheet.autofilter(0, 0, row, len(columns) - 1)
         sheet.freeze_panes(1, frozen)
         self._colour(sheet, columns, last)
         self._offer(sheet, columns, last, is_melding="signaalnummer" not in columns)
         self._printed(sheet, pages)
+        sheet.hide_gridlines(_NOWHERE)
         sheet.repeat_rows(0)
-        sheet.print_area(0, 0, row, len(columns) - 1)
+        sheet.print_area(0, 0, row, columns.index(last_printed))
         if pages > 1:
             sheet.repeat_columns(0, frozen - 1)
 
@@ -264,6 +269,7 @@ class Sheets:
             for row, value in enumerate(values, start=self._lists_at):
                 sheet.write_string(row, place, value, self._text)
         self._printed(sheet, 1)
+        sheet.hide_gridlines(_EVERYWHERE)
 
     def _printed(self, sheet: Worksheet, pages: int) -> None:
         sheet.set_landscape()
@@ -271,6 +277,15 @@ class Sheets:
         sheet.set_margins(left=0.4, right=0.4, top=0.5, bottom=0.7)
         sheet.fit_to_pages(pages, 0)
         sheet.set_footer(self._footer)
+
+
+def _lines(cells: Mapping[str, Cell]) -> int:
+    """How many lines of text the highest cell has: not every program makes a row as high as its text."""
+    return max(
+        -(-len(text) // int(_WIDTHS[column]))
+        for column in _WRAPPED
+        if isinstance(text := cells.get(column, ""), str)
+    )
 
 
 def _is_day(column: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from itertools import chain
 from typing import Any
@@ -25,7 +25,7 @@ from gateway.domain.signal import RowError
 from gateway.files import names
 from gateway.files.columns import municipal_kind
 from gateway.files.feedback import FeedbackRow, render_feedback
-from gateway.files.feedbackfile import FeedbackFile, ParsedFeedback, read_feedback
+from gateway.files.feedbackfile import FeedbackFile, ParsedFeedback, on_sheet, read_feedback
 from gateway.files.receipt import Sums
 from gateway.files.table import Table
 from gateway.pipeline.context import Context
@@ -97,7 +97,7 @@ class FeedbackIntake:
         named: set[str] = set()
         for batch in file.batches:
             for some in chunks(batch, BATCH_ROWS):
-                self._take(some)
+                self._take(some, file.sheet)
                 named.update(filter(None, map(_about, some)))
         self.named |= named
 
@@ -112,7 +112,7 @@ class FeedbackIntake:
                     told[row_id] = found
             return _files(self.context, conn, told)
 
-    def _take(self, batch: Sequence[ParsedFeedback]) -> None:
+    def _take(self, batch: Sequence[ParsedFeedback], sheet: str) -> None:
         today = local_day(self.context.clock.now())
         rows = [row for row in batch if isinstance(row, Feedback)]
         with self.context.store.read() as conn:
@@ -132,12 +132,12 @@ class FeedbackIntake:
                 continue
             self.tally.rows += 1
             if not isinstance(row, Feedback):
-                self.tally.reject(*row)
+                self._reject(sheet, *row)
                 continue
             found = numbered if row.signal_number else of_melding
             subjects = found.get(row.signal_number or row.melding_id, [])
             if code := _refused(row, subjects, self.delivery.partner_id):
-                self.tally.reject(_error(row, code))
+                self._reject(sheet, _error(row, code))
                 continue
             self.tally.accepted += 1
             for subject in subjects:
@@ -149,6 +149,9 @@ class FeedbackIntake:
         self.answers += len(staged)
         with self.context.store.write() as conn:
             answers.stage(conn, staged)
+
+    def _reject(self, sheet: str, *errors: RowError) -> None:
+        self.tally.reject(*(replace(each, column=on_sheet(sheet, each.column)) for each in errors))
 
     def _stored(self, row: Feedback, subject: Subject) -> dict[str, Any]:
         return {

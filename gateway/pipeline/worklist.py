@@ -74,7 +74,7 @@ def make_worklist(context: Context, due: Due) -> None:
         worklists.mark_made(conn, due, due.version + 1)
         record(
             conn,
-            action="worklist.made",
+            action="worklist.published",
             object_id=files[0].id,
             origin="pipeline",
             actor="gateway",
@@ -89,7 +89,7 @@ def make_worklist(context: Context, due: Due) -> None:
             },
         )
     _log.info(
-        "worklist.made",
+        "worklist.published",
         dispatch_id=files[0].id,
         municipality=due.municipality,
         partner_id=due.partner_id,
