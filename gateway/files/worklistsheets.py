@@ -85,6 +85,7 @@ class Sheets:
         self._lists_at = len(explanation) + 4
         base = {"font_name": "Calibri", "font_size": 10, "valign": "top"}
         self._text = book.add_format(base | {"text_wrap": True})
+        self._short = book.add_format(base)
         self._whole = book.add_format(base | {"align": "center"})
         self._euro = book.add_format(base | {"num_format": "€ #,##0.00"})
         self._day = book.add_format(base | {"num_format": "dd-mm-yyyy", "align": "left"})
@@ -112,7 +113,7 @@ class Sheets:
     ) -> None:
         """A sheet with a line for each of `lines`; it is printed up to a column, `pages` wide."""
         sheet = self._book.add_worksheet(name)
-        writers = self._writers(sheet)
+        writers = self._writers(sheet, columns)
         for place, column in enumerate(columns):
             is_answer = column in NEW_ANSWER_COLUMNS
             shown = (self._answer_day if _is_day(column) else self._answer) if is_answer else None
@@ -140,9 +141,12 @@ class Sheets:
         if pages > 1:
             sheet.repeat_columns(0, frozen - 1)
 
-    def _writers(self, sheet: Worksheet) -> Mapping[type, Callable[[int, int, Any], object]]:
+    def _writers(
+        self, sheet: Worksheet, columns: Sequence[str]
+    ) -> Mapping[type, Callable[[int, int, Any], object]]:
+        texts = [self._text if column in _WRAPPED else self._short for column in columns]
         return {
-            str: lambda row, place, value: sheet.write_string(row, place, value, self._text),
+            str: lambda row, place, value: sheet.write_string(row, place, value, texts[place]),
             int: lambda row, place, value: sheet.write_number(row, place, value, self._whole),
             Decimal: lambda row, place, value: sheet.write_number(row, place, value, self._euro),
             date: lambda row, place, value: sheet.write_datetime(row, place, value, self._day),

@@ -21,6 +21,7 @@ from gateway.pipeline.publish import Published, publish
 from gateway.pipeline.worklist import due_worklists, make_worklist
 from gateway.store import meldingen, queue
 from gateway.store.meldingen import Touched
+from gateway.store.worklists import Due
 
 _log = logs.get("worker")
 
@@ -92,7 +93,8 @@ def step(context: Context) -> bool:
                 )
                 _release(context)
             return True
-        return _publish_due(context) or _make_worklist(context)
+        # one worklist at a time: deliveries go between two
+        return _publish_due(context) or any(_make_worklist(context, due) for due in due_worklists(context))
 
 
 def _publish_due(context: Context, *, only_urgent: bool = False) -> bool:
@@ -112,32 +114,38 @@ def _publish_due(context: Context, *, only_urgent: bool = False) -> bool:
     return done
 
 
-def _make_worklist(context: Context) -> bool:
-    """Make the first worklist that is due and can be made; whether there was one. Deliveries go between two."""
-    for due in due_worklists(context):
-        try:
-            make_worklist(context, due)
-        except Exception as exc:  # noqa: BLE001 - it stays due, and is tried again at the next look
-            _log.error(
-                "worklist.failed",
-                municipality=due.municipality,
-                partner_id=due.partner_id,
-                error_type=type(exc).__name__,
-                error=_safe(exc),
-            )
-        else:
-            return True
-    return False
+def _make_worklist(context: Context, due: Due) -> bool:
+    """Make a worklist that is due; whether it could be made."""
+    try:
+        make_worklist(context, due)
+    except Exception as exc:  # noqa: BLE001 - it stays due, and is tried again at the next look
+        _log.error(
+            "worklist.failed",
+            municipality=due.municipality,
+            partner_id=due.partner_id,
+            error_type=type(exc).__name__,
+            error=_safe(exc),
+        )
+        return False
+    return True
 
 
 def publish_now(
     context: Context, municipalities: Sequence[str], *, actor: str = "gateway", origin: str = "pipeline"
 ) -> list[Published]:
-    """Publish whatever waits in these municipalities, whatever `when` and `settle_s` say; what each partner got."""
+    """Publish whatever waits in these municipalities, whatever `when` and `settle_s` say, and make their worklists.
+
+    Returns:
+        What each partner got of the meldingen.
+    """
     with context.store.exclusive():
-        return [
+        published = [
             part for each in municipalities for part in publish(context, each, actor=actor, origin=origin)
         ]
+        for due in due_worklists(context):
+            if due.municipality in municipalities:
+                _make_worklist(context, due)
+        return published
 
 
 def due_municipalities(context: Context, *, only_urgent: bool = False) -> list[str]:

@@ -11,6 +11,7 @@ from datetime import date
 import pytest
 
 from gateway.domain.partner import Partner, Role
+from gateway.domain.policy import Publish
 from gateway.pipeline import worklist as steps
 from gateway.pipeline.worker import pending
 from gateway.store.tables import AnswerRow, AuditEntry, Destruction, Dispatch, DispatchContent, WorklistRow
@@ -95,12 +96,12 @@ def test_each_partner_has_its_own(world, row, match, meldingen):
     """What another partner holds is in its list; ranks and places are those of the municipality."""
     other = Partner(id="sdd", name="SDD", role=Role.MUNICIPALITY)
     world.configure(partners={**world.context.partners, "sdd": other}, served_by={"GM1731": "sdd"})
-    world.send("woonservice", row("w3", huisnummer=22, bedrag="700,00"))
-    world.send("vitens", row("v3", sector="Water", huisnummer=22))
+    world.send("woonservice", row("w3", huisnummer=22, bedrag="70,00"))
+    world.send("vitens", row("v3", sector="Water", huisnummer=22, bedrag="30,00"))
     world.publish()
     assert [line.get("rang") for line in meldingen("gemeente")] == [1, None]
     (line,) = meldingen("sdd")
-    assert (line["rang"], line["totaalbedrag"]) == (1, 1300)
+    assert (line["rang"], line["totaalbedrag"]) == (2, 100)
     assert len(world.dispatches("gemeente", "worklist")) == 1
 
 
@@ -143,6 +144,14 @@ def test_it_is_made_at_the_next_look(world, row, monkeypatch, meldingen, name):
     assert not pending(world.context)
 
 
+def test_who_publishes_by_hand_gets_it_too(world, row, meldingen):
+    """`gateway publish` and `partner leave` need no daemon for it."""
+    world.policy(publish=Publish(when="0 7 1 1 *"))
+    world.send("woonservice", row("w1"))
+    world.publish_now()
+    assert len(meldingen()) == 1
+
+
 def test_what_was_withdrawn_is_in_it_no_more(world, row, match, meldingen):
     """A withdrawn signal goes with the publication that says so; a month without any has an empty list."""
     world.send("woonservice", {"signaal_id": "w2", "mutatie": "I"})
@@ -172,10 +181,21 @@ def test_it_goes_with_its_earliest_signal(world, row, match, meldingen):
     assert [each["state"] for each in world.dispatches("gemeente", "worklist")] == ["purged", "purged"]
     lost = {each["object_id"]: each["never_collected"] for each in world.rows(Destruction)}
     assert lost[last["id"]] == 1
-    # what is left is published again, and what went is in no list
-    world.send("woonservice", row("w9", huisnummer=22, bedrag="700,00", mutatie="W"))
+
+
+def test_what_is_overdue_is_in_it_no_more(world, row, match, meldingen):
+    """Also when no purge ran: the rest of the month is published again, without it."""
+    world.go_to(date(2026, 11, 20))
+    world.send(
+        "woonservice", row("w8", huisnummer=22, bedrag="80,00"), row("w9", huisnummer=20, bedrag="90,00")
+    )
     world.publish()
-    assert [line["totaalbedrag"] for line in meldingen()] == [700]
+    assert [line["totaalbedrag"] for line in meldingen()] == [300, 140, 80]
+    world.go_to(date(2027, 5, 4))
+    world.send("woonservice", {"signaal_id": "w8", "mutatie": "I"})
+    world.publish()
+    (line,) = meldingen(sheet_name="Signalen")
+    assert (line["klantnummer"], line["bedrag"]) == ("k-w9", 90)
 
 
 # -- filled in ---------------------------------------------------------------------------------------------
