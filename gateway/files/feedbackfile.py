@@ -22,8 +22,8 @@ from gateway.files.table import Limits, Row, Table, data_rows
 #: Rows that are handed over at a time.
 BATCH_ROWS = 2_000
 
-#: What a row becomes; errors are one for each column, None is a line of a worklist that nobody filled in.
-ParsedFeedback = Feedback | tuple[RowError, ...] | None
+#: What a row becomes; errors are one for each column.
+ParsedFeedback = Feedback | tuple[RowError, ...]
 
 _NUMBER = re.compile(r"S[0-9A-HJKMNP-TV-Z]{12}")
 _MELDING = re.compile(r"M[0-9]{10}-[0-9A-HJKMNP-TV-Z]{8}")
@@ -69,12 +69,12 @@ class FeedbackFile:
 
     `warnings` are of the file (W04, line 0). `batches` can be iterated once; while it is, the whole file may still be
     refused with a DeliveryError: F04, F05 or F09. What came before must then not count. `sheet` is named when it is one
-    of a worklist.
+    of a worklist: a line that nobody filled in is None.
     """
 
     sheet: str
     warnings: tuple[RowWarning, ...]
-    batches: Iterator[list[ParsedFeedback]]
+    batches: Iterator[list[ParsedFeedback | None]]
 
 
 def read_feedback(table: Table, received_on: date, limits: Limits) -> FeedbackFile:
@@ -99,19 +99,22 @@ def read_feedback(table: Table, received_on: date, limits: Limits) -> FeedbackFi
 
 def _batches(
     rows: Iterator[Row], layout: Layout, received_on: date, *, is_sheet: bool
-) -> Iterator[list[ParsedFeedback]]:
-    parse = _parse_answer if is_sheet else parse_feedback
+) -> Iterator[list[ParsedFeedback | None]]:
     while some := list(islice(rows, BATCH_ROWS)):
-        yield [parse(row, layout, received_on) for row in some]
+        yield [
+            None
+            if is_sheet and not _says_something(row, layout)
+            else parse_feedback(row, layout, received_on)
+            for row in some
+        ]
 
 
-def _parse_answer(row: Row, layout: Layout, received_on: date) -> ParsedFeedback:
-    """Read a line of a worklist: without status and result it is no answer."""
-    if row.fields is not None:
-        places = [place for name, place in layout.places if name in {"status", "eindresultaat"}]
-        if not any(row.fields[place].strip() for place in places if place < len(row.fields)):
-            return None
-    return parse_feedback(row, layout, received_on)
+def _says_something(row: Row, layout: Layout) -> bool:
+    """Whether a line of a worklist has a status or a result, or can't be read."""
+    if row.fields is None:
+        return True
+    places = [place for name, place in layout.places if name in {"status", "eindresultaat"}]
+    return any(row.fields[place].strip() for place in places if place < len(row.fields))
 
 
 def on_sheet(sheet: str, column: str) -> str:

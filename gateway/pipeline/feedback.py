@@ -112,7 +112,7 @@ class FeedbackIntake:
                     told[row_id] = found
             return _files(self.context, conn, told)
 
-    def _take(self, batch: Sequence[ParsedFeedback], sheet: str) -> None:
+    def _take(self, batch: Sequence[ParsedFeedback | None], sheet: str) -> None:
         today = local_day(self.context.clock.now())
         rows = [row for row in batch if isinstance(row, Feedback)]
         with self.context.store.read() as conn:
@@ -172,7 +172,7 @@ class FeedbackIntake:
         }
 
 
-def _about(row: ParsedFeedback) -> str:
+def _about(row: ParsedFeedback | None) -> str:
     """The signal or melding that a row names; empty when it names none."""
     match row:
         case None:
