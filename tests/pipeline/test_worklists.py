@@ -12,7 +12,10 @@ import pytest
 
 from gateway.domain.partner import Partner, Role
 from gateway.domain.policy import Publish
+from gateway.files.personfile import mentions
+from gateway.files.table import Limits
 from gateway.pipeline import worklist as steps
+from gateway.pipeline.workbook import read_municipal_table
 from gateway.pipeline.worker import pending
 from gateway.store.tables import AnswerRow, AuditEntry, Destruction, Dispatch, DispatchContent, WorklistRow
 
@@ -322,6 +325,14 @@ def test_a_creditor_s_workbook_is_a_signal_file(world, match, fill_in):
     """Whatever its sheets are called: its first one is read, and is none."""
     receipt = world.send("woonservice", content=world.read(listed(world)[0]))
     assert receipt["weigering"]["code"] == "F02"
+
+
+def test_who_stands_in_it_is_found(world, match):
+    """A request for erasure must find each person in a list that came back: both sheets are looked through."""
+    data = world.read(listed(world)[0])
+    found = list(mentions(lambda: [data], world.context.partners["gemeente"], Limits(), read_municipal_table))
+    assert {each.signal_number for each in found} - {""} == {line["signaalnummer"] for line in match.values()}
+    assert {each.subject.surname for each in found if each.signal_number} == {"Bakker"}
 
 
 def rename(data, old, new):
