@@ -11,7 +11,7 @@ from datetime import date
 import pytest
 
 from gateway.domain.partner import Partner, Role
-from gateway.domain.policy import Publish
+from gateway.domain.policy import Publish, Route
 from gateway.files.personfile import mentions
 from gateway.files.table import Limits
 from gateway.pipeline import worklist as steps
@@ -95,17 +95,24 @@ def test_it_alone_holds_to_the_capacity(world, row, meldingen):
     ]
 
 
-def test_each_partner_has_its_own(world, row, match, meldingen):
-    """What another partner holds is in its list; ranks and places are those of the municipality."""
+def test_each_partner_has_its_own(world, row, meldingen):
+    """What goes to another partner is in its list; they share ranks and places, so that both are made anew."""
+    policy = world.context.policy("GM1731")
+    world.policy(
+        actions=replace(policy.actions, visit_capacity=1, visit_over_cents=0),
+        routes=(Route(to="sdd", sectors=("Energie",)),),
+    )
     other = Partner(id="sdd", name="SDD", role=Role.MUNICIPALITY)
-    world.configure(partners={**world.context.partners, "sdd": other}, served_by={"GM1731": "sdd"})
-    world.send("woonservice", row("w3", huisnummer=22, bedrag="70,00"))
-    world.send("vitens", row("v3", sector="Water", huisnummer=22, bedrag="30,00"))
+    world.configure(partners={**world.context.partners, "sdd": other})
+    world.send("woonservice", row("w1", bedrag="100,00"))
+    world.send("dezorgkas", row("z1", sector="Zorg", bedrag="200,00"))
     world.publish()
-    assert [line.get("rang") for line in meldingen("gemeente")] == [1, None]
-    (line,) = meldingen("sdd")
-    assert (line["rang"], line["totaalbedrag"]) == (2, 100)
-    assert len(world.dispatches("gemeente", "worklist")) == 1
+    assert [(line["rang"], line["voorstel_actie"]) for line in meldingen()] == [(1, "Huisbezoek")]
+    world.send("woonservice", row("w3", huisnummer=22, bedrag="700,00"))
+    world.send("stroomhuis", row("e3", sector="Energie", huisnummer=22))
+    world.publish()
+    assert [(line["rang"], line["voorstel_actie"]) for line in meldingen("sdd")] == [(1, "Huisbezoek")]
+    assert [(line["rang"], line["voorstel_actie"]) for line in meldingen()] == [(2, "Brief")]
 
 
 def test_a_list_for_each_municipality_and_month(world, row, sheet):
