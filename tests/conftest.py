@@ -9,9 +9,11 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import xlsxwriter
+from python_calamine import CalamineWorkbook
 
 from gateway.audit.checkpoint import create_signing_key
 from gateway.exchange.keys import create_host_key
@@ -77,6 +79,53 @@ def repack() -> Callable[[bytes, Mapping[str, bytes]], bytes]:
         return buffer.getvalue()
 
     return pack
+
+
+_MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+
+
+def read_sheet(data: bytes, name: str) -> list[dict[str, object]]:
+    """A sheet of a workbook as rows by column, header names with `_`; without empty cells."""
+    header, *rows = CalamineWorkbook.from_filelike(io.BytesIO(data)).get_sheet_by_name(name).to_python()
+    columns = [str(each).replace("- ", "").replace(" ", "_") for each in header]
+    return [
+        {column: value for column, value in zip(columns, row, strict=True) if value != ""} for row in rows
+    ]
+
+
+@pytest.fixture(scope="session")
+def fill_in(
+    repack: Callable[[bytes, Mapping[str, bytes]], bytes],
+) -> Callable[[bytes, str, Mapping[int, Mapping[str, str]]], bytes]:
+    """Types text into cells of a worklist: sheet, row of the sheet, column by name."""
+
+    def fill(data: bytes, name: str, cells: Mapping[int, Mapping[str, str]]) -> bytes:
+        book = CalamineWorkbook.from_filelike(io.BytesIO(data))
+        part = f"xl/worksheets/sheet{book.sheet_names.index(name) + 1}.xml"
+        header = [str(each).replace(" ", "_") for each in book.get_sheet_by_name(name).to_python()[0]]
+        with zipfile.ZipFile(io.BytesIO(data)) as package:
+            root = ElementTree.fromstring(package.read(part))
+        rows = {int(row.get("r", "0")): row for row in root.iter(f"{{{_MAIN}}}row")}
+        for number, typed in cells.items():
+            for column, text in typed.items():
+                place = xlsxwriter.utility.xl_rowcol_to_cell(number - 1, header.index(column))
+                cell = ElementTree.SubElement(rows[number], f"{{{_MAIN}}}c", {"r": place, "t": "inlineStr"})
+                inner = ElementTree.SubElement(cell, f"{{{_MAIN}}}is")
+                ElementTree.SubElement(inner, f"{{{_MAIN}}}t").text = text
+            rows[number][:] = sorted(rows[number], key=_column_of)
+        return repack(data, {part: ElementTree.tostring(root)})
+
+    return fill
+
+
+def _column_of(cell: ElementTree.Element) -> int:
+    return int(xlsxwriter.utility.xl_cell_to_rowcol(cell.get("r"))[1])
+
+
+@pytest.fixture(scope="session")
+def sheet() -> Callable[[bytes, str], list[dict[str, object]]]:
+    """Reads a sheet of a worklist."""
+    return read_sheet
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import chain
 from pathlib import Path
@@ -23,14 +23,14 @@ from gateway.domain.feedback import Feedback
 from gateway.domain.partner import Partner, Role
 from gateway.domain.signal import Mutation, RowError, RowWarning, Signal, Withdrawal
 from gateway.errors import CommandError, ConfigError, DeliveryError
-from gateway.files.columns import Layout, recognise_feedback
+from gateway.files.columns import Layout, municipal_kind, recognise_feedback
 from gateway.files.exclusionfile import ParsedListing, read_listings
-from gateway.files.feedbackfile import ParsedFeedback, read_feedback
+from gateway.files.feedbackfile import ParsedFeedback, on_sheet, read_feedback
 from gateway.files.municipalfile import read_municipal
 from gateway.files.signalfile import SignalFile, read_signals
 from gateway.files.signalrow import ParsedRow
 from gateway.files.table import Limits, Table
-from gateway.pipeline.workbook import read_table
+from gateway.pipeline.workbook import read_municipal_table, read_table
 from gateway.settings import Home, load_settings
 
 _CHUNK_BYTES = 64 * 1024
@@ -125,11 +125,11 @@ def _read(tried: _Tried, file: SignalFile, rows: int) -> None:
 
 
 def _read_municipal(tried: _Tried, path: Path, today: date, limits: Limits, rows: int) -> None:
-    kind, table = read_municipal(lambda: _chunks(path), limits, read_table)
+    kind, table = read_municipal(lambda: _chunks(path), limits, read_municipal_table)
     tried.content, tried.table = kind, table
     if kind is Kind.FEEDBACK:
-        tried.layout = recognise_feedback(table.header)
-        batches: Iterator[Sequence[_Row]] = read_feedback(table, today, limits).batches
+        tried.layout = recognise_feedback(table.header, of_worklist=bool(table.sheet))
+        batches: Iterator[Sequence[_Row]] = _answers(table, today, limits)
     else:
         listings = read_listings(table, kind, today, limits)
         tried.layout, batches = listings.layout, listings.batches
@@ -139,6 +139,20 @@ def _read_municipal(tried: _Tried, path: Path, today: date, limits: Limits, rows
             tried.codes.update(error.code for error in row)
         if seen < rows:
             tried.first += row if isinstance(row, tuple) else [row]
+
+
+def _answers(table: Table, today: date, limits: Limits) -> Iterator[Sequence[_Row]]:
+    """The rows of a feedback file; of a worklist those of both sheets that somebody filled in."""
+    for each in chain((table,), table.more):
+        municipal_kind(each.header, each.above)
+        for batch in read_feedback(each, today, limits).batches:
+            yield [
+                tuple(replace(error, column=on_sheet(each.sheet, error.column)) for error in row)
+                if isinstance(row, tuple)
+                else row
+                for row in batch
+                if row is not None
+            ]
 
 
 def _outcome(row: _Row | RowError | RowWarning) -> str:

@@ -13,7 +13,7 @@ from gateway.errors import CommandError, ConfigError
 from gateway.gateway import Gateway
 from gateway.pipeline.worker import pending
 from gateway.running import running
-from gateway.store import meldingen, queue
+from gateway.store import meldingen, queue, worklists
 
 #: How often is looked, in seconds.
 LOOK_EVERY_S = 0.2
@@ -59,10 +59,12 @@ def _left(gateway: Gateway) -> str:
     with gateway.store.read() as conn:
         files = queue.waiting_count(conn)
         touched = meldingen.waiting(conn)
+        lists = len(worklists.due(conn))
     pipeline = gateway.pipeline()
     count = sum(each.count for each in touched if pipeline.server_of(each.municipality))
     waiting = [
         screen.counted(files, "received file") if files else "",
         screen.counted(count, "melding", "meldingen") if count else "",
+        screen.counted(lists, "worklist") if lists else "",
     ]
     return f"{' and '.join(filter(None, waiting)) or 'something'} still to do"

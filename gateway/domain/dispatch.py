@@ -31,6 +31,8 @@ class DispatchKind(StrEnum):
     """What an outgoing file is."""
 
     MELDINGEN = "meldingen"
+    #: `werklijst_…`: a month as it stands, for people; each replaces the one before
+    WORKLIST = "worklist"
     MANIFEST = "manifest"
     RECEIPT = "receipt"
     SIGNAL_STATUS = "signal_status"

@@ -7,7 +7,7 @@ our column) goes before our names, but never before the forbidden ones: those ar
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.domain.delivery import Kind
@@ -126,6 +126,81 @@ MELDING_SIGNAL_COLUMNS = (
     "datum_einde_levering",
     "terugkoppelen_voor",
     "afronden_voor",
+    "gateway_bewaart_tot",
+)
+
+#: werklijst_<gemeentecode>_<YYYY-MM>.xlsx, municipality <- outbox: its two sheets, in the order in which people work.
+#: Header cells have spaces for `_`, so that they wrap. `inwoners` and `adres` are of the signals together; what was
+#: answered before (`laatste_…`) stands beside the columns for a new answer.
+LAST_ANSWER_COLUMNS = ("laatste_antwoord", "laatste_datum")
+NEW_ANSWER_COLUMNS = (
+    "status",
+    "eindresultaat",
+    "datum",
+    "contactsoort",
+    "bereikt",
+    "toestemming_terugkoppeling",
+    "opschorten_tot",
+)
+WORKLIST_MELDING_COLUMNS = (
+    "rang",
+    "voorstel_actie",
+    "uiterlijk_aanbod",
+    "inwoners",
+    "adres",
+    "postcode",
+    "woonplaats",
+    "totaalbedrag",
+    "aantal_signalen",
+    "aantal_partners",
+    *LAST_ANSWER_COLUMNS,
+    *NEW_ANSWER_COLUMNS,
+    "klasse",
+    "matchregels",
+    "aantal_sectoren",
+    "opeenvolgend",
+    "gaten_dichten",
+    "meerdere_adressen",
+    "melding_id",
+    "versie",
+)
+WORKLIST_SIGNAL_COLUMNS = (
+    "rang",
+    "achternaam",
+    "voorvoegsel",
+    "voorletters",
+    "geboortedatum",
+    "straatnaam",
+    "huisnummer",
+    "huisletter",
+    "huisnummertoevoeging",
+    "postcode",
+    "woonplaats",
+    "telefoonnummer",
+    "emailadres",
+    "voorstel_actie",
+    "partnernaam",
+    "sector",
+    "product",
+    "signaaltype",
+    "crisissignaal",
+    "bedrag",
+    "ontstaansdatum",
+    "dagen_achterstand",
+    "herhaald",
+    "warme_overdracht",
+    "klantnummer",
+    "signaaldatum",
+    "ontvangen_op",
+    "datum_einde_levering",
+    "uiterlijk_aanbod",
+    "terugkoppelen_voor",
+    "afronden_voor",
+    *LAST_ANSWER_COLUMNS,
+    *NEW_ANSWER_COLUMNS,
+    "signaalnummer",
+    "melding_id",
+    "partner",
     "gateway_bewaart_tot",
 )
 
@@ -264,6 +339,8 @@ _ANSWER: Mapping[str, str] = {fold(name): name for name in ANSWER_COLUMNS}
 _LISTING: Mapping[str, str] = {fold(name): name for name in LISTING_COLUMNS}
 _REQUEST: Mapping[str, str] = {fold(name): name for name in REQUEST_COLUMNS}
 _FORBIDDEN: Mapping[str, str] = {fold(name): name for name in FORBIDDEN}
+#: What a worklist bears beside its answers: no surprise, and so no W04.
+_WORKLIST = frozenset(map(fold, (*WORKLIST_MELDING_COLUMNS, *WORKLIST_SIGNAL_COLUMNS)))
 #: The folded names by which the header of a municipality's file is found: ours, and the forbidden ones.
 MUNICIPAL_NAMES = frozenset((*_ANSWER, *_LISTING, *_REQUEST, *map(fold, KIND_COLUMNS), *_FORBIDDEN))
 
@@ -320,13 +397,13 @@ def municipal_kind(header: Sequence[str], above: Sequence[str] = ()) -> Kind:
     raise DeliveryError("F11")
 
 
-def recognise_feedback(header: Sequence[str]) -> Layout:
-    """What the header of a feedback file means.
+def recognise_feedback(header: Sequence[str], *, of_worklist: bool = False) -> Layout:
+    """What the header of a feedback file, or of a sheet of a worklist that was filled in, means.
 
     Raises:
         DeliveryError: F02 a needed column is missing; F01 two columns have one meaning.
     """
-    layout = _municipal_layout(header, _ANSWER)
+    layout = _municipal_layout(header, _ANSWER, _WORKLIST if of_worklist else ())
     missing = [] if any(map(layout.has, ANSWER_REFERENCES)) else [" of ".join(ANSWER_REFERENCES)]
     if not layout.has("datum"):
         missing.append("datum")
@@ -375,8 +452,13 @@ def person_places(header: Sequence[str], partner: Partner) -> dict[str, int]:
     }
 
 
-def _municipal_layout(header: Sequence[str], ours: Mapping[str, str]) -> Layout:
-    """The layout of a municipality's file: nothing stands in for a column that it lacks."""
+def _municipal_layout(
+    header: Sequence[str], ours: Mapping[str, str], expected: Collection[str] = ()
+) -> Layout:
+    """The layout of a municipality's file: nothing stands in for a column that it lacks.
+
+    Columns of the folded names that are expected are left unread without a word.
+    """
     meanings = [ours.get(fold(name), "") for name in header]
     _refuse_repeated(meanings)
     return Layout(
@@ -384,7 +466,7 @@ def _municipal_layout(header: Sequence[str], ours: Mapping[str, str]) -> Layout:
         places=tuple(sorted((name, place) for place, name in enumerate(meanings) if name)),
         defaults={},
         missing=(),
-        ignored=_ignored(header, meanings),
+        ignored=tuple(name for name in _ignored(header, meanings) if fold(name) not in expected),
         automatic_ids=False,
     )
 

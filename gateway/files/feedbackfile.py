@@ -68,11 +68,13 @@ class FeedbackFile:
     """A feedback file whose header is accepted.
 
     `warnings` are of the file (W04, line 0). `batches` can be iterated once; while it is, the whole file may still be
-    refused with a DeliveryError: F04, F05 or F09. What came before must then not count.
+    refused with a DeliveryError: F04, F05 or F09. What came before must then not count. `sheet` is named when it is one
+    of a worklist: a line that nobody filled in is None.
     """
 
+    sheet: str
     warnings: tuple[RowWarning, ...]
-    batches: Iterator[list[ParsedFeedback]]
+    batches: Iterator[list[ParsedFeedback | None]]
 
 
 def read_feedback(table: Table, received_on: date, limits: Limits) -> FeedbackFile:
@@ -81,16 +83,43 @@ def read_feedback(table: Table, received_on: date, limits: Limits) -> FeedbackFi
     Raises:
         DeliveryError: the file is refused: F01, F02, F03 or F11.
     """
-    layout = recognise_feedback(table.header)
+    is_sheet = bool(table.sheet)
+    layout = recognise_feedback(table.header, of_worklist=is_sheet)
+    # one sheet of a worklist may do
+    rows = data_rows(table.rows, dict(layout.places), limits.rows, may_be_none=is_sheet)
     return FeedbackFile(
-        warnings=tuple(RowWarning(line=0, signal_id="", column=name, code="W04") for name in layout.ignored),
-        batches=_batches(data_rows(table.rows, dict(layout.places), limits.rows), layout, received_on),
+        sheet=table.sheet,
+        warnings=tuple(
+            RowWarning(line=0, signal_id="", column=on_sheet(table.sheet, name), code="W04")
+            for name in layout.ignored
+        ),
+        batches=_batches(rows, layout, received_on, is_sheet=is_sheet),
     )
 
 
-def _batches(rows: Iterator[Row], layout: Layout, received_on: date) -> Iterator[list[ParsedFeedback]]:
+def _batches(
+    rows: Iterator[Row], layout: Layout, received_on: date, *, is_sheet: bool
+) -> Iterator[list[ParsedFeedback | None]]:
     while some := list(islice(rows, BATCH_ROWS)):
-        yield [parse_feedback(row, layout, received_on) for row in some]
+        yield [
+            None
+            if is_sheet and not _says_something(row, layout)
+            else parse_feedback(row, layout, received_on)
+            for row in some
+        ]
+
+
+def _says_something(row: Row, layout: Layout) -> bool:
+    """Whether a line of a worklist has a status or a result, or can't be read."""
+    if row.fields is None:
+        return True
+    places = [place for name, place in layout.places if name in {"status", "eindresultaat"}]
+    return any(row.fields[place].strip() for place in places if place < len(row.fields))
+
+
+def on_sheet(sheet: str, column: str) -> str:
+    """A column as the receipt names it. A worklist has two sheets: `Signalen!datum`, as a spreadsheet does."""
+    return f"{sheet}!{column}" if sheet else column
 
 
 def parse_feedback(row: Row, layout: Layout, received_on: date) -> ParsedFeedback:

@@ -13,6 +13,11 @@ def meldingen_name(municipality: str, month: str, seq: int) -> str:
     return _checked(f"meldingen_{municipality}_{month}_{seq}.csv")
 
 
+def worklist_name(municipality: str, month: str) -> str:
+    """`werklijst_GM1731_2026-11.xlsx`; a newer one has the same name."""
+    return _checked(f"werklijst_{municipality}_{month}.xlsx")
+
+
 def manifest_name(name: str) -> str:
     """The manifest of a file: its whole name and `.manifest.json`."""
     return _checked(f"{name}.manifest.json")

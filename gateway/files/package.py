@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from io import BytesIO
+from xml.etree import ElementTree
 
 from gateway.errors import DeliveryError
 from gateway.files.table import Limits
@@ -19,6 +20,12 @@ from gateway.files.table import Limits
 ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 #: How old Office files begin, and workbooks with a password (MS-OFFCRYPTO).
 OLE_START = b"\xd0\xcf\x11\xe0"
+
+#: The custom property of a worklist, and its sheets that are filled in.
+WORKLIST_PROPERTY = "gateway_werklijst"
+MELDINGEN, SIGNALEN = "Meldingen", "Signalen"
+#: Where custom properties stand (ECMA-376 part 1, 15.2.12.2).
+_CUSTOM = "docProps/custom.xml"
 
 #: Parts of a workbook with some hundred sheets.
 _MOST_PARTS = 500
@@ -70,6 +77,27 @@ def check_package(data: bytes, limits: Limits) -> None:
                 unpacked += _check_contents(package, part, limits.unpacked_bytes - unpacked, limits)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError, OverflowError):
         raise DeliveryError("F01", "het Excel-bestand is beschadigd") from None
+
+
+def answered_sheets(data: bytes, sheets: Collection[str]) -> list[str]:
+    """The sheets of a worklist to read, that which goes before first; none: it is another workbook.
+
+    Its property tells it; where a program dropped that, both its sheets do. `data` is a package that was checked.
+    """
+    found = [name for name in (SIGNALEN, MELDINGEN) if name in sheets]
+    return found if len(found) == 2 or WORKLIST_PROPERTY in _custom_properties(data) else []
+
+
+def _custom_properties(data: bytes) -> set[str]:
+    with zipfile.ZipFile(BytesIO(data)) as package:
+        if _CUSTOM not in package.namelist():
+            return set()
+        try:
+            # there is no DOCTYPE in it, and the process has its limits
+            root = ElementTree.fromstring(package.read(_CUSTOM))  # noqa: S314
+        except ElementTree.ParseError:
+            return set()
+    return {each.get("name", "") for each in root}
 
 
 def _check_parts(parts: list[zipfile.ZipInfo], limits: Limits) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from gateway.domain.partner import Partner
 from gateway.domain.request import Subject
@@ -66,10 +67,14 @@ def mentions(
         DeliveryError: it can't be read as a table, or not to its end.
     """
     table = read_table(open_stream, limits, known_names(partner) | MUNICIPAL_NAMES)
-    places = person_places(table.header, partner)
-    for line, fields in table.rows:
-        if fields is not None:
-            filled = {name: fields[place].strip() for name, place in places.items() if place < len(fields)}
-            number = filled.pop("signaalnummer", "").upper()
-            cells = {name: text for name, text in filled.items() if text}
-            yield Mention(line=line, signal_number=number, cells=cells)
+    # a worklist that was filled in has two sheets
+    for each in chain((table,), table.more):
+        places = person_places(each.header, partner)
+        for line, fields in each.rows:
+            if fields is not None:
+                filled = {
+                    name: fields[place].strip() for name, place in places.items() if place < len(fields)
+                }
+                number = filled.pop("signaalnummer", "").upper()
+                cells = {name: text for name, text in filled.items() if text}
+                yield Mention(line=line, signal_number=number, cells=cells)

@@ -12,7 +12,7 @@ The CSV is one table, so that a spreadsheet filters it and a program reads it wi
     sleutel       an SSH key of the sender that ends within 30 days: `gegeven` holds its last day, then its fingerprint
 
 The first lines tell of the file, then come the rows in line order. `regel` is the line as an editor counts, the header
-being 1. What a cell held is in no line: only its column, by the wire's name.
+being 1. Of a worklist, which has two sheets, `kolom` names the sheet too: `Signalen!datum`. What a cell held is in no line: only its column, by the wire's name.
 
 The JSON has the same facts:
 
@@ -22,6 +22,8 @@ The JSON has the same facts:
      "weigering": null | {"code": str, "omschrijving": str, "toelichting": str},
      "sommen": {"regels": int, "signalen": int, "wijzigingen": int, "intrekkingen": int, "afgekeurd": int, "dubbel": int},
                 of a feedback file: {"regels": int, "terugkoppelingen": int, "afgekeurd": int},
+                of a worklist that was filled in also "overgeslagen": int, lines without an answer, which are in no
+                other sum
                 of an exclusion file: {"regels": int, "uitsluitingen": int, "beeindigingen": int, "afgekeurd": int},
                 of a known-residents file: {"regels": int, "bekende_inwoners": int, "afgekeurd": int},
                 of a request file: {"regels": int, "verzoeken": int, "afgekeurd": int},
@@ -67,6 +69,7 @@ _SUMS: Mapping[str, str] = {
     "wijzigingen": "wijzigingen",
     "intrekkingen": "intrekkingen",
     "afgekeurd": "afgekeurde regels",
+    "overgeslagen": "regels van de werklijst zonder antwoord",
     "dubbel": "ongewijzigd opnieuw aangeleverde regels",
 }
 
@@ -82,6 +85,8 @@ class Sums:
     duplicates: int = 0
     #: rows of a feedback file; None: it is another
     feedback: int | None = None
+    #: lines without an answer; None: it is no worklist
+    skipped: int | None = None
     #: rows of an exclusion file, and those of its rows that end one; None: it is another
     exclusions: int | None = None
     ended: int = 0
@@ -237,7 +242,13 @@ def _refusal(receipt: Receipt) -> dict[str, str] | None:
 
 def _sums(sums: Sums) -> dict[str, int]:
     if sums.feedback is not None:
-        return {"regels": sums.rows, "terugkoppelingen": sums.feedback, "afgekeurd": sums.rejected}
+        skipped = {} if sums.skipped is None else {"overgeslagen": sums.skipped}
+        return {
+            "regels": sums.rows,
+            "terugkoppelingen": sums.feedback,
+            "afgekeurd": sums.rejected,
+            **skipped,
+        }
     if sums.exclusions is not None:
         return {
             "regels": sums.rows,

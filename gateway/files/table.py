@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gateway.errors import DeliveryError
@@ -58,7 +58,9 @@ class Row(NamedTuple):
 class Table:
     """A table whose header is read. `rows` can be iterated once and raises DeliveryError when it must.
 
-    `above` are the filled cells that stand above the header. `encoding` and `delimiter` are those of a CSV file.
+    `above` are the filled cells that stand above the header. `encoding` and `delimiter` are those of a CSV file. `sheet`
+    is named when it is one of a worklist; `more` are the tables that follow it, each there when the rows of the one
+    before it are read.
     """
 
     kind: str
@@ -68,6 +70,8 @@ class Table:
     rows: Iterator[Row]
     encoding: str = ""
     delimiter: str = ""
+    sheet: str = ""
+    more: Iterator[Table] = field(default_factory=lambda: iter(()))
 
 
 #: Reads a file as a table whose header is found by names, folded.
@@ -103,11 +107,13 @@ def read_header(fields: Iterable[str], limits: Limits) -> tuple[str, ...]:
     return names
 
 
-def data_rows(rows: Iterator[Row], places: Mapping[str, int], most_rows: int) -> Iterator[Row]:
+def data_rows(
+    rows: Iterator[Row], places: Mapping[str, int], most_rows: int, *, may_be_none: bool = False
+) -> Iterator[Row]:
     """The rows but a total at the end.
 
     Raises:
-        DeliveryError: F05, too many rows; F04, none.
+        DeliveryError: F05, too many rows; F04, none, unless there may be none.
     """
     count = 0
     for row in _without_total(rows, places):
@@ -115,7 +121,7 @@ def data_rows(rows: Iterator[Row], places: Mapping[str, int], most_rows: int) ->
         if count > most_rows:
             raise DeliveryError("F05", f"meer dan {most_rows} regels")
         yield row
-    if not count:
+    if not count and not may_be_none:
         raise DeliveryError("F04", "geen gegevensregels")
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from itertools import chain
 from typing import Any
 
 from gateway import logs
@@ -22,8 +23,9 @@ from gateway.domain.partner import Box
 from gateway.domain.retention import dispatch_due
 from gateway.domain.signal import RowError
 from gateway.files import names
+from gateway.files.columns import municipal_kind
 from gateway.files.feedback import FeedbackRow, render_feedback
-from gateway.files.feedbackfile import FeedbackFile, ParsedFeedback, read_feedback
+from gateway.files.feedbackfile import FeedbackFile, ParsedFeedback, on_sheet, read_feedback
 from gateway.files.receipt import Sums
 from gateway.files.table import Table
 from gateway.pipeline.context import Context
@@ -50,13 +52,25 @@ def take_feedback(context: Context, received: Received, table: Table) -> Taken:
     """Stage what a municipality answers; for the holder of `Store.exclusive()`."""
     tally = Tally(due_on=dispatch_due(context.clock.now(), context.terms))
     intake = FeedbackIntake(context, received.delivery, tally)
-    intake.take(read_feedback(table, received.received_on, context.limits))
+    for each in chain((table,), table.more):
+        # a forbidden column may stand on the second sheet of a worklist
+        municipal_kind(each.header, each.above)
+        intake.take(read_feedback(each, received.received_on, context.limits))
     told = [] if received.delivery.is_trial else intake.told()
     return Taken(
         kind=Kind.FEEDBACK,
         tally=tally,
         counts={"feedback": tally.accepted, "answer": intake.answers},
-        files=receipt(context, received, tally, Sums(feedback=tally.accepted, rejected=tally.rejected)),
+        files=receipt(
+            context,
+            received,
+            tally,
+            Sums(
+                feedback=tally.accepted,
+                rejected=tally.rejected,
+                skipped=intake.skipped if table.sheet else None,
+            ),
+        ),
         show=lambda conn: store_feedback(context, conn, told),
     )
 
@@ -72,13 +86,20 @@ class FeedbackIntake:
     answered: dict[str, int] = field(default_factory=dict)
     #: answers that were staged
     answers: int = 0
+    #: lines of a worklist without an answer
+    skipped: int = 0
+    #: signal numbers that the sheet Signalen of a worklist answers, well or not: it goes before Meldingen
+    named: set[str] = field(default_factory=set)
 
     def take(self, file: FeedbackFile) -> None:
-        """Read the whole file and stage its answers."""
+        """Read the whole file, or a sheet of a worklist, and stage its answers."""
         self.tally.warnings.extend(file.warnings)
+        named: set[str] = set()
         for batch in file.batches:
             for some in chunks(batch, BATCH_ROWS):
-                self._take(some)
+                self._take(some, file.sheet)
+                named.update(filter(None, map(_about, some)))
+        self.named |= named
 
     def told(self) -> list[OutgoingFile]:
         """What each creditor is told because of this file, sealed and not yet visible."""
@@ -91,7 +112,7 @@ class FeedbackIntake:
                     told[row_id] = found
             return _files(self.context, conn, told)
 
-    def _take(self, batch: Sequence[ParsedFeedback]) -> None:
+    def _take(self, batch: Sequence[ParsedFeedback | None], sheet: str) -> None:
         today = local_day(self.context.clock.now())
         rows = [row for row in batch if isinstance(row, Feedback)]
         with self.context.store.read() as conn:
@@ -106,23 +127,31 @@ class FeedbackIntake:
                 of_melding[each.melding_id].append(each)
         staged: list[dict[str, Any]] = []
         for row in batch:
+            if row is None:
+                self.skipped += 1
+                continue
             self.tally.rows += 1
             if not isinstance(row, Feedback):
-                self.tally.reject(*row)
+                self._reject(sheet, *row)
                 continue
             found = numbered if row.signal_number else of_melding
             subjects = found.get(row.signal_number or row.melding_id, [])
             if code := _refused(row, subjects, self.delivery.partner_id):
-                self.tally.reject(_error(row, code))
+                self._reject(sheet, _error(row, code))
                 continue
             self.tally.accepted += 1
             for subject in subjects:
+                if row.melding_id and subject.number in self.named:
+                    continue
                 self.tally.note_due(subject.due_on)
                 self.answered[subject.number] = subject.id
                 staged.append(self._stored(row, subject))
         self.answers += len(staged)
         with self.context.store.write() as conn:
             answers.stage(conn, staged)
+
+    def _reject(self, sheet: str, *errors: RowError) -> None:
+        self.tally.reject(*(replace(each, column=on_sheet(sheet, each.column)) for each in errors))
 
     def _stored(self, row: Feedback, subject: Subject) -> dict[str, Any]:
         return {
@@ -141,6 +170,17 @@ class FeedbackIntake:
             "suspend_until": row.suspend_until,
             "due_on": subject.due_on,
         }
+
+
+def _about(row: ParsedFeedback | None) -> str:
+    """The signal or melding that a row names; empty when it names none."""
+    match row:
+        case None:
+            return ""
+        case Feedback():
+            return row.signal_number or row.melding_id
+        case _:
+            return row[0].signal_id
 
 
 def _refused(row: Feedback, subjects: Sequence[Subject], partner_id: str) -> str:

@@ -35,7 +35,7 @@ from gateway.pipeline.sealing import open_key, store_key
 from gateway.pipeline.staging import drop_staged
 from gateway.pipeline.statuses import use_status_number
 from gateway.pipeline.trial import try_signals, without_effect
-from gateway.pipeline.workbook import read_table
+from gateway.pipeline.workbook import read_municipal_table, read_table
 from gateway.store import Connection, data_keys, queue
 from gateway.store.queue import Claimed
 from gateway.vault import objects
@@ -158,7 +158,7 @@ def _take_signals(context: Context, received: Received, reader: SealedReader) ->
 
 
 def _take_municipal(context: Context, received: Received, reader: SealedReader) -> Taken:
-    kind, table = read_municipal(reader.chunks, context.limits, read_table)
+    kind, table = read_municipal(reader.chunks, context.limits, read_municipal_table)
     return _KINDS[kind](context, received, table)
 
 

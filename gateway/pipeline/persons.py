@@ -16,7 +16,7 @@ from typing import Any
 
 from gateway.clock import local_day
 from gateway.domain.dispatch import DispatchKind
-from gateway.domain.partner import Partner
+from gateway.domain.partner import Partner, Role
 from gateway.domain.request import Subject
 from gateway.errors import DeliveryError, GatewayError, KeyMissing
 from gateway.files.accessfile import subject_of
@@ -26,7 +26,7 @@ from gateway.matching.municipality import municipality_of
 from gateway.matching.person import Identity, identity, is_about, persons
 from gateway.pipeline.context import Context
 from gateway.pipeline.sealing import Opener, open_key
-from gateway.pipeline.workbook import read_table
+from gateway.pipeline.workbook import read_municipal_table, read_table
 from gateway.store import Connection, data_keys, places, reference, signals
 from gateway.store import persons as held
 from gateway.store.persons import Held, Outgoing, Raw
@@ -104,8 +104,9 @@ def files_about(
                 continue
             sender = context.partners[raw.partner_id]
             # as far as it can be read: it could be when it was processed
+            read = read_municipal_table if sender.role is Role.MUNICIPALITY else read_table
             with suppress(DeliveryError):
-                for row in mentions(reader.chunks, sender, context.limits, read_table):
+                for row in mentions(reader.chunks, sender, context.limits, read):
                     if row.signal_number in numbers or is_about(asked.keys, identity(row.subject)):
                         rows.append(row)
         if raw.partner_id != asked.partner.id:

@@ -31,7 +31,7 @@ from gateway.pipeline.policies import keep, policy_hash, policy_of, take_up
 from gateway.pipeline.routing import Router
 from gateway.pipeline.sealing import open_signals
 from gateway.pipeline.statuses import Told, status_file, use_status_number
-from gateway.store import Connection, meldingen, outgoing, signals
+from gateway.store import Connection, meldingen, outgoing, signals, worklists
 from gateway.store.meldingen import Melding
 
 _log = logs.get("publish")
@@ -155,6 +155,9 @@ def _commit(draft: Draft) -> list[Published]:
         keep(context, conn, draft.code, draft.policies, draft.server)
         for part in parts:
             _record(conn, draft, part)
+        for partner_id, lines in draft.lines.items():
+            for month in {line.melding.month for line in lines}:
+                worklists.mark_due(conn, partner_id, draft.code, month)
     for part in parts:
         _log.info(
             "meldingen.published",

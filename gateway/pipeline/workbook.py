@@ -13,7 +13,9 @@ import select
 import subprocess
 import sys
 from collections.abc import Collection, Iterator
-from itertools import chain, islice
+from dataclasses import replace
+from itertools import chain, groupby, islice
+from operator import itemgetter
 from typing import IO
 
 from gateway.errors import DeliveryError, ReaderError
@@ -54,8 +56,21 @@ def read_table(open_stream: OpenStream, limits: Limits, known: Collection[str] =
     if start == OLE_START:
         raise check_ole(open_stream())
     if start in ZIP_STARTS:
-        return _read_workbook(open_stream, limits, known)
+        rows = (row for _, row in _rows(open_stream, limits, is_worklist=False))
+        return _table("", rows, limits, known)
     return csvfile.read_table(open_stream, limits, known)
+
+
+def read_municipal_table(open_stream: OpenStream, limits: Limits, known: Collection[str] = ()) -> Table:
+    """As `read_table`; of a worklist both sheets that are filled in, the one that goes before first."""
+    if _start(open_stream) not in ZIP_STARTS:
+        return read_table(open_stream, limits, known)
+    sheets = groupby(_rows(open_stream, limits, is_worklist=True), key=itemgetter(0))
+    tables = (_table(sheet, (row for _, row in rows), limits, known) for sheet, rows in sheets)
+    first = next(tables, None)
+    if first is None:
+        raise DeliveryError("F04")
+    return replace(first, more=tables)
 
 
 def _start(open_stream: OpenStream) -> bytes:
@@ -67,8 +82,7 @@ def _start(open_stream: OpenStream) -> bytes:
     return start[: len(OLE_START)]
 
 
-def _read_workbook(open_stream: OpenStream, limits: Limits, known: Collection[str]) -> Table:
-    rows = _rows(open_stream, limits)
+def _table(sheet: str, rows: Iterator[Row], limits: Limits, known: Collection[str]) -> Table:
     ahead = list(islice(rows, HEADER_WITHIN))
     if not ahead:
         raise DeliveryError("F04")
@@ -82,6 +96,7 @@ def _read_workbook(open_stream: OpenStream, limits: Limits, known: Collection[st
     above = [cell for row in ahead[:place] for cell in row.fields or () if cell.strip()]
     return Table(
         kind="xlsx",
+        sheet=sheet,
         header=read_header(fields, limits),
         header_line=ahead[place].line,
         above=tuple(above),
@@ -94,10 +109,20 @@ def _read_workbook(open_stream: OpenStream, limits: Limits, known: Collection[st
     )
 
 
-def _rows(open_stream: OpenStream, limits: Limits) -> Iterator[Row]:
-    """The filled rows of the first sheet. The process ends with the iteration, however that ends."""
+def _rows(open_stream: OpenStream, limits: Limits, *, is_worklist: bool) -> Iterator[tuple[str, Row]]:
+    """The filled rows of the first sheet, or with their sheet's name those of a worklist when it is and may be one.
+
+    The process ends with the iteration, however that ends.
+    """
     memory_bytes = _BASE_BYTES + _MEMORY_RATIO * limits.unpacked_bytes
-    numbers = (memory_bytes, _CPU_S, limits.line_bytes, limits.unpacked_bytes, limits.ratio)
+    numbers = (
+        memory_bytes,
+        _CPU_S,
+        limits.line_bytes,
+        limits.unpacked_bytes,
+        limits.ratio,
+        int(is_worklist),
+    )
     process = subprocess.Popen(  # noqa: S603  # this interpreter, and numbers
         [sys.executable, "-I", "-m", "gateway.pipeline.workbook_child", *map(str, numbers)],
         stdin=subprocess.PIPE,
@@ -115,12 +140,15 @@ def _rows(open_stream: OpenStream, limits: Limits) -> Iterator[Row]:
                 "the process that reads workbooks does not start: is python-calamine installed?"
             )
         _feed(process.stdin, open_stream, limits)
+        sheet = ""
         for line in lines:
             match json.loads(line):
                 case [int(number), list(fields)]:
-                    yield Row(number, fields)
+                    yield sheet, Row(number, fields)
                 case [int(number), None]:
-                    yield Row(number, None)
+                    yield sheet, Row(number, None)
+                case {"sheet": str(sheet)}:
+                    pass
                 case {"refused": [code, detail]}:
                     raise DeliveryError(code, detail)
                 case {"end": True}:

@@ -18,8 +18,10 @@ from gateway.errors import GatewayError
 from gateway.pipeline.context import Context
 from gateway.pipeline.intake import process
 from gateway.pipeline.publish import Published, publish
+from gateway.pipeline.worklist import due_worklists, make_worklist
 from gateway.store import meldingen, queue
 from gateway.store.meldingen import Touched
+from gateway.store.worklists import Due
 
 _log = logs.get("worker")
 
@@ -70,7 +72,7 @@ class Worker:
 
 
 def step(context: Context) -> bool:
-    """Do one thing that is due, crisis first, then deliveries, then publications; whether there was one."""
+    """Do one thing that is due, crisis first, then deliveries, publications, worklists; whether there was one."""
     with context.store.exclusive():
         _release(context)
         if _publish_due(context, only_urgent=True):
@@ -91,7 +93,8 @@ def step(context: Context) -> bool:
                 )
                 _release(context)
             return True
-        return _publish_due(context)
+        # one worklist at a time: deliveries go between two
+        return _publish_due(context) or any(_make_worklist(context, due) for due in due_worklists(context))
 
 
 def _publish_due(context: Context, *, only_urgent: bool = False) -> bool:
@@ -111,14 +114,38 @@ def _publish_due(context: Context, *, only_urgent: bool = False) -> bool:
     return done
 
 
+def _make_worklist(context: Context, due: Due) -> bool:
+    """Make a worklist that is due; whether it could be made."""
+    try:
+        make_worklist(context, due)
+    except Exception as exc:  # noqa: BLE001 - it stays due, and is tried again at the next look
+        _log.error(
+            "worklist.failed",
+            municipality=due.municipality,
+            partner_id=due.partner_id,
+            error_type=type(exc).__name__,
+            error=_safe(exc),
+        )
+        return False
+    return True
+
+
 def publish_now(
     context: Context, municipalities: Sequence[str], *, actor: str = "gateway", origin: str = "pipeline"
 ) -> list[Published]:
-    """Publish whatever waits in these municipalities, whatever `when` and `settle_s` say; what each partner got."""
+    """Publish whatever waits in these municipalities, whatever `when` and `settle_s` say, and make their worklists.
+
+    Returns:
+        What each partner got of the meldingen.
+    """
     with context.store.exclusive():
-        return [
+        published = [
             part for each in municipalities for part in publish(context, each, actor=actor, origin=origin)
         ]
+        for due in due_worklists(context):
+            if due.municipality in municipalities:
+                _make_worklist(context, due)
+        return published
 
 
 def due_municipalities(context: Context, *, only_urgent: bool = False) -> list[str]:
@@ -143,9 +170,11 @@ def due_at(context: Context, touched: Touched) -> datetime:
 
 
 def pending(context: Context) -> bool:
-    """Whether something is under way: deliveries to process, or meldingen that need no further waiting than
-    `settle_s` (spec 1: `gateway wait --idle`).
+    """Whether something is under way: deliveries to process, worklists to make, or meldingen that need no further
+    waiting than `settle_s` (spec 1: `gateway wait --idle`).
     """
+    if due_worklists(context):
+        return True
     with context.store.read() as conn:
         if queue.waiting_count(conn):
             return True

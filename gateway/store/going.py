@@ -30,7 +30,7 @@ from sqlalchemy import (
 from gateway.domain.certificate import Kind
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.delivery import Kind as FileKind
-from gateway.domain.dispatch import PROOFS, DispatchState
+from gateway.domain.dispatch import PROOFS, DispatchKind, DispatchState
 from gateway.domain.request import RequestState
 from gateway.domain.signal import SignalState
 from gateway.store.tables import (
@@ -359,6 +359,8 @@ def _dispatches(before: date) -> Select[Any]:
                 _DISPATCH.c.parent_id.is_(None),
                 _DISPATCH.c.collected_at.is_(None),
                 _DISPATCH.c.removed_at.is_(None),
+                # a worklist that goes before its day was replaced: what it told stands in the newer one
+                or_(_DISPATCH.c.kind != DispatchKind.WORKLIST, _DISPATCH.c.due_on < before),
             ).label("never_collected"),
         )
         .select_from(_DISPATCH.outerjoin(_DATA_KEY, _DATA_KEY.c.object_id == _DISPATCH.c.id))

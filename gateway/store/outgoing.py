@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, insert, select
+from sqlalchemy import Connection, Table, insert, select, update
 from sqlalchemy.dialects import sqlite
 
+from gateway.domain.dispatch import LISTED, DispatchState
+from gateway.domain.partner import Box
 from gateway.store.tables import Counter, Dispatch, DispatchContent
 
 _DISPATCH: Table = Dispatch.__table__  # type: ignore[attr-defined]
@@ -42,3 +44,21 @@ def add_contents(conn: Connection, dispatch_id: str, contents: Mapping[str, int]
                 for delivery_id, count in contents.items()
             ],
         )
+
+
+def replace(conn: Connection, partner_id: str, box: Box, names: Collection[str]) -> int:
+    """Newer files take the place of those that are listed under these names; how many there were.
+
+    Who has one open finishes on it: its sealed bytes go at the next purge (spec 1, States).
+    """
+    done = conn.execute(
+        update(_DISPATCH)
+        .where(
+            _DISPATCH.c.partner_id == partner_id,
+            _DISPATCH.c.box == box,
+            _DISPATCH.c.name.in_(names),
+            _DISPATCH.c.state.in_(LISTED),
+        )
+        .values(state=DispatchState.REPLACED)
+    )
+    return done.rowcount

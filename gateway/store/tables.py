@@ -375,7 +375,16 @@ class Dispatch(SQLModel, table=True):
     __tablename__ = "dispatch"
     __table_args__ = (
         _one_of("state", DispatchState),
-        UniqueConstraint("partner_id", "box", "name"),
+        Index("dispatch_name", "partner_id", "box", "name"),
+        # a newer worklist has the name of the one that it replaces
+        Index(
+            "dispatch_listed",
+            "partner_id",
+            "box",
+            "name",
+            unique=True,
+            sqlite_where=text("state IN ('ready', 'collected')"),
+        ),
         Index("dispatch_due", "due_on"),
     )
 
@@ -397,6 +406,22 @@ class Dispatch(SQLModel, table=True):
     removed_at: datetime | None = None
     due_on: date
     purged_at: datetime | None = None
+
+
+class WorklistRow(SQLModel, table=True):
+    """The worklist of a partner, municipality and month: `version` is how often it was made.
+
+    `is_due` is set by a publication, and taken back with the worklist that tells of it.
+    """
+
+    __tablename__ = "worklist"
+    __table_args__ = (Index("worklist_due", "is_due"), {"sqlite_with_rowid": False})
+
+    partner_id: str = Field(primary_key=True)
+    municipality: str = Field(primary_key=True)
+    month: str = Field(primary_key=True)
+    version: int = 0
+    is_due: bool
 
 
 class DispatchContent(SQLModel, table=True):

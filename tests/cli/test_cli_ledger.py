@@ -39,7 +39,7 @@ def test_it_adds_up(house, delivery):
         "new": 2,
         "signals": {"passed_on": 2},
         "purged": 0,
-        "blobs": 6,
+        "blobs": 8,
         "differences": [],
     }
 
@@ -116,9 +116,10 @@ def test_who_could_collect_and_who_did(house, delivery):
         "receipt": None,
         "meldingen": 2,
         "signal_status": 2,
+        "worklist": 2,
     }
     screen = house.run("deliveries", "trace", delivery)
-    assert "middendrenthe collected 1 of 1 file" in screen.out
+    assert "middendrenthe collected 2 of 2 files" in screen.out
     assert "woonservice collected none of 3 files" in screen.out
 
 

@@ -200,7 +200,7 @@ def test_leave_delivers_and_lists_what_goes_when(house):
     told = house.run("partner", "leave", "middendrenthe", "--last-day", day.isoformat())
     assert (told.code, told.err) == (0, "")
     assert "GM1731 is still its to serve" in told.out
-    assert "1 file lies ready that it did not collect" in told.out
+    assert "2 files lie ready that it did not collect" in told.out
     with house.opened() as opened:
         assert not pending(opened.pipeline())
 

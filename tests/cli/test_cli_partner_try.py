@@ -6,6 +6,7 @@ import json
 from datetime import date
 
 import pytest
+import xlsxwriter
 
 HEADER = [
     "Signaal ID",
@@ -142,3 +143,27 @@ def test_a_file_of_a_municipality(gateway, home, key_file, tmp_path, lines, cont
     shown = gateway("partner", "try", "gemeente", file)
     assert "7938PL" not in shown.out
     assert everything(home) == before
+
+
+def test_a_worklist_that_was_filled_in(gateway, home, key_file, tmp_path):
+    """Both its sheets are read, the empty lines count for nothing, and what is wrong names its sheet."""
+    gateway("init", home)
+    gateway(
+        "partner", "add", "gemeente", "--role", "municipality", "--serves", "GM1731", "--key", key_file("k")
+    )
+    file = tmp_path / "werklijst.xlsx"
+    book = xlsxwriter.Workbook(file, {"in_memory": True})
+    for name, column, about in (
+        ("Meldingen", "melding id", "M1731202611-0A1B2C3D"),
+        ("Signalen", "signaalnummer", "S0123456789AB"),
+    ):
+        sheet = book.add_worksheet(name)
+        sheet.write_row(0, 0, [column, "status", "datum", "rang"])
+        sheet.write_row(1, 0, [about, "Opgepakt", "2026-01-05", 1])
+        sheet.write_row(2, 0, [about, "", "", 2])
+        sheet.write_row(3, 0, [about, "Bezig", "2026-01-05", 3])
+    book.close()
+    told = json.loads(gateway("partner", "try", "gemeente", file, "--json").out)
+    assert (told["content"], told["counts"]["new"], told["counts"]["rejected"]) == ("feedback", 2, 2)
+    assert [row["column"] for row in told["rows"]] == ["", "Signalen!status", "", "Meldingen!status"]
+    assert told["columns"]["ignored"] == []

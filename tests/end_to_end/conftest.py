@@ -200,8 +200,8 @@ class Collected:
 
     @property
     def manifests(self) -> list[dict[str, Any]]:
-        """The manifests of the outbox files."""
-        return [json.loads(data) for data in self._named("outbox/", ".manifest.json")]
+        """The manifests of the outbox files, but for the worklist's."""
+        return [json.loads(data) for data in self._named("outbox/meldingen_", ".manifest.json")]
 
 
 def read_rows(data: bytes) -> list[dict[str, str]]:

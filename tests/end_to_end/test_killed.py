@@ -135,7 +135,8 @@ async def test_killed_during_publication(town, signal, csv_file):
     at = town.clock.now() + timedelta(seconds=6)
     end = check(await killed_at_every_step(town.home, "pipeline", at))
     files = [name.rpartition("_")[2] for name in end["files"] if name.startswith("middendrenthe/outbox")]
-    assert files == ["1.csv", "1.csv.manifest.json", "2.csv", "2.csv.manifest.json"]
+    worklist = ["2026-11.xlsx", "2026-11.xlsx.manifest.json"]
+    assert files == ["1.csv", "1.csv.manifest.json", "2.csv", "2.csv.manifest.json", *worklist]
 
 
 async def test_killed_while_eight_files_are_closed(town):

@@ -217,10 +217,10 @@ def test_a_statement_is_opened_some_rows_at_a_time(world, row, monkeypatch):
         asked.append(len(numbers))
         return of_signals(conn, numbers)
 
-    monkeypatch.setattr(statement_steps.answers, "of_signals", counted)
     world.send("woonservice", *(row(f"w{n:02}", huisnummer=n) for n in range(1, 31)))
     world.publish()
     world.go_to(FIRST)
+    monkeypatch.setattr(statement_steps.answers, "of_signals", counted)
     send_statements(world.context)
     assert [row["signaal_id"] for row in lines(world, "woonservice", "statement")] == [
         f"w{n:02}" for n in range(1, 31)

@@ -168,7 +168,9 @@ def test_a_trace_names_every_file(world, row):
         ("receipt", "woonservice", None),
         ("meldingen", "gemeente", 2),
         ("signal_status", "woonservice", 2),
+        ("worklist", "gemeente", 2),
         ("meldingen", "gemeente", 1),
+        ("worklist", "gemeente", 2),
         ("signal_status", "woonservice", 1),
     ]
 
@@ -188,6 +190,6 @@ def test_a_trace_outlives_the_files(world, row):
     assert known
     assert known.purged_at == world.clock.now()
     assert {(each.kind, each.collected_at, each.purged_at) for each in told} == {
-        (kind, collected, world.clock.now()) for kind in ("receipt", "meldingen", "signal_status")
+        (kind, collected, world.clock.now()) for kind in ("receipt", "meldingen", "signal_status", "worklist")
     }
     assert check(world.context).differences == ()

@@ -1,0 +1,181 @@
+"""Worklists: a municipality's month as it stands, made anew after each publication (spec 2, For a municipality).
+
+It has a transaction of its own, after that of the publication: the CSV does not wait for it, and what a kill leaves
+undone is still due at the next look.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
+
+from gateway import logs
+from gateway.audit.log import record
+from gateway.clock import local_day
+from gateway.domain.dispatch import DispatchKind
+from gateway.domain.feedback import latest
+from gateway.domain.melding import MeldingContent
+from gateway.domain.partner import Box
+from gateway.domain.policy import Grouping, Policy
+from gateway.domain.retention import dispatch_due
+from gateway.files import names
+from gateway.files.worklist import Worklist, WorklistMelding, WorklistSignal, render_worklist
+from gateway.matching.rank import Place, places
+from gateway.pipeline import snapshot
+from gateway.pipeline.context import Context
+from gateway.pipeline.lines import Line, rows
+from gateway.pipeline.outgoing import OutgoingFile, seal_file, seal_manifest, store_files
+from gateway.pipeline.policies import policy_of
+from gateway.pipeline.sealing import open_signals
+from gateway.store import Connection, answers, meldingen, outgoing, signals, worklists
+from gateway.store.meldingen import Melding
+from gateway.store.signals import Sealed
+from gateway.store.worklists import Due
+
+_log = logs.get("worklist")
+
+
+class _Published(NamedTuple):
+    """A melding as it was published last, and its rank among all of the municipality."""
+
+    melding: Melding
+    content: MeldingContent
+    place: Place
+
+
+class _Month(NamedTuple):
+    """What a worklist tells: under which policy and key, its lines, in order, and the signals on them."""
+
+    policy: Policy
+    level: Grouping
+    lines: list[WorklistMelding]
+    signals: list[Sealed]
+
+
+def due_worklists(context: Context) -> list[Due]:
+    """The worklists that must be made: of partners that are still there."""
+    with context.store.read() as conn:
+        return [each for each in worklists.due(conn) if each.partner_id in context.partners]
+
+
+def make_worklist(context: Context, due: Due) -> None:
+    """Make a worklist that is due in place of the one before it; for the holder of `Store.exclusive()`."""
+    began, now = time.perf_counter(), context.clock.now()
+    with context.store.read() as conn:
+        month = _month(context, conn, due, now)
+    files = _files(context, due, month, now)
+    with context.store.write() as conn:
+        outgoing.replace(conn, due.partner_id, Box.OUTBOX, [file.name for file in files])
+        store_files(context, conn, files, now)
+        worklists.mark_made(conn, due, due.version + 1)
+        record(
+            conn,
+            action="worklist.published",
+            object_id=files[0].id,
+            origin="pipeline",
+            actor="gateway",
+            at=now,
+            node=context.node,
+            detail={
+                "municipality": due.municipality,
+                "partner": due.partner_id,
+                "month": due.month,
+                "meldingen": len(month.lines),
+                "signals": len(month.signals),
+            },
+        )
+    _log.info(
+        "worklist.published",
+        dispatch_id=files[0].id,
+        municipality=due.municipality,
+        partner_id=due.partner_id,
+        count=len(month.lines),
+        rows=len(month.signals),
+        size=files[0].size_bytes,
+        duration_ms=round((time.perf_counter() - began) * 1000),
+    )
+
+
+def _month(context: Context, conn: Connection, due: Due, now: datetime) -> _Month:
+    policy, today = policy_of(context, conn, due.municipality, due.month), local_day(now)
+    published = _published(conn, due, policy)
+    refs = [ref for each in published for ref in each.content.refs]
+    # what was published and has gone since, or is overdue, is in no list
+    held = [
+        each.id for each in signals.sealed(conn, refs) if each.due_on >= today and each.sealed is not None
+    ]
+    opened = open_signals(context, conn, held)
+    given = answers.of_signals(conn, (each.number for each in opened.signals.values()))
+    lines = []
+    for melding, content, place in published:
+        left = replace(content, refs=tuple(ref for ref in content.refs if ref in opened.signals))
+        if left.refs:
+            told = list(rows(context, policy, Line(melding, melding.version, left), place, opened))
+            lines.append(
+                WorklistMelding(
+                    # as it was published: that a signal goes is no change
+                    melding=replace(told[0].melding, signal_count=content.signal_count),
+                    signals=[
+                        WorklistSignal(signal=row.signal, answer=latest(given.get(row.signal.number, ())))
+                        for row in told
+                        if row.signal is not None
+                    ],
+                )
+            )
+    # a month keeps the key that it began with
+    level = Grouping(published[0].melding.level) if published else policy.matching.key
+    return _Month(policy, level, lines, list(opened.signals.values()))
+
+
+def _published(conn: Connection, due: Due, policy: Policy) -> list[_Published]:
+    """The partner's meldingen of the month, by rank; then those without one, the highest total first."""
+    standing = {each.id: each for each in meldingen.published(conn, due.municipality, due.month)}
+    contents: Mapping[str, MeldingContent] = {
+        each.id: snapshot.load(each.published) for each in standing.values() if each.published
+    }
+    # ranks and places are those of the municipality, also where its meldingen go to several partners
+    ranked = places(contents, policy)
+    mine = [
+        _Published(standing[melding_id], content, ranked[melding_id])
+        for melding_id, content in contents.items()
+        if standing[melding_id].partner_id == due.partner_id
+    ]
+    return sorted(mine, key=_line_order)
+
+
+def _line_order(each: _Published) -> tuple[int, int, str]:
+    rank = each.place.rank
+    return (0, rank, each.melding.id) if rank is not None else (1, -each.content.total_cents, each.melding.id)
+
+
+def _files(context: Context, due: Due, month: _Month, now: datetime) -> list[OutgoingFile]:
+    """The worklist and its manifest."""
+    expires_on = dispatch_due(now, context.terms, min((each.due_on for each in month.signals), default=None))
+    partner = context.partners[due.partner_id]
+    worklist = Worklist(
+        policy=month.policy,
+        partner_name=partner.name,
+        month=due.month,
+        version=due.version + 1,
+        made_at=now,
+        expires_on=expires_on,
+        level=month.level,
+        meldingen=month.lines,
+    )
+    name = names.worklist_name(due.municipality, due.month)
+    file = seal_file(
+        context,
+        (render_worklist(worklist),),
+        partner_id=due.partner_id,
+        box=Box.OUTBOX,
+        name=name,
+        kind=DispatchKind.WORKLIST,
+        due_on=expires_on,
+        municipality=due.municipality,
+        contents=Counter(each.delivery_id for each in month.signals),
+    )
+    return [file, seal_manifest(context, file, rows=len(month.signals))]

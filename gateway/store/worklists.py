@@ -1,0 +1,58 @@
+"""Worklists: which there are, and which must be made anew (spec 2, For a municipality)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Table, select
+from sqlalchemy.dialects import sqlite
+
+from gateway.store.tables import WorklistRow
+
+_WORKLIST: Table = WorklistRow.__table__  # type: ignore[attr-defined]
+
+
+class Due(NamedTuple):
+    """A worklist to make; `version` is how often it was made before. `month` is `YYYY-MM`."""
+
+    partner_id: str
+    municipality: str
+    month: str
+    version: int
+
+
+def mark_due(conn: Connection, partner_id: str, municipality: str, month: str) -> None:
+    """Something of it was published: the worklist is to be made, after the caller's transaction.
+
+    So are those of other partners of the municipality and month: their meldingen share ranks and capacity with it.
+    """
+    due = sqlite.insert(_WORKLIST).values(
+        partner_id=partner_id, municipality=municipality, month=month, version=0, is_due=True
+    )
+    conn.execute(
+        due.on_conflict_do_update(
+            index_elements=["partner_id", "municipality", "month"], set_={"is_due": True}
+        )
+    )
+    others = (_WORKLIST.c.municipality == municipality) & (_WORKLIST.c.month == month)
+    conn.execute(_WORKLIST.update().where(others).values(is_due=True))
+
+
+def due(conn: Connection) -> list[Due]:
+    """The worklists to make, by municipality and month."""
+    query = select(*(_WORKLIST.c[name] for name in Due._fields)).where(_WORKLIST.c.is_due)
+    order = (_WORKLIST.c.municipality, _WORKLIST.c.month, _WORKLIST.c.partner_id)
+    return [Due(*row) for row in conn.execute(query.order_by(*order))]
+
+
+def mark_made(conn: Connection, made: Due, version: int) -> None:
+    """It is made, and tells of all that was published."""
+    conn.execute(
+        _WORKLIST.update()
+        .where(
+            _WORKLIST.c.partner_id == made.partner_id,
+            _WORKLIST.c.municipality == made.municipality,
+            _WORKLIST.c.month == made.month,
+        )
+        .values(version=version, is_due=False)
+    )
