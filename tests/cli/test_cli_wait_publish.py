@@ -116,7 +116,7 @@ def test_a_policy_made_effective_now(house):
     # what a partner that leaves may be due includes what routes send it
     left = house.run("partner", "leave", "team")
     assert left.code == 0
-    assert "1 file lies ready that it did not collect" in left.out
+    assert "2 files lie ready that it did not collect" in left.out
 
 
 def test_status_tells_programs(house):

@@ -195,7 +195,8 @@ class World:
         self.clock.step(timedelta(seconds=1))
         self.taken += 1
         delivery_id, data_key, now = f"L{self.taken:04}", DataKey.generate(), self.clock.now()
-        is_trial = self.context.partners[partner_id].mode is Mode.TRIAL
+        partner = self.context.partners.get(partner_id)
+        is_trial = partner is not None and partner.mode is Mode.TRIAL
         due_on = local_day(now) + timedelta(days=TRIAL_DAYS) if is_trial else raw_due(now, self.context.terms)
         blob = self.context.blobs.create()
         sealer = Sealer(

@@ -73,7 +73,7 @@ def test_intake_is_repeated_from_the_start(world, row, monkeypatch, batches, pla
 @pytest.mark.parametrize(
     ("place", "name"),
     [
-        (publish_steps, "_files"),
+        (publish_steps, "part_of"),
         (publish_steps, "status_file"),
         (meldingen, "mark_published"),
         (signals, "mark_passed_on"),
