@@ -42,7 +42,7 @@ def send_deadlines(context: Context) -> int:
                 partner_id=holder,
                 municipality=municipality,
                 period=today.toordinal(),
-                seal=partial(_seal, context, holder, municipality),
+                seal=partial(_seal, context, holder, municipality, today),
             )
             for municipality, holder in holders
             # who gets nothing of it any more is told no more
@@ -51,17 +51,21 @@ def send_deadlines(context: Context) -> int:
     )
 
 
-def _seal(context: Context, partner_id: str, municipality: str, conn: Connection) -> Sequence[OutgoingFile]:
+def _seal(
+    context: Context, partner_id: str, municipality: str, today: date, conn: Connection
+) -> Sequence[OutgoingFile]:
+    """As of `today`, also when midnight has passed since: tomorrow's file needs its own name."""
     now = context.clock.now()
     urgency: dict[str, int] = {}
-    for row, _ in _open(context, conn, meldingen.held(conn, municipality, partner_id)):
+    for row, _ in _open(context, conn, meldingen.held(conn, municipality, partner_id), today):
         urgency[row.melding_id] = min(row.days_left, urgency.get(row.melding_id, row.days_left))
     if not urgency:
         return ()
     contents = Contents()
 
     def rows() -> Iterator[DeadlineRow]:
-        for row, signal in _open(context, conn, sorted(urgency, key=lambda each: (urgency[each], each))):
+        order = sorted(urgency, key=lambda each: (urgency[each], each))
+        for row, signal in _open(context, conn, order, today):
             contents.add(signal.delivery_id, signal.due_on)
             yield row
 
@@ -70,7 +74,7 @@ def _seal(context: Context, partner_id: str, municipality: str, conn: Connection
         render_deadlines(rows()),
         partner_id=partner_id,
         box=Box.OUTBOX,
-        name=deadlines_name(municipality, local_day(now)),
+        name=deadlines_name(municipality, today),
         kind=DispatchKind.DEADLINES,
         due_on=dispatch_due(now, context.terms),
         municipality=municipality,
@@ -80,10 +84,9 @@ def _seal(context: Context, partner_id: str, municipality: str, conn: Connection
 
 
 def _open(
-    context: Context, conn: Connection, melding_ids: Iterable[str]
+    context: Context, conn: Connection, melding_ids: Iterable[str], today: date
 ) -> Iterator[tuple[DeadlineRow, PassedOn]]:
     """The signals without an end result, melding after melding as they are given; some meldingen at a time."""
-    today = local_day(context.clock.now())
     for chunk in chunks(melding_ids, CHUNK):
         known = meldingen.some(conn, chunk)
         found = list(signals.passed_on(conn, chunk, today))

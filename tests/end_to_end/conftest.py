@@ -127,13 +127,13 @@ def make_file(*rows: Mapping[str, str], encoding: str = "utf-8") -> bytes:
     return text.getvalue().encode(encoding)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def signal() -> Callable[..., dict[str, str]]:
     """Makes rows."""
     return make_signal
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def csv_file() -> Callable[..., bytes]:
     """Makes files."""
     return make_file
@@ -510,17 +510,26 @@ def check_ledger(test: str, home: Path, clock: Clock | None = None) -> None:
     assert {str(each.check) for each in found} == DAMAGED.get(test, set()), found
 
 
+@pytest.fixture(scope="session")
+def new_town(template: Template) -> Callable[[Path], Town]:
+    """Makes a town in a folder, with a gateway that is yet to be started."""
+
+    def make(folder: Path) -> Town:
+        shutil.copytree(template.home, folder / "home")
+        return Town(folder, folder / "home", dict(template.keys))
+
+    return make
+
+
 @pytest.fixture
 async def closed_town(
-    template: Template, tmp_path: Path, request: pytest.FixtureRequest
+    new_town: Callable[[Path], Town], tmp_path: Path, request: pytest.FixtureRequest
 ) -> AsyncIterator[Town]:
     """A town whose gateway is yet to be started, so that its configuration can be changed."""
-    home = tmp_path / "home"
-    shutil.copytree(template.home, home)
-    town = Town(tmp_path, home, dict(template.keys))
+    town = new_town(tmp_path)
     yield town
     await town.stop()
-    check_ledger(request.node.originalname, home, town.clock)
+    check_ledger(request.node.originalname, town.home, town.clock)
     structlog.reset_defaults()
 
 

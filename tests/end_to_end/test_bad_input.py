@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import random
 from pathlib import Path
 
 import pytest
@@ -42,24 +40,6 @@ async def accepted_after(town, csv_file, signal):
     assert len([line for line in lines if line["huisnummer"] == "26"]) == 1
 
 
-async def test_not_csv(town, signal, csv_file):
-    """A PDF is refused as another kind of file (F11)."""
-    await refused(town, csv_file, signal, b"%PDF-1.7\n" + os.urandom(5_000), "F11", "rapport.pdf")
-    await accepted_after(town, csv_file, signal)
-
-
-async def test_noise(town, signal, csv_file):
-    """Random bytes under the name of a CSV file are refused as unreadable (F01)."""
-    noise = b"\x07" + random.Random(1).randbytes(20_000)
-    await refused(town, csv_file, signal, noise, "F01")
-
-
-async def test_an_empty_file(town, signal, csv_file):
-    """A file without a byte is refused as empty (F04)."""
-    await refused(town, csv_file, signal, b"", "F04")
-    await accepted_after(town, csv_file, signal)
-
-
 async def test_a_forbidden_column(town, signal, csv_file):
     """A file with a BSN column is refused unread (F03): blob and data key are gone when the receipt is there."""
     content = csv_file(signal("w1", BSN="123456782"))
@@ -82,17 +62,6 @@ async def test_the_key_of_a_forbidden_column(town, signal, csv_file):
     await town.settle()
     assert before
     assert before.isdisjoint(key["commitment"] for key in town.rows(DataKeyRow))
-
-
-async def test_an_unknown_sector(town, signal):
-    """V06 for the row of an unknown sector; the rows above and below it count."""
-    rows = [signal("w1"), signal("w2", sector="Kabel", huisnummer=26), signal("w3", huisnummer=22)]
-    boxes = await town.send("woonservice", *rows)
-    (error,) = boxes.receipt["afgekeurd"]
-    assert (error["regel"], error["signaal_id"], error["kolom"], error["code"]) == (3, "w2", "sector", "V06")
-    assert (boxes.receipt["sommen"]["signalen"], boxes.receipt["sommen"]["afgekeurd"]) == (2, 1)
-    await town.settle()
-    assert (await town.collect("woonservice")).statuses == [("w1", "D10"), ("w3", "D10")]
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])

@@ -415,6 +415,27 @@ def test_deadlines_of_many_meldingen_are_looked_up_some_at_a_time(world, row, mo
     assert len(deadlines(world)) == 10
 
 
+def test_deadlines_of_a_day_that_ends_meanwhile(world, row, monkeypatch):
+    """They bear the day they were made for, and do not stand in the way of the next day's."""
+    world.send("woonservice", row("w1"))
+    world.publish()
+    world.go_to(FIRST)
+
+    def after_midnight(context, files):
+        world.go_to(FIRST + timedelta(days=1))
+        return send_each(context, files)
+
+    send_each = deadline_steps.send_each
+    with monkeypatch.context() as patch:
+        patch.setattr(deadline_steps, "send_each", after_midnight)
+        assert send_deadlines(world.context) == 1
+    assert [send_deadlines(world.context) for _ in range(2)] == [1, 0]
+    assert [name for name in names(world, "gemeente", "deadlines") if name.endswith(".csv")] == [
+        "termijnen_GM1731_2026-12-01.csv",
+        "termijnen_GM1731_2026-12-02.csv",
+    ]
+
+
 def test_deadlines_can_be_sent_back_filled_in(world, row, csv_file):
     """With an end result filled in they are a feedback file."""
     world.send("woonservice", row("a"), row("b", huisnummer=20))
