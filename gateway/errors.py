@@ -87,6 +87,10 @@ class ReaderError(GatewayError):
     """The process that reads workbooks does not start: no fault of the file."""
 
 
+class ScannerError(GatewayError):
+    """The virus scanner does not say that a file is clean: no fault of the file."""
+
+
 class StoreError(GatewayError):
     """The database can't be opened or used."""
 

@@ -69,6 +69,7 @@ class Gateway:
             reference=settings.home.reference,
             pc4=pc4_gemeenten(),
             node=self.node,
+            scanner=settings.scanner,
         )
 
     def make_keys(self, *, origin: str = "schedule") -> list[str]:

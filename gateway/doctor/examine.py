@@ -43,6 +43,8 @@ def examine(home: Home, now: datetime, backups: Sequence[Path] = ()) -> Iterator
     limits = settings.limits if isinstance(settings, Settings) else Limits()
     yield from host.look(home, daemon, limits.file_bytes)
     if isinstance(settings, Settings):
+        if settings.scanner is not None:
+            yield host.scanner(settings.scanner)
         yield door.look(settings, daemon, now)
     for path in backups:
         yield backup.look(path)

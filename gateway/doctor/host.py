@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gateway.doctor.finding import Finding, fail, ok, warn
 from gateway.exchange.room import look_at
+from gateway.pipeline.scanner import answers
 from gateway.running import Running
 from gateway.settings import Home
 from gateway.vault.reserve import Reserve
@@ -37,6 +38,13 @@ def look(home: Home, daemon: Running | None, file_bytes: int) -> Iterator[Findin
     yield _swap(process)
     yield _core(limits)
     yield _handles(limits)
+
+
+def scanner(path: Path) -> Finding:
+    """Whether the virus scanner answers: files wait while it doesn't."""
+    if answers(path):
+        return ok("virus scanner", f"answers at {path}")
+    return fail("virus scanner", f"does not answer at {path}: files wait", "systemctl restart clamav-daemon")
 
 
 def _disk(home: Home) -> Finding:

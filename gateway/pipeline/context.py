@@ -44,6 +44,8 @@ class Context:
     #: first four digits of a postcode -> municipality codes
     pc4: Mapping[str, tuple[str, ...]]
     node: str
+    #: socket of the virus scanner (clamd), where there is one
+    scanner: Path | None = None
 
     def policy(self, municipality: str) -> Policy:
         """A municipality's policy: its own, or the defaults."""

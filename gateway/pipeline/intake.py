@@ -31,6 +31,7 @@ from gateway.pipeline.receipts import receipt_files
 from gateway.pipeline.received import Received, Taken, digest_of
 from gateway.pipeline.requests import take_requests
 from gateway.pipeline.rows import take_signals
+from gateway.pipeline.scanner import scan
 from gateway.pipeline.sealing import open_key, store_key
 from gateway.pipeline.staging import drop_staged
 from gateway.pipeline.statuses import use_status_number
@@ -77,6 +78,8 @@ def process(context: Context, delivery: Claimed) -> None:
         with context.blobs.open(delivery.blob) as blob:
             reader = received.reader(blob)
             received = replace(received, digest=digest_of(reader))
+            if context.scanner is not None:
+                scan(context.scanner, reader.chunks())
             _take(context, received, reader)
     except DeliveryError as refusal:
         _refuse(context, received, refusal)

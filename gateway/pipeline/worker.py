@@ -15,12 +15,14 @@ from gateway.audit.log import record
 from gateway.cron import next_time
 from gateway.domain.delivery import DeliveryState
 from gateway.errors import GatewayError
+from gateway.pipeline import scanner
 from gateway.pipeline.context import Context
 from gateway.pipeline.intake import process
 from gateway.pipeline.publish import Published, publish
 from gateway.pipeline.worklist import due_worklists, make_worklist
 from gateway.store import meldingen, queue
 from gateway.store.meldingen import Touched
+from gateway.store.queue import Claimed
 from gateway.store.worklists import Due
 
 _log = logs.get("worker")
@@ -42,6 +44,7 @@ class Worker:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
+        self._scanner_answers = True
 
     def start(self) -> None:
         """Begin to look."""
@@ -62,7 +65,7 @@ class Worker:
             self._wake.clear()
             pause = LOOK_EVERY_S
             try:
-                while not self._stop.is_set() and step(self._context()):
+                while not self._stop.is_set() and self._step(self._context()):
                     pass
                 if pending(self._context()):
                     pause = _SOON_S
@@ -70,16 +73,25 @@ class Worker:
                 _log.error("worker.failed", error_type=type(exc).__name__, error=_safe(exc))
             self._wake.wait(pause)
 
+    def _step(self, context: Context) -> bool:
+        """One step; files wait while the scanner doesn't answer, which is told once."""
+        there = context.scanner is None or scanner.answers(context.scanner)
+        if there is not self._scanner_answers:
+            self._scanner_answers = there
+            if there:
+                _log.info("scanner.returned")
+            else:
+                _log.error("scanner.missed", reason="files wait until clamd answers at [scanner] clamd")
+        return step(context, takes_files=there)
 
-def step(context: Context) -> bool:
+
+def step(context: Context, *, takes_files: bool = True) -> bool:
     """Do one thing that is due, crisis first, then deliveries, publications, worklists; whether there was one."""
     with context.store.exclusive():
         _release(context)
         if _publish_due(context, only_urgent=True):
             return True
-        with context.store.write() as conn:
-            delivery = queue.claim_next(conn, context.clock.now())
-        if delivery is not None:
+        if takes_files and (delivery := _claim(context)) is not None:
             try:
                 process(context, delivery)
             except Exception as exc:  # noqa: BLE001 - whatever it is, the delivery must not be lost
@@ -95,6 +107,11 @@ def step(context: Context) -> bool:
             return True
         # one worklist at a time: deliveries go between two
         return _publish_due(context) or any(_make_worklist(context, due) for due in due_worklists(context))
+
+
+def _claim(context: Context) -> Claimed | None:
+    with context.store.write() as conn:
+        return queue.claim_next(conn, context.clock.now())
 
 
 def _publish_due(context: Context, *, only_urgent: bool = False) -> bool:

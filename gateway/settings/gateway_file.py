@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -60,6 +61,19 @@ class LimitsTable(Table):
     line: Size = 64 * 1024
     unpacked: Size = 200 * 1024**2
     ratio: Annotated[Whole, Field(ge=2, le=10_000)] = 100
+
+
+def _check_socket(value: Path) -> Path:
+    # a socket's path has at most 107 bytes (unix(7))
+    if not value.is_absolute() or len(str(value).encode()) > 107:
+        raise ValueError("write the whole path of clamd's LocalSocket, such as /run/clamav/clamd.ctl")
+    return value
+
+
+class ScannerTable(Table):
+    """`[scanner]`: files are looked at for viruses when it names one."""
+
+    clamd: Annotated[Path, Field(strict=False), AfterValidator(_check_socket)] | None = None
 
 
 _GRANTED = GuardTerms()
@@ -141,6 +155,7 @@ class GatewayFile(Table):
     legacy: LegacyTable = LegacyTable()
     boxes: BoxesTable = BoxesTable()
     limits: LimitsTable = LimitsTable()
+    scanner: ScannerTable = ScannerTable()
     guard: GuardTable = GuardTable()
     retention: RetentionTable = RetentionTable()
     sector: tuple[SectorTable, ...] = ()

@@ -48,6 +48,8 @@ class Settings:
     #: address and port of the listener for products of yesterday, where there is one
     legacy: tuple[str, int] | None
     limits: Limits
+    #: socket of the virus scanner (clamd), where there is one
+    scanner: Path | None
     listed_for: timedelta
     staged_for: timedelta
     guard: GuardTerms
@@ -172,6 +174,7 @@ def build(home: Home, files: Mapping[str, bytes]) -> Settings:
         port=own.listen.port,
         legacy=None if own.legacy.port is None else (own.legacy.host or own.listen.host, own.legacy.port),
         limits=_limits(own),
+        scanner=own.scanner.clamd,
         listed_for=own.boxes.listed_for,
         staged_for=own.boxes.staged_for,
         guard=own.guard.terms(),
