@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from html import escape, unescape
 
 from gateway.clock import AMSTERDAM
+from gateway.domain.delivery import Kind
 from gateway.domain.dispatch import DispatchKind
 from gateway.domain.request import Subject
 from gateway.domain.signal import SignalState
@@ -80,11 +81,17 @@ class AccessDispatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccessRegister:
-    """An entry of a municipality's own register about the person (an exclusion, say), as name and value."""
+class AccessListing:
+    """A row of a municipality's own list: an excluded or a known resident; `fields` as of a signal."""
 
-    title: str
-    values: Mapping[str, str]
+    kind: Kind
+    partner_name: str
+    municipality: str
+    received_at: datetime
+    until: date
+    is_current: bool
+    due_on: date
+    fields: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,12 +106,12 @@ class Access:
     signals: Sequence[AccessSignal] = ()
     received: Sequence[AccessFile] = ()
     sent: Sequence[AccessDispatch] = ()
-    registers: Sequence[AccessRegister] = field(default=())
+    listings: Sequence[AccessListing] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is held."""
-        return not (self.signals or self.received or self.registers)
+        return not (self.signals or self.received or self.listings)
 
 
 _STATES: Mapping[SignalState, str] = {
@@ -116,8 +123,13 @@ _STATES: Mapping[SignalState, str] = {
     SignalState.SUPERSEDED: "vervangen door een nieuwer signaal",
     SignalState.WITHDRAWN: "ingetrokken",
 }
+_LISTS: Mapping[Kind, str] = {
+    Kind.EXCLUSIONS: "Op de lijst van uitgesloten inwoners",
+    Kind.KNOWN_RESIDENTS: "Op de lijst van bekende inwoners",
+}
 _KINDS: Mapping[DispatchKind, str] = {
     DispatchKind.MELDINGEN: "meldingen voor de gemeente",
+    DispatchKind.WORKLIST: "werklijst voor de gemeente",
     DispatchKind.RECEIPT: "ontvangstbewijs",
     DispatchKind.SIGNAL_STATUS: "status van signalen",
     DispatchKind.FEEDBACK: "terugkoppeling van de gemeente",
@@ -217,6 +229,7 @@ def _held(access: Access) -> Iterator[str]:
         ("eerdere versies daarvan", str(len(access.signals) - current)),
         ("melders", ", ".join(sorted({signal.creditor_name for signal in access.signals}))),
         ("ontvangen bestanden waarin u staat", str(len(access.received))),
+        ("regels op lijsten van de gemeente", str(len(access.listings) or "")),
     )
     if access.signals:
         yield "<h2>Signalen</h2>"
@@ -226,9 +239,8 @@ def _held(access: Access) -> Iterator[str]:
         yield from _signal(place, signal)
     yield from _received(access.received)
     yield from _sent(access.sent)
-    for register in access.registers:
-        yield f"<h2>{escape(register.title)}</h2>"
-        yield _facts(*register.values.items())
+    for listing in access.listings:
+        yield from _listing(listing)
 
 
 def _signal(place: int, signal: AccessSignal) -> Iterator[str]:
@@ -289,6 +301,20 @@ def _fields(fields: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     yield "product", joined("product")
     yield "opgegeven begin van de achterstand", _day(date.fromisoformat(str(since))) if since else ""
     yield "opgegeven dagen achterstand", joined("dagen_achterstand")
+
+
+def _listing(listing: AccessListing) -> Iterator[str]:
+    yield f"<h2>{escape(_LISTS[listing.kind])}</h2>"
+    yield _facts(
+        ("lijst van", listing.partner_name),
+        ("ontvangen op", _moment(listing.received_at)),
+        ("gemeente", listing.municipality),
+        ("reden", str(listing.fields.get("reden", "")).replace("_", " ").lower()),
+        ("geldt tot en met", _day(listing.until)),
+        ("geldt nog", "" if listing.is_current else "nee, vervangen of beëindigd"),
+        *_fields(listing.fields),
+        ("wordt bewaard tot en met", _day(listing.due_on)),
+    )
 
 
 def _received(files: Sequence[AccessFile]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from datetime import date, datetime
 
 from gateway.clock import local_day
+from gateway.domain.delivery import Kind
 from gateway.domain.dispatch import DispatchKind
 from gateway.domain.partner import Box
 from gateway.domain.retention import dispatch_due
@@ -16,13 +17,14 @@ from gateway.files.accessfile import (
     AccessAnswer,
     AccessDispatch,
     AccessFile,
+    AccessListing,
     AccessSignal,
     render_access,
 )
 from gateway.files.manifest import render_manifest
 from gateway.pipeline.context import Context
 from gateway.pipeline.outgoing import OutgoingFile, seal_file
-from gateway.pipeline.persons import Asked, files_about, municipality, opened
+from gateway.pipeline.persons import Asked, ListedPerson, files_about, municipality, opened
 from gateway.pipeline.sealing import Opener
 from gateway.store import Connection, persons, signals
 from gateway.store.persons import Held
@@ -34,11 +36,12 @@ def access_files(
     conn: Connection,
     asked: Asked,
     rows: list[Held],
+    listed: list[ListedPerson],
     *,
     number: str,
     asked_at: datetime,
 ) -> list[OutgoingFile]:
-    """`inzage_<verzoek_id>.html` and its manifest, sealed and not yet visible; `rows` are those about the person."""
+    """`inzage_<verzoek_id>.html` and its manifest, sealed and not yet visible; `rows` and `listed` are about the person."""
     partner, now = asked.partner, context.clock.now()
     access = Access(
         number=number,
@@ -48,7 +51,8 @@ def access_files(
         subject=asked.subject,
         signals=_signals(context, conn, rows),
         received=_received(context, conn, asked, rows),
-        sent=_sent(context, conn, rows),
+        sent=_sent(context, conn, asked, rows),
+        listings=[_listing(context, each) for each in listed],
     )
     code = partner.serves[0] if len(partner.serves) == 1 else ""
     due_on = _due_on(context, access)
@@ -94,6 +98,7 @@ def _due_on(context: Context, access: Access) -> date:
     days = [
         *(each.due_on for each in access.signals),
         *(each.due_on for each in access.received if each.rows),
+        *(each.due_on for each in access.listings),
     ]
     return max(dispatch_due(context.clock.now(), context.terms, min(days, default=None)), today)
 
@@ -158,7 +163,7 @@ def _received(context: Context, conn: Connection, asked: Asked, rows: list[Held]
             if not is_own
             and (named.raw.id, row.line) not in told
             # what may lie elsewhere is not this municipality's to see
-            and municipality(context, row) in asked.partner.serves
+            and municipality(context, row) in asked.within
         ]
         if is_own or others or named.raw.id in deliveries:
             found.append(
@@ -173,7 +178,22 @@ def _received(context: Context, conn: Connection, asked: Asked, rows: list[Held]
     return found
 
 
-def _sent(context: Context, conn: Connection, rows: list[Held]) -> list[AccessDispatch]:
+def _listing(context: Context, listed: ListedPerson) -> AccessListing:
+    row = listed.row
+    return AccessListing(
+        kind=Kind(row.kind),
+        partner_name=_name(context, row.partner_id),
+        municipality=context.policy(row.municipality).name or row.municipality,
+        received_at=row.received_at,
+        until=row.until,
+        is_current=row.in_force,
+        due_on=row.due_on,
+        fields=listed.fields,
+    )
+
+
+def _sent(context: Context, conn: Connection, asked: Asked, rows: list[Held]) -> list[AccessDispatch]:
+    """Files of other municipalities are not this one's to see."""
     return [
         AccessDispatch(
             kind=DispatchKind(each.kind),
@@ -183,6 +203,7 @@ def _sent(context: Context, conn: Connection, rows: list[Held]) -> list[AccessDi
             due_on=each.due_on,
         )
         for each in persons.outgoing_with(conn, {row.delivery_id for row in rows})
+        if not each.municipality or each.municipality in asked.within
     ]
 
 

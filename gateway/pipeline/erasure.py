@@ -1,9 +1,10 @@
 """WISSEN that takes effect: what it covers is marked in one transaction, and goes with the purge that follows (spec 4).
 
     rows       every version of the person's signals, and what was answered on them: overdue from now on
+    listed     where a municipality lists the person, as excluded or known: overdue too
     meldingen  looked at again, as at a withdrawal: the next version goes out before the old file is gone
     outgoing   the files of the municipality that name the person: out of sight; what others of a file that nobody
-               collected would miss goes out again
+               collected would miss goes out again; worklists are made anew
     received   files in which the person stands, whole; rows of others stay, they have keys of their own
     tokens     those that lead to nobody else
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -23,15 +24,20 @@ from gateway import logs
 from gateway.audit.log import record
 from gateway.clock import local_day
 from gateway.domain.dispatch import DispatchKind
+from gateway.domain.melding import Klasse
 from gateway.domain.request import Request
 from gateway.errors import DeliveryError, VaultError
+from gateway.files import names
 from gateway.files.municipalfile import read_municipal
 from gateway.files.requestfile import read_requests
 from gateway.pipeline.context import Context
 from gateway.pipeline.persons import (
     Asked,
+    ListedPerson,
+    asked_by,
     files_about,
     is_ambiguous,
+    listed_about,
     open_received,
     outgoing_about,
     rows_about,
@@ -39,7 +45,7 @@ from gateway.pipeline.persons import (
 from gateway.pipeline.publish import publish
 from gateway.pipeline.touching import Touching
 from gateway.pipeline.workbook import read_table
-from gateway.store import Connection, meldingen, persons, requests, signals
+from gateway.store import Connection, exclusions, meldingen, persons, requests, signals, worklists
 from gateway.store.persons import Held, Outgoing, Raw
 from gateway.store.requests import Stored
 from gateway.store.signals import Version
@@ -49,12 +55,13 @@ _log = logs.get("requests")
 
 @dataclass(slots=True, kw_only=True)
 class _Scope:
-    """What a request covers. `lost` are the meldingen in each outgoing file that nobody collected."""
+    """What a request covers. `lost` are the meldingen in each outgoing file that nobody collected, with their class."""
 
     versions: list[Version] = field(default_factory=list)
+    listed: list[ListedPerson] = field(default_factory=list)
     outgoing: list[Outgoing] = field(default_factory=list)
     raws: list[Raw] = field(default_factory=list)
-    lost: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    lost: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     tokens: Sequence[tuple[str, str, bytes]] = ()
 
     @property
@@ -74,6 +81,7 @@ def carry_out(context: Context) -> int:
     """
     done = 0
     with context.store.exclusive():
+        _publish_marked(context)
         with context.store.read() as conn:
             due = requests.due(conn, context.clock.now())
         for request in due:
@@ -96,16 +104,30 @@ def _erase(context: Context, request: Stored) -> None:
         scope = _scope(context, conn, request, asked)
     _touch(context, scope.versions)
     _mark(context, request, scope)
-    with context.store.read() as conn:
-        published = list(persons.meldingen_of(conn, scope.meldingen))
-    for municipality in sorted({each for _, each in published if each in context.served_by}):
-        publish(context, municipality, only={melding_id for melding_id, _ in published}, origin="request")
+    _publish(context, scope.meldingen)
     _log.info(
         "erasure.marked",
         partner_id=request.partner_id,
-        rows=len(scope.versions),
+        rows=len(scope.versions) + len(scope.listed),
         count=len(scope.outgoing) + len(scope.raws),
     )
+
+
+def _publish_marked(context: Context) -> None:
+    """What a kill kept from being published, after it was marked and before it is purged."""
+    with context.store.read() as conn:
+        if not requests.erasing(conn):
+            return
+        marked = persons.marked_meldingen(conn, local_day(context.clock.now()))
+    _publish(context, marked)
+
+
+def _publish(context: Context, melding_ids: Collection[str]) -> None:
+    """Publish those of these meldingen that were published before and must be looked at again."""
+    with context.store.read() as conn:
+        published = list(persons.meldingen_of(conn, melding_ids))
+    for municipality in sorted({each for _, each in published if context.server_of(each)}):
+        publish(context, municipality, only={melding_id for melding_id, _ in published}, origin="request")
 
 
 def _asked(context: Context, conn: Connection, request: Stored) -> Asked:
@@ -124,17 +146,20 @@ def _asked(context: Context, conn: Connection, request: Stored) -> Asked:
         rows = read_requests(table, local_day(request.received_at), context.limits).rows
     for row in rows:
         if isinstance(row, Request) and row.line == request.line:
-            return Asked(partner=partner, subject=row.subject)
+            return asked_by(context, partner, row.subject)
     raise VaultError(f"the request is not in the file {request.delivery_id} any more")
 
 
 def _scope(context: Context, conn: Connection, request: Stored, asked: Asked) -> _Scope:
-    rows = _of_one_person(request, asked, rows_about(context, conn, asked), conn)
+    rows, listed = rows_about(context, conn, asked), listed_about(context, conn, asked)
+    if is_ambiguous(context, conn, asked, rows, listed):
+        rows, listed = _before(conn, request, rows, listed)
     # of a signal that is about the person every version goes, of one that was about him that version
     numbers = {row.number for row in rows if row.in_force}
     ids = {row.id for row in rows}
     found = persons.versions_of(conn, {row.number for row in rows})
-    scope = _Scope(versions=[each for each in found if each.id in ids or each.number in numbers])
+    versions = [each for each in found if each.id in ids or each.number in numbers]
+    scope = _Scope(versions=versions, listed=listed)
     deliveries = {row.delivery_id for row in rows}
     # one with a request that still waits stays until that is carried out: `gateway.store.going.is_needed`
     scope.raws = [named.raw for named in files_about(context, conn, asked, scope.numbers, deliveries)]
@@ -146,21 +171,24 @@ def _scope(context: Context, conn: Connection, request: Stored, asked: Asked) ->
     return scope
 
 
-def _of_one_person(request: Stored, asked: Asked, rows: list[Held], conn: Connection) -> list[Held]:
-    """Without a date of birth, and with another of that name there since: the rows that were there when it was asked."""
-    if not is_ambiguous(asked, rows):
-        return rows
+def _before(
+    conn: Connection, request: Stored, rows: list[Held], listed: list[ListedPerson]
+) -> tuple[list[Held], list[ListedPerson]]:
+    """Without a date of birth, and with another of that name there since: what was there when it was asked."""
     before = {
         each.id
         for each in signals.sealed(conn, (row.id for row in rows))
         if each.received_at <= request.received_at
     }
-    return [row for row in rows if row.id in before]
+    return (
+        [row for row in rows if row.id in before],
+        [each for each in listed if each.row.received_at <= request.received_at],
+    )
 
 
-def _meldingen_in(content: bytes) -> set[str]:
+def _meldingen_in(content: bytes) -> dict[str, str]:
     text = io.StringIO(content.decode("utf-8-sig"), newline="")
-    return {line["melding_id"] for line in csv.DictReader(text, delimiter=";")}
+    return {line["melding_id"]: line["klasse"] for line in csv.DictReader(text, delimiter=";")}
 
 
 def _touch(context: Context, versions: Iterable[Version]) -> None:
@@ -183,11 +211,16 @@ def _mark(context: Context, request: Stored, scope: _Scope) -> None:
     last = today - timedelta(days=1)
     with context.store.write() as conn:
         persons.end_rows(conn, [version.id for version in scope.versions], last)
+        exclusions.end(conn, [each.row.id for each in scope.listed], last)
         persons.end_answers(conn, scope.numbers, last)
         persons.end_raws(conn, [raw.id for raw in scope.raws], last)
         persons.end_outgoing(conn, [file.id for file in scope.outgoing])
         for file in scope.outgoing:
-            persons.lose(conn, scope.lost.get(file.id, ()), file.created_at, now)
+            _remake(conn, file)
+            lost = scope.lost.get(file.id, {})
+            persons.lose(conn, lost, file.created_at, now)
+            lapsed = [melding_id for melding_id, klasse in lost.items() if klasse == Klasse.LAPSED]
+            persons.hold_still(conn, lapsed, file.partner_id, file.created_at)
         persons.drop_tokens(conn, scope.tokens)
         meldingen.mark_urgent(
             conn,
@@ -211,6 +244,7 @@ def _mark(context: Context, request: Stored, scope: _Scope) -> None:
             node=context.node,
             detail={
                 "rows": len(scope.versions),
+                "listed": len(scope.listed),
                 "files": len(scope.raws),
                 "dispatches": len(scope.outgoing),
                 "tokens": len(scope.tokens),
@@ -218,11 +252,20 @@ def _mark(context: Context, request: Stored, scope: _Scope) -> None:
         )
 
 
+def _remake(conn: Connection, file: Outgoing) -> None:
+    """Of a worklist that goes, another is made."""
+    if file.kind == DispatchKind.WORKLIST:
+        for month in worklists.known(conn, file.partner_id, file.municipality):
+            if names.worklist_name(file.municipality, month) == file.name:
+                worklists.mark_due(conn, file.partner_id, file.municipality, month)
+
+
 def _parties(context: Context, request: Stored, scope: _Scope) -> set[str]:
     """On whose certificates it comes: municipalities, and partners for what is only theirs (ADR 5)."""
     partners = [*(raw.partner_id for raw in scope.raws), request.partner_id]
     partners += [file.partner_id for file in scope.outgoing if not file.municipality]
     found = {version.municipality for version in scope.versions}
+    found |= {each.row.municipality for each in scope.listed}
     found |= {file.municipality for file in scope.outgoing if file.municipality}
     for partner_id in partners:
         partner = context.partners.get(partner_id)
@@ -234,6 +277,7 @@ def _backups_until(scope: _Scope, today: date) -> date:
     """The last day whose key wraps a data key of what goes: until then a backup opens with keys that are held."""
     days = [
         *(version.due_on for version in scope.versions),
+        *(each.row.due_on for each in scope.listed),
         *(raw.raw_due_on for raw in scope.raws),
         *(file.due_on for file in scope.outgoing),
     ]

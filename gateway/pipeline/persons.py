@@ -25,10 +25,11 @@ from gateway.matching.keys import Level, Parts
 from gateway.matching.municipality import municipality_of
 from gateway.matching.person import Identity, identity, is_about, persons
 from gateway.pipeline.context import Context
-from gateway.pipeline.sealing import Opener, open_key
+from gateway.pipeline.sealing import EXCLUSION, SIGNAL, Opener, open_key
 from gateway.pipeline.workbook import read_municipal_table, read_table
-from gateway.store import Connection, data_keys, places, reference, signals
+from gateway.store import Connection, data_keys, exclusions, places, reference, signals
 from gateway.store import persons as held
+from gateway.store.exclusions import Held as Listed
 from gateway.store.persons import Held, Outgoing, Raw
 from gateway.store.signals import Sealed
 from gateway.vault import objects
@@ -39,15 +40,35 @@ from gateway.vault.stream import SealedReader
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """Whom a partner asks about: the person's keys, and the municipalities within which."""
+    """Whom a partner asks about: the person's keys, and the municipalities within which.
+
+    Those are the ones that the partner serves, and what merged into them: a request is the controller's (AVG art. 4(7)).
+    Who only gets meldingen by a route asks nothing.
+    """
 
     partner: Partner
     subject: Subject
+    within: frozenset[str]
 
     @property
     def keys(self) -> Identity:
         """P1 and AS of the person."""
         return identity(self.subject)
+
+
+def asked_by(context: Context, partner: Partner, subject: Subject) -> Asked:
+    """Whom a partner asks about."""
+    merged = (code for served in partner.serves for code in context.predecessors(served))
+    return Asked(partner=partner, subject=subject, within=frozenset({*partner.serves, *merged}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedPerson:
+    """A row of a municipality's list that is about a person, opened."""
+
+    row: Listed
+    fields: Mapping[str, Any]
+    person: Parts | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +81,7 @@ class Named:
 
 def rows_about(context: Context, conn: Connection, asked: Asked) -> list[Held]:
     """Every row that is held on the person: by place, and by opening those that no token leads to."""
-    keys, serves = asked.keys, asked.partner.serves
+    keys, serves = asked.keys, asked.within
     p1 = _places(context, conn, Level.PERSON, serves, keys.person)
     by_surname = _places(context, conn, Level.ADDRESS_SURNAME, serves, keys.address_surname)
     found = {
@@ -79,9 +100,31 @@ def rows_about(context: Context, conn: Connection, asked: Asked) -> list[Held]:
     return [found[row_id] for row_id in sorted(found)]
 
 
-def is_ambiguous(asked: Asked, rows: Iterable[Held]) -> bool:
+def listed_about(context: Context, conn: Connection, asked: Asked) -> list[ListedPerson]:
+    """Where the municipalities list the person, as excluded or known: rows without tokens, so all are opened."""
+    opener = Opener(context, conn)
+    found = []
+    for row in exclusions.held(conn, asked.within):
+        fields = opened(opener, row, EXCLUSION)
+        keys = _identity(fields)
+        if is_about(asked.keys, keys):
+            found.append(ListedPerson(row=row, fields=fields, person=keys.person))
+    return found
+
+
+def is_ambiguous(
+    context: Context, conn: Connection, asked: Asked, rows: Iterable[Held], listed: Iterable[ListedPerson]
+) -> bool:
     """Whether a surname at an address, asked for without a date of birth, is that of several persons."""
-    return asked.keys.person is None and persons(row.place_p1 for row in rows) > 1
+    if asked.keys.person is not None:
+        return False
+    known = {row.place_p1 for row in rows}
+    only_listed = {
+        each.person
+        for each in listed
+        if not known & _places(context, conn, Level.PERSON, asked.within, each.person)
+    }
+    return persons((*known, *only_listed)) > 1
 
 
 def files_about(
@@ -91,12 +134,13 @@ def files_about(
     numbers: Collection[str],
     deliveries: Collection[str] = (),
 ) -> Iterator[Named]:
-    """The received files that are held and have rows about the person, of creditors and of those who serve the same.
+    """The received files that are held and have rows about the person, of creditors and of who gets these meldingen.
 
     `deliveries` are those whose signals are about the person: they are in it, whatever their columns are read as now.
     """
-    serves = set(asked.partner.serves)
-    senders = [each.id for each in context.partners.values() if each.sectors or serves & set(each.serves)]
+    # also those who answer on meldingen that a route gave them
+    answering = {each for code in asked.within for each in context.recipients(code)}
+    senders = [each.id for each in context.partners.values() if each.sectors or each.id in answering]
     for raw in held.raws(conn, senders):
         rows: list[Mention] = []
         with _received(context, conn, raw) as reader:
@@ -110,7 +154,7 @@ def files_about(
                     if row.signal_number in numbers or is_about(asked.keys, identity(row.subject)):
                         rows.append(row)
         if raw.partner_id != asked.partner.id:
-            rows = [row for row in rows if municipality(context, row) in (*asked.partner.serves, None)]
+            rows = [row for row in rows if municipality(context, row) in (*asked.within, None)]
         if rows or raw.id in deliveries:
             yield Named(raw=raw, rows=rows)
 
@@ -127,8 +171,11 @@ def municipality(context: Context, row: Mention) -> str | None:
 def outgoing_about(
     context: Context, conn: Connection, asked: Asked, numbers: Collection[str]
 ) -> Iterator[tuple[Outgoing, bytes]]:
-    """The partner's outgoing files that are held and name the person, with what is in them; not their manifests."""
-    for file in held.outgoing_of(conn, asked.partner.id, asked.partner.serves):
+    """The outgoing files that are held and name the person, with what is in them; not their manifests.
+
+    Of the partner, and of its municipalities to whomever they went.
+    """
+    for file in held.outgoing_of(conn, asked.partner.id, asked.within):
         if file.kind == DispatchKind.MANIFEST:
             continue
         content = read_outgoing(context, conn, file)
@@ -197,10 +244,10 @@ def _places(
     }
 
 
-def opened(opener: Opener, signal: Sealed) -> dict[str, Any]:
-    """The sealed fields of a signal; none when they are gone."""
+def opened(opener: Opener, row: Sealed | Listed, table: str = SIGNAL) -> dict[str, Any]:
+    """The sealed fields of a row; none when they are gone."""
     try:
-        return opener.open(signal)
+        return opener.open(row, table)
     except GatewayError:
         return {}
 

@@ -114,7 +114,8 @@ def _gather(conn: Connection, draft: Draft, touched: Sequence[Melding]) -> None:
         for group, content in looked:
             melding = group.melding
             holder = melding.partner_id if melding.published else None
-            goes_to = router.partner_of(content) if content else holder or draft.server
+            # of what lapsed before and was lost, its last holder is told again
+            goes_to = router.partner_of(content) if content else melding.partner_id or draft.server
             former = holder if holder != goes_to else None
             if former is not None or melding.is_lost or is_due(content, melding.fingerprint):
                 draft.due[melding.id] = Due(melding, content, goes_to, former)

@@ -19,7 +19,7 @@ from gateway.files.table import Table
 from gateway.pipeline.access import access_files
 from gateway.pipeline.context import Context
 from gateway.pipeline.outgoing import OutgoingFile
-from gateway.pipeline.persons import Asked, is_ambiguous, rows_about
+from gateway.pipeline.persons import asked_by, is_ambiguous, listed_about, rows_about
 from gateway.pipeline.received import Received, Taken, receipt
 from gateway.pipeline.tally import Tally
 from gateway.store import Connection, requests
@@ -100,11 +100,12 @@ class RequestIntake:
             return _error(row, "verzoek_id", "V13")
         if row.number in known:
             return _error(row, "verzoek_id", "V09")
-        asked = Asked(partner=self.received.partner, subject=row.subject)
+        asked = asked_by(self.context, self.received.partner, row.subject)
         if not any(asked.keys):
             return _error(row, "achternaam", "V10")
         rows = rows_about(self.context, conn, asked)
-        if is_ambiguous(asked, rows):
+        listed = listed_about(self.context, conn, asked)
+        if is_ambiguous(self.context, conn, asked, rows, listed):
             return _error(row, "geboortedatum", "V01")
         delivery, now = self.received.delivery, self.context.clock.now()
         is_access = row.ask is Ask.ACCESS
@@ -122,7 +123,7 @@ class RequestIntake:
         }
         if is_access and not delivery.is_trial:
             self.files += access_files(
-                self.context, conn, asked, rows, number=row.number, asked_at=delivery.received_at
+                self.context, conn, asked, rows, listed, number=row.number, asked_at=delivery.received_at
             )
         return None
 

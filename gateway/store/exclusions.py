@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, func, insert, select, update
 
-from gateway.domain.delivery import Kind
+from gateway.domain.delivery import DeliveryState, Kind
 from gateway.store.places import CHUNK, chunks
-from gateway.store.tables import ExclusionRow
+from gateway.store.tables import Delivery, ExclusionRow
 
 _EXCLUSION: Table = ExclusionRow.__table__  # type: ignore[attr-defined]
+_DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,44 @@ def in_force(conn: Connection, kind: Kind, municipalities: Collection[str], toda
     )
     for row in conn.execute(query.order_by(_EXCLUSION.c.id)).mappings():
         yield Listed(**row)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A listed resident as long as the row is there: also one that was replaced or ended, or is overdue."""
+
+    id: int
+    delivery_id: str
+    data_key_id: int
+    line: int
+    kind: str
+    partner_id: str
+    municipality: str
+    in_force: bool
+    until: date
+    due_on: date
+    sealed: bytes
+    received_at: datetime
+
+
+def held(conn: Connection, municipalities: Collection[str]) -> list[Held]:
+    """Everybody whom these municipalities list, oldest first; not what a delivery stages."""
+    columns = [_EXCLUSION.c[name] for name in Held.__slots__ if name != "received_at"]
+    query = (
+        select(*columns, _DELIVERY.c.received_at)
+        .join(_DELIVERY, _DELIVERY.c.id == _EXCLUSION.c.delivery_id)
+        .where(
+            _EXCLUSION.c.municipality.in_(municipalities),
+            _DELIVERY.c.state.in_((DeliveryState.PROCESSED, DeliveryState.PURGING)),
+        )
+    )
+    return [Held(**row) for row in conn.execute(query.order_by(_EXCLUSION.c.id)).mappings()]
+
+
+def end(conn: Connection, ids: Collection[int], last: date) -> None:
+    """These rows are overdue from now on: they take part in nothing."""
+    for chunk in chunks(ids, CHUNK):
+        conn.execute(update(_EXCLUSION).where(_EXCLUSION.c.id.in_(chunk)).values(due_on=last))
 
 
 def next_id(conn: Connection) -> int:

@@ -282,6 +282,25 @@ def lose(conn: Connection, melding_ids: Collection[str], created_at: datetime, n
         )
 
 
+def hold_still(conn: Connection, melding_ids: Collection[str], partner_id: str, created_at: datetime) -> None:
+    """A partner never heard, by the file of `created_at`, that these went to another: it holds them until it does."""
+    for chunk in chunks(melding_ids, CHUNK):
+        conn.execute(
+            update(_MELDING)
+            .where(_MELDING.c.id.in_(chunk), _MELDING.c.published_at <= created_at)
+            .values(partner_id=partner_id)
+        )
+
+
+def marked_meldingen(conn: Connection, today: date) -> set[str]:
+    """The meldingen to look at again that lost a file, or a signal that is overdue and not purged yet."""
+    overdue = select(_SIGNAL.c.melding_id).where(_SIGNAL.c.due_on < today)
+    query = select(_MELDING.c.id).where(
+        _MELDING.c.touched_at.is_not(None), or_(_MELDING.c.is_lost, _MELDING.c.id.in_(overdue))
+    )
+    return set(conn.execute(query).scalars())
+
+
 def meldingen_of(conn: Connection, melding_ids: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Id and municipality of those meldingen that were published before."""
     for chunk in chunks(melding_ids, CHUNK):

@@ -38,6 +38,14 @@ def mark_due(conn: Connection, partner_id: str, municipality: str, month: str) -
     conn.execute(_WORKLIST.update().where(others).values(is_due=True))
 
 
+def known(conn: Connection, partner_id: str, municipality: str) -> list[str]:
+    """The months of which a partner has, or had, a worklist of a municipality."""
+    query = select(_WORKLIST.c.month).where(
+        _WORKLIST.c.partner_id == partner_id, _WORKLIST.c.municipality == municipality
+    )
+    return list(conn.execute(query.order_by(_WORKLIST.c.month)).scalars())
+
+
 def due(conn: Connection) -> list[Due]:
     """The worklists to make, by municipality and month."""
     query = select(*(_WORKLIST.c[name] for name in Due._fields)).where(_WORKLIST.c.is_due)

@@ -64,7 +64,7 @@ from gateway.store.tables import (
 )
 
 #: Works in which keys are made or destroyed.
-CHANGES_KEYS = {"start", "night", "purge", "commands"}
+CHANGES_KEYS = {"start", "night", "purge", "commands", "municipality"}
 #: Works in which the configuration is changed.
 CHANGES_CONFIG = {"commands"}
 RANDOM = re.compile(
@@ -161,6 +161,15 @@ def work_purge(gateway: Gateway) -> None:
     gateway.purge()
 
 
+def work_municipality(gateway: Gateway) -> None:
+    """What a municipality sent a day ago is processed, and what it asked so takes effect."""
+    # what is under way first: a worklist that is made before the publication is made twice
+    gateway.carry_out_requests()
+    work_pipeline(gateway)
+    gateway.carry_out_requests()
+    work_pipeline(gateway)
+
+
 WORKS: dict[str, Callable[[Gateway], None]] = {
     "closes": work_closes,
     "pipeline": work_pipeline,
@@ -170,6 +179,7 @@ WORKS: dict[str, Callable[[Gateway], None]] = {
     "reroute": work_reroute,
     "purge": work_purge,
     "regular": work_regular,
+    "municipality": work_municipality,
     "door": work_door,
     "commands": work_commands,
 }

@@ -38,11 +38,6 @@ NOT_VISITED = {
     "vault/keyring.Keyring.create": "gateway init",
     "store/reference.": "gateway reference load: the old table stays until the new one is whole",
     "cli/reference.": "gateway reference load",
-    "pipeline/feedback.FeedbackIntake._take": "yet to be visited: the staging of a feedback file, in batches",
-    "pipeline/listing.ListingIntake._store": "yet to be visited: the staging of an exclusion file, in batches",
-    "pipeline/row_keys.RowKeys.ensure_days": "yet to be visited: keys of days far ahead, of an exclusion file",
-    "pipeline/excluding.Excluding._touch": "yet to be visited: what a new exclusion takes out, looked at in vain",
-    "pipeline/erasure.": "a WISSEN that is marked: tests/pipeline/test_requests.py cuts it before and after each",
     "daemon.serve": "removes what the start writes anew",
 }
 
@@ -294,6 +289,37 @@ async def test_killed_at_the_door(town, signal):
         assert {lifted, damaged} <= {0, 1}
         claims = (("look", looked), ("use", found["used"]), ("lift", lifted), ("damaged", damaged))
         assert [name for name, holds in claims if name in told and not holds] == [], where
+
+
+async def test_killed_while_a_municipality_answers_lists_and_asks(town, signal, csv_file):
+    """Feedback, an exclusion of one who waits, a WISSEN that is carried out: each once, and gone whole."""
+    smit = {"achternaam": "Smit", "geboortedatum": "1970-01-02", "huisnummer": 20}
+    await town.deliver("woonservice", signal("w1"), signal("w2", **smit))
+    await town.settle()
+    lines = {line["klantnummer"]: line for line in (await town.collect("middendrenthe")).lines}
+    await town.deliver("dezorgkas", signal("z1", sector="Zorg", achternaam="Visser"))
+    await town.stop()
+    number = lines["k-w1"]["signaalnummer"]
+    person = {"postcode": "7938PL", "uitsluiten_tot": "2027-03-31"}
+    ask = {"avg_verzoek": "WISSEN", "verzoek_id": "1", **smit, "mutatie": "N"}
+    for name, rows in (
+        ("antwoord.csv", [{"signaalnummer": number, "status": "Opgepakt", "datum": "2026-11-03"}]),
+        (
+            "lijst.csv",
+            [person | smit, person | {"achternaam": "Visser", "huisnummer": 18, "geboortedatum": ""}],
+        ),
+        ("verzoek.csv", [{key: value for key, value in ask.items() if key != "huisnummer"}]),
+    ):
+        town.clock.step(timedelta(seconds=1))
+        town.place("middendrenthe", name, csv_file(*rows))
+    at = town.clock.now() + timedelta(days=1)
+    town.make_keys_on(at)  # so many steps, which others visit
+    end = check(await killed_at_every_step(town.home, "municipality", at))
+    assert sorted(row[3] for row in end["signals"]) == ["excluded", "passed_on"]
+    for action in ("request.carried_out", "request.finished", "signals.excluded"):
+        assert end["audit"].count(action) == 1
+    told = {name.rpartition("/")[2].partition("_")[0] for name in end["files"]}
+    assert {"terugkoppeling", "signaalstatus", "verklaring", "vernietigd"} <= told
 
 
 async def test_killed_during_commands(closed_town):

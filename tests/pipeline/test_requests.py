@@ -10,6 +10,8 @@ import pytest
 
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.partner import Partner, Role
+from gateway.domain.policy import Route
+from gateway.matching.municipality import Successor
 from gateway.pipeline import erasure
 from gateway.pipeline.erasure import carry_out
 from gateway.retention import purge as purge_steps
@@ -19,6 +21,7 @@ from gateway.store.tables import (
     DataKeyRow,
     Delivery,
     Dispatch,
+    ExclusionRow,
     IndexToken,
     MeldingRow,
     RequestRow,
@@ -53,6 +56,18 @@ def erase(world):
     world.make_keys()
     assert carry_out(world.context) >= 1
     world.purge()
+
+
+@pytest.fixture
+def worklist(sheet):
+    """The customers in a partner's worklist as it is listed."""
+
+    def customers(world, partner="gemeente"):
+        files = world.dispatches(partner, "worklist")
+        (file,) = [each for each in files if each["state"] in ("ready", "collected")]
+        return {each["klantnummer"] for each in sheet(world.read(file), "Signalen")}
+
+    return customers
 
 
 @pytest.fixture
@@ -244,7 +259,7 @@ def test_the_last_signal_lapses_its_melding(town, row):
     """VERVALLEN goes out at once, whatever `when` says; what others wait for does not."""
     town.policy(publish=replace(town.context.policy("GM1731").publish, when="0 7 15 * *"))
     for each in town.dispatches("gemeente", "meldingen"):
-        _collect(town, each)
+        collect(town, each)
     town.send("gemeente", ask("1", "WISSEN", achternaam="Visser"))
     town.send("vitens", row("v1", sector="Water", huisnummer=22))
     town.new_lines()
@@ -254,7 +269,7 @@ def test_the_last_signal_lapses_its_melding(town, row):
     assert line["melding_id"] == town.lines["k-w2"]["melding_id"]
 
 
-def _collect(world, dispatch):
+def collect(world, dispatch):
     """The partner has read the file."""
     from gateway.store import dispatches
 
@@ -387,6 +402,30 @@ def test_killed_while_it_marks(town, monkeypatch, place):
     assert set(versions.values()) == {2}
 
 
+def test_killed_before_it_publishes(town, worklist, monkeypatch):
+    """What it publishes does not wait for the municipality's time, nor does the worklist for what it publishes."""
+    town.policy(publish=replace(town.context.policy("GM1731").publish, when="0 7 15 * *"))
+    town.new_lines()
+    town.send("gemeente", ask("1", "WISSEN"))
+    town.clock.step(timedelta(hours=24))
+
+    def cut(*_args, **_options):
+        raise Cut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(erasure, "publish", cut)
+        with pytest.raises(Cut):
+            carry_out(town.context)
+    town.work()
+    assert town.new_lines() == []
+    assert worklist(town) == {"k-w2", "k-z1"}
+    assert carry_out(town.context) == 0
+    town.purge()
+    assert {line["klantnummer"]: line["versie"] for line in town.new_lines()} == {"k-z1": "2", "k-w2": "2"}
+    assert carry_out(town.context) == 0
+    assert town.new_lines() == []
+
+
 @pytest.mark.parametrize("step", ["rows", "certify", "requests"])
 def test_killed_while_it_purges(town, monkeypatch, step):
     """The next run goes on; the certificate still names the request."""
@@ -407,3 +446,273 @@ def test_killed_while_it_purges(town, monkeypatch, step):
     made = [each for each in town.dispatches("gemeente", "certificate") if each["name"].endswith(".json")]
     assert made
     assert all(json.loads(town.read(each))["verzoeken"] for each in made)
+
+
+# -- lists of excluded and known residents ---------------------------------------------------------
+
+
+def listed(surname="Bakker", born_on=BORN, *, until="uitsluiten_tot", **values):
+    """A row that lists somebody at the address of `make_row`."""
+    row = {"postcode": "7938PL", "huisnummer": "18", "achternaam": surname, "geboortedatum": born_on}
+    return row | {until: "2027-03-31"} | values
+
+
+@pytest.fixture
+def lists(town):
+    """Bakker is excluded, was so by another row before, and is known; so is Visser; and a whole address."""
+    town.policy(known_residents_basis="Wgs art. 7c")
+    town.send("gemeente", listed(reden="ONTERECHT"))
+    town.send(
+        "gemeente",
+        listed(reden="IN_TRAJECT"),
+        listed("Visser"),
+        listed("", "", huisnummer="22", uitsluiten_tot="2027-02-01"),
+    )
+    town.send("gemeente", listed(until="bekend_tot"), listed("Smit", until="bekend_tot"))
+    assert len(town.rows(ExclusionRow)) == 6
+    return town
+
+
+def test_where_a_municipality_lists_a_person_is_told(lists):
+    """Both lists, with what they say of him; also the row that was replaced, until it goes; nobody else's."""
+    lists.send("gemeente", ask("1"))
+    told = page(lists, "1")
+    assert told.count("Op de lijst van uitgesloten inwoners") == 2
+    assert told.count("Op de lijst van bekende inwoners") == 1
+    assert told.count("nee, vervangen of beëindigd") == 1
+    # a known resident is held until his last day
+    assert told.count("31-03-2027") == 4
+    for text in ("in traject", "onterecht", "7938PL"):
+        assert text in told
+    for text in ("Smit", "Visser", "01-02-2027"):
+        assert text not in told
+    (file,) = lists.dispatches("gemeente", "access")
+    # the replaced row goes tonight, and what tells of it too
+    assert file["due_on"] == lists.today
+    lists.purge()
+    lists.go_to(date(2026, 11, 5))
+    lists.purge()
+    lists.send("gemeente", ask("2"))
+    assert page(lists, "2").count("Op de lijst van") == 2
+
+
+def test_who_is_only_on_a_list_is_told_so(lists):
+    """No signal is needed, nor to be erased from it: the municipality's certificate names that request."""
+    lists.send("gemeente", ask("1", achternaam="Smit"))
+    told = page(lists, "1")
+    assert "Er wordt niets over u bewaard" not in told
+    assert "Op de lijst van bekende inwoners" in told
+    assert "uitgesloten" not in told
+    lists.send("gemeente", ask("2", "WISSEN", achternaam="Smit"))
+    erase(lists)
+    assert len(lists.rows(ExclusionRow)) == 4
+    (made,) = [
+        json.loads(lists.read(each))
+        for each in lists.dispatches("gemeente", "certificate")
+        if each["name"].endswith(".json") and "GM1731" in lists.read(each).decode()
+    ]
+    assert [each["verzoek_id"] for each in made["verzoeken"]] == ["2"]
+
+
+def test_a_name_of_two_people_on_a_list_needs_a_date_of_birth(town, row):
+    """Whom a list has is somebody else than the signal's; the same person counts once."""
+    address = {"postcode": "7938PL", "huisnummer": "18", "geboortedatum": ""}
+    town.send("gemeente", listed())
+    assert rejected(town.send("gemeente", ask("1", **address))) == []
+    assert "Op de lijst van uitgesloten inwoners" in page(town, "1")
+    town.send("gemeente", ask("2", "WISSEN", **address))
+    # his son is listed since: that one stays
+    town.send("gemeente", listed(born_on="2004-01-01"))
+    assert rejected(town.send("gemeente", ask("3", **address))) == [(2, "geboortedatum", "V01")]
+    erase(town)
+    assert len(town.rows(ExclusionRow)) == 1
+    assert "k-w1" not in {line["klantnummer"] for line in town.new_lines()}
+
+
+def test_a_listed_person_is_erased_from_the_lists(lists, row):
+    """The rows go, their keys too, with the files that they came in; the certificate tells; others stay listed."""
+    files = {each["id"]: each["kind"] for each in lists.rows(Delivery)}
+    sealed = [each["sealed"] for each in lists.rows(ExclusionRow)]
+    lists.send("gemeente", ask("1", "WISSEN"))
+    lists.clock.step(timedelta(hours=24))
+    lists.make_keys()
+    carry_out(lists.context)
+    # it takes part in nothing from then on
+    lists.send("vitens", row("v1", sector="Water"))
+    assert ("v1", "D30") not in lists.told("vitens")
+    lists.purge()
+    left = lists.rows(ExclusionRow)
+    assert [each["sealed"] for each in left] == [sealed[2], sealed[3], sealed[5]]
+    database = lists.context.store.path
+    everything = database.read_bytes() + database.with_name(database.name + "-wal").read_bytes()
+    assert not any(each in everything for each in (sealed[0], sealed[1], sealed[4]))
+    gone = {each["id"] for each in lists.rows(Delivery) if each["blob"] is None}
+    assert {kind for each, kind in files.items() if each in gone} >= {"exclusions", "known_residents"}
+    told = [
+        json.loads(lists.read(each))
+        for each in lists.dispatches("gemeente", "certificate")
+        if each["name"].endswith(".json")
+    ]
+    kinds = {each["soort"] for made in told if made["verzoeken"] for each in made["vernietigd"]}
+    assert {"uitsluitingen", "bekende inwoners"} <= kinds
+    # who else is listed still is
+    lists.send("woonservice", row("w9", achternaam="Visser"))
+    assert ("w9", "D30") in lists.told("woonservice")
+
+
+def test_another_municipalitys_list_is_not_told(lists):
+    """A partner sees the lists of the municipalities that it serves, whoever sent them."""
+    zuid = Partner(id="zuid", name="Zuid", role=Role.MUNICIPALITY, serves=("GM0303",))
+    also = Partner(id="sdd", name="SDD", role=Role.MUNICIPALITY, serves=("GM1731",))
+    lists.configure(partners={**lists.context.partners, "zuid": zuid, "sdd": also})
+    for partner in ("zuid", "sdd"):
+        lists.send(partner, ask("1"), ask("2", "WISSEN"))
+    assert "Er wordt niets over u bewaard" in page(lists, "1", "zuid")
+    assert page(lists, "1", "sdd").count("Op de lijst van") == 3
+
+
+# -- worklists -------------------------------------------------------------------------------------
+
+
+def test_worklists_are_made_anew(town, worklist):
+    """Every one that names the person goes at once, also one that was replaced; the page tells of it."""
+    town.work()
+    assert worklist(town) == {"k-w1", "k-w2", "k-z1"}
+    town.send("gemeente", ask("1"))
+    assert "werklijst voor de gemeente" in page(town, "1")
+    old = [each["id"] for each in town.dispatches("gemeente", "worklist")]
+    town.send("gemeente", ask("2", "WISSEN"))
+    erase(town)
+    assert {each["state"] for each in town.rows(Dispatch) if each["id"] in old} == {"purged"}
+    town.work()
+    assert worklist(town) == {"k-w2", "k-z1"}
+    assert {each["name"] for each in town.dispatches("gemeente", "worklist")} == {
+        "werklijst_GM1731_2026-11.xlsx"
+    }
+
+
+def test_a_worklist_of_which_nothing_is_published_is_made_anew(town, row, worklist):
+    """A name was corrected since: the earlier version goes, and every file that has the signal's number."""
+    town.send("woonservice", row("w2", achternaam="Vissers", huisnummer=20, bedrag="444,00", mutatie="W"))
+    town.publish()
+    for each in town.dispatches("gemeente", "meldingen"):
+        collect(town, each)
+    town.send("gemeente", ask("1", "WISSEN", achternaam="Visser"))
+    erase(town)
+    assert town.new_lines() == []
+    town.work()
+    assert worklist(town) == {"k-w1", "k-w2", "k-z1"}
+    assert all(each["in_force"] for each in town.rows(SignalRow))
+
+
+# -- several partners ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def routed(world, row):
+    """What is over 500 euro goes to sdd, which does not serve GM1731; Bakker's melding is there, Visser's too."""
+    sdd = Partner(id="sdd", name="SDD", role=Role.MUNICIPALITY, serves=("GM0363",))
+    served_by = {**world.context.served_by, "GM0363": "sdd"}
+    world.configure(partners={**world.context.partners, "sdd": sdd}, served_by=served_by)
+    world.policy(routes=(Route(to="sdd", total_over_cents=50_000),))
+    world.send("woonservice", row("w1"), row("w2", achternaam="Visser", huisnummer=20, bedrag="900,00"))
+    assert world.publish() == []
+    world.lines = {line["klantnummer"]: line for line in world._fresh("sdd", "meldingen")}
+    answer = {"signaalnummer": world.lines["k-w1"]["signaalnummer"], "status": "Opgepakt"}
+    assert world.send("sdd", answer | {"datum": "2026-11-03"})["afgekeurd"] == []
+    return world
+
+
+def test_who_gets_meldingen_by_a_route_asks_nothing(routed):
+    """A request is the municipality's: of the partner that serves it. The other sees nothing, and ends nothing."""
+    routed.send("sdd", ask("1"), ask("2", "WISSEN"))
+    told = page(routed, "1", "sdd")
+    assert "Woonservice" not in told
+    assert "600,00" not in told
+    erase(routed)
+    assert [each["line"] for each in routed.rows(SignalRow)] == [2, 3]
+    assert len(routed.rows(AnswerRow)) == 1
+    routed.send("gemeente", ask("3"))
+    told = page(routed, "3")
+    for text in ("€ 600,00", "Opgepakt", "SDD"):
+        assert text in told
+
+
+def test_all_partners_lose_their_files(routed, worklist):
+    """The holder that did not ask: its meldingen, and what it answered; the others of its file come again, there."""
+    (old,) = routed.dispatches("sdd", "meldingen")
+    feedback = next(each["id"] for each in routed.rows(Delivery) if each["kind"] == "feedback")
+    routed.send("gemeente", ask("1", "WISSEN"))
+    erase(routed)
+    assert [each["state"] for each in routed.rows(Dispatch) if each["id"] == old["id"]] == ["purged"]
+    assert next(each["blob"] for each in routed.rows(Delivery) if each["id"] == feedback) is None
+    assert routed.rows(AnswerRow) == []
+    assert routed.new_lines() == []
+    routed.work()
+    assert worklist(routed, "sdd") == {"k-w2"}
+    lines = [
+        (line["klasse"], line["versie"], line["klantnummer"]) for line in routed._fresh("sdd", "meldingen")
+    ]
+    assert sorted(lines) == [("ENKELVOUDIG", "2", "k-w2"), ("VERVALLEN", "2", "")]
+    told = [each for each in routed.rows(Dispatch) if each["kind"] == "certificate"]
+    # the holder's feedback file is on its own certificate, which names the request too
+    assert {each["partner_id"] for each in told} == {"gemeente", "sdd"}
+    for each in told:
+        if each["name"].endswith(".json"):
+            assert [named["verzoek_id"] for named in json.loads(routed.read(each))["verzoeken"]] == ["1"]
+
+
+def test_a_lapse_that_was_lost_is_told_again(routed, row):
+    """A melding moved; the file that tells its former holder so goes before it was read."""
+    for each in routed.dispatches("sdd", "meldingen"):
+        collect(routed, each)
+    moved = row("w2", achternaam="Visser", huisnummer=20, bedrag="100,00", mutatie="W")
+    routed.send("woonservice", moved, row("w1", bedrag="700,00", mutatie="W"))
+    assert [(line["klantnummer"], line["versie"]) for line in routed.publish()] == [("k-w2", "3")]
+    lines = {line["klasse"]: line["melding_id"] for line in routed._fresh("sdd", "meldingen")}
+    assert lines["VERVALLEN"] == routed.lines["k-w2"]["melding_id"]
+    for each in routed.dispatches("gemeente", "meldingen"):
+        collect(routed, each)
+    routed.send("gemeente", ask("1", "WISSEN"))
+    erase(routed)
+    again = {
+        (line["melding_id"], line["klasse"], line["versie"]) for line in routed._fresh("sdd", "meldingen")
+    }
+    assert again == {
+        (routed.lines["k-w1"]["melding_id"], "VERVALLEN", "3"),
+        (routed.lines["k-w2"]["melding_id"], "VERVALLEN", "4"),
+    }
+    assert [(line["klantnummer"], line["versie"]) for line in routed.new_lines()] == [("k-w2", "5")]
+
+
+def test_what_lapsed_for_good_is_told_again_where_it_was(routed, row):
+    """Its last holder, not the partner that serves."""
+    for each in routed.dispatches("sdd", "meldingen"):
+        collect(routed, each)
+    routed.send("woonservice", row("w2", mutatie="I"), row("w1", bedrag="700,00", mutatie="W"))
+    routed.publish()
+    routed._fresh("sdd", "meldingen")
+    routed.send("gemeente", ask("1", "WISSEN"))
+    erase(routed)
+    assert routed.new_lines() == []
+    again = [(line["klasse"], line["versie"]) for line in routed._fresh("sdd", "meldingen")]
+    assert sorted(again) == [("VERVALLEN", "3"), ("VERVALLEN", "3")]
+
+
+def test_after_a_merger_the_successor_answers(town):
+    """What merged into a municipality is asked for there, and its melding lapses at who has it now."""
+    zuid = Partner(id="zuid", name="Zuid", role=Role.MUNICIPALITY, serves=("GM0303",))
+    partners = {name: each for name, each in town.context.partners.items() if name != "gemeente"}
+    town.configure(
+        partners={**partners, "zuid": zuid},
+        served_by={"GM0303": "zuid"},
+        successors={"GM1731": Successor(code="GM0303", starts_on=date(2026, 11, 4))},
+    )
+    town.send("zuid", ask("1"))
+    assert "Er wordt niets over u bewaard" in page(town, "1", "zuid")
+    town.go_to(date(2026, 11, 4))
+    town.send("zuid", ask("2"), ask("3", "WISSEN"))
+    assert "€ 600,00" in page(town, "2", "zuid")
+    erase(town)
+    assert sorted(each["creditor"] for each in town.rows(SignalRow)) == ["dezorgkas", "woonservice"]
+    assert {line["klantnummer"] for line in town._fresh("zuid", "meldingen")} == {"k-z1", "k-w2"}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.partner import Mode
+from gateway.pipeline.erasure import carry_out
 from gateway.pipeline.ledger import check
 from gateway.store.tables import (
     AnswerRow,
@@ -17,6 +18,7 @@ from gateway.store.tables import (
     ExclusionRow,
     IndexToken,
     MeldingRow,
+    RequestRow,
     SignalRow,
 )
 
@@ -150,3 +152,26 @@ def test_a_municipality_on_trial_answers_nothing(world, row):
     set_mode(world, "gemeente", Mode.LIVE)
     world.send("gemeente", answer)
     assert len(world.rows(AnswerRow)) == 1
+
+
+def test_a_request_on_trial_is_checked_and_not_answered(world, row):
+    """Its receipt says what is wrong; no page, no request, nothing erased; its number is not used up."""
+    world.send("woonservice", row("a"))
+    world.publish()
+    set_mode(world, "gemeente", Mode.TRIAL)
+    about = {"achternaam": "Bakker", "geboortedatum": "1980-05-01", "mutatie": "N"}
+    rows = [
+        {"avg_verzoek": "INZAGE", "verzoek_id": "1", **about},
+        {"avg_verzoek": "WISSEN", "verzoek_id": "2", **about},
+        {"avg_verzoek": "INZAGE", "verzoek_id": "3", **about, "geboortedatum": "?"},
+    ]
+    receipt = world.send("gemeente", *rows)
+    assert receipt["sommen"] == {"regels": 3, "verzoeken": 2, "afgekeurd": 1}
+    assert world.rows(RequestRow) == world.dispatches("gemeente", "access") == []
+    world.clock.step(timedelta(hours=24))
+    assert carry_out(world.context) == 0
+    assert len(world.rows(SignalRow)) == 1
+    set_mode(world, "gemeente", Mode.LIVE)
+    assert world.send("gemeente", *rows)["sommen"]["verzoeken"] == 2
+    assert len(world.rows(RequestRow)) == 2
+    assert len(world.dispatches("gemeente", "access")) == 1
