@@ -38,6 +38,8 @@ NOT_VISITED = {
     "vault/keyring.Keyring.create": "gateway init",
     "store/reference.": "gateway reference load: the old table stays until the new one is whole",
     "cli/reference.": "gateway reference load",
+    "pipeline/preview.": "its only transaction records who looked",
+    "pipeline/explain.": "its only transaction records who looked",
     "daemon.serve": "removes what the start writes anew",
 }
 

@@ -6,7 +6,7 @@ import shutil
 from datetime import date, datetime
 
 from gateway.clock import AMSTERDAM
-from gateway.domain.dispatch import PROOFS
+from gateway.domain.dispatch import PROOFS, DispatchKind
 from gateway.errors import KeyMissing
 from gateway.gateway import open_gateway
 from gateway.pipeline.sealing import open_key
@@ -37,16 +37,16 @@ async def exchanged(town, signal, csv_file):
 
 
 def vault(town):
-    """The names of all blobs, but for those of certificates and lists that prove a destruction."""
+    """The names of all blobs, but for those of what holds nobody."""
     return {path.name for path in (town.home / "data" / "vault").iterdir()} - {
-        row["blob"] for row in proofs(town)
+        row["blob"] for row in of_nobody(town)
     }
 
 
-def proofs(town):
-    """What was handed out to prove a destruction, with what belongs to it."""
+def of_nobody(town):
+    """What was handed out to prove a destruction, and what counts a creditor's files; with what belongs to it."""
     rows = town.rows(Dispatch)
-    ids = {row["id"] for row in rows if row["kind"] in PROOFS}
+    ids = {row["id"] for row in rows if row["kind"] in {*PROOFS, DispatchKind.DELIVERY_REPORT}}
     return [row for row in rows if row["id"] in ids or row["parent_id"] in ids]
 
 
@@ -66,7 +66,7 @@ async def test_nothing_is_left(town, signal, csv_file):
     assert vault(town) == set()
     for table in (SignalRow, MeldingRow):
         assert town.rows(table) == [], table
-    kept = {row["id"] for row in proofs(town)}
+    kept = {row["id"] for row in of_nobody(town)}
     assert {row["object_id"] for row in town.rows(DataKeyRow)} <= kept
     await night(town, "2027-05-30T02:30")
     assert (
@@ -85,7 +85,7 @@ async def test_nothing_is_left(town, signal, csv_file):
     ):
         found = (await town.collect(partner)).files
         assert bool(found) == bool(name)
-        assert all(path.split("/")[-1].startswith(name) for path in found)
+        assert all(path.split("/")[-1].startswith((name, "aanleveroverzicht_")) for path in found)
     stones = sorted(town.rows(Delivery), key=lambda row: row["arrival"])
     assert [(row["state"], row["partner_id"], row["row_count"]) for row in stones] == [
         ("purged", "woonservice", 2),
