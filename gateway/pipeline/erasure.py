@@ -43,9 +43,9 @@ from gateway.pipeline.persons import (
     rows_about,
 )
 from gateway.pipeline.publish import publish
-from gateway.pipeline.touching import Touching
+from gateway.pipeline.touching import Touching, mark_urgent
 from gateway.pipeline.workbook import read_table
-from gateway.store import Connection, exclusions, meldingen, persons, requests, signals, worklists
+from gateway.store import Connection, exclusions, persons, requests, signals, worklists
 from gateway.store.persons import Held, Outgoing, Raw
 from gateway.store.requests import Stored
 from gateway.store.signals import Version
@@ -222,11 +222,7 @@ def _mark(context: Context, request: Stored, scope: _Scope) -> None:
             lapsed = [melding_id for melding_id, klasse in lost.items() if klasse == Klasse.LAPSED]
             persons.hold_still(conn, lapsed, file.partner_id, file.created_at)
         persons.drop_tokens(conn, scope.tokens)
-        meldingen.mark_urgent(
-            conn,
-            [code for code in context.served_by if context.policy(code).matching.always_crisis],
-            today,
-        )
+        mark_urgent(context, conn)
         requests.erase(
             conn,
             request.id,

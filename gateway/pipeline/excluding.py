@@ -17,7 +17,7 @@ from gateway.pipeline.exclusions import levels_of
 from gateway.pipeline.outgoing import OutgoingFile, store_files
 from gateway.pipeline.sealing import SIGNAL, Opener, open_key, store_key
 from gateway.pipeline.statuses import status_file, use_status_number
-from gateway.pipeline.touching import Touching
+from gateway.pipeline.touching import Touching, mark_urgent
 from gateway.store import Connection, data_keys, signals
 from gateway.store.places import chunks
 from gateway.store.queue import Claimed
@@ -101,6 +101,7 @@ class Excluding:
                 sealed=sealed,
                 contents_due_on=each.contents_due_on,
             )
+        mark_urgent(self._context, conn)
         for file in self._files:
             use_status_number(conn, file.partner_id)
         store_files(self._context, conn, self._files, now)

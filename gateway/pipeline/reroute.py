@@ -40,6 +40,7 @@ from gateway.pipeline.sealing import Opener
 from gateway.pipeline.staging import Placed, Staging, signal_of
 from gateway.pipeline.statuses import status_of_delivery, use_status_number
 from gateway.pipeline.tally import Tally
+from gateway.pipeline.touching import mark_urgent
 from gateway.store import Connection, data_keys, queue, signals
 from gateway.store.places import chunks
 from gateway.store.queue import Decidable
@@ -243,7 +244,7 @@ class _Batch:
             self._staging.store_in(conn, self._keying)
             signals.supersede(conn, self._tally.superseded_ids)
             data_keys.drop_unused(conn, delivery.id)
-            self._staging.mark_urgent(conn)
+            mark_urgent(self._context, conn)
             if files:
                 use_status_number(conn, delivery.partner_id)
                 store_files(context, conn, files, now)

@@ -18,7 +18,7 @@ from gateway.pipeline.locate import Located
 from gateway.pipeline.row_keys import RowKey, RowKeys
 from gateway.pipeline.sealing import SIGNAL
 from gateway.pipeline.tally import Tally
-from gateway.pipeline.touching import Touching
+from gateway.pipeline.touching import Touching, mark_urgent
 from gateway.store import Connection, answers, data_keys, exclusions, meldingen, shares, signals
 from gateway.store.data_keys import NO_MUNICIPALITY
 from gateway.store.queue import Claimed, Decidable
@@ -201,15 +201,7 @@ class Staging:
             today=self._today,
         )
         shares.add(conn, self._delivery.id, self._shares)
-        self.mark_urgent(conn)
-
-    def mark_urgent(self, conn: Connection) -> None:
-        """What was touched and holds a crisis signal goes out at once, with the caller's transaction."""
-        meldingen.mark_urgent(
-            conn,
-            [code for code in self._context.served_by if self._context.policy(code).matching.always_crisis],
-            self._today,
-        )
+        mark_urgent(self._context, conn)
 
     def due_on(self, municipality: str) -> date:
         """The due day of a signal of this delivery; tonight when it waited so long that its term is over."""

@@ -6,12 +6,22 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 
+from gateway.clock import local_day
 from gateway.matching.municipality import successors_of
 from gateway.matching.rules import affected_months
 from gateway.pipeline.context import Context
 from gateway.store import Connection, meldingen
 from gateway.store.meldingen import Span
 from gateway.store.signals import PLACE_COLUMNS, Version
+
+
+def mark_urgent(context: Context, conn: Connection) -> None:
+    """What was touched and holds a crisis signal goes out at once (spec 3, Publication), with the caller's transaction."""
+    meldingen.mark_urgent(
+        conn,
+        [code for code in context.served_by if context.policy(code).matching.always_crisis],
+        local_day(context.clock.now()),
+    )
 
 
 class Touching:

@@ -23,8 +23,8 @@ from gateway.pipeline.deliveries import INSTEAD, open_file, sentence, unknown
 from gateway.pipeline.outgoing import OutgoingFile, seal_file, store_files
 from gateway.pipeline.sealing import Opener
 from gateway.pipeline.statuses import status_file, use_status_number
-from gateway.pipeline.touching import Touching
-from gateway.store import Connection, history, meldingen, queue, signals
+from gateway.pipeline.touching import Touching, mark_urgent
+from gateway.store import Connection, history, queue, signals
 from gateway.store.places import chunks
 from gateway.store.queue import Decidable
 from gateway.store.signals import Version
@@ -170,11 +170,7 @@ def _commit(
     now = context.clock.now()
     with context.store.write() as conn:
         history.withdraw(conn, delivery.id, local_day(now))
-        meldingen.mark_urgent(
-            conn,
-            [code for code in context.served_by if context.policy(code).matching.always_crisis],
-            local_day(now),
-        )
+        mark_urgent(context, conn)
         if any(file.kind is DispatchKind.SIGNAL_STATUS for file in files):
             use_status_number(conn, delivery.partner_id)
         store_files(context, conn, files, now)

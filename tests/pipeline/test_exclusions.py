@@ -9,6 +9,7 @@ from hashlib import sha256
 import pytest
 
 from gateway.domain.partner import Partner, Role
+from gateway.domain.policy import Publish
 from gateway.matching import exclusion
 from gateway.pipeline import excluding as excluding_steps
 from gateway.pipeline import intake as intake_steps
@@ -159,6 +160,20 @@ def test_it_holds_for_signals_that_wait(world, row):
     world.go_to(date(2026, 11, 5), hour=3)
     world.purge()
     assert [held["sealed"] for held in world.rows(SignalRow) if held["state"] == "excluded"] == [None] * 3
+
+
+def test_a_crisis_that_looked_back_goes_out_at_once(world, row):
+    """A crisis whose earlier month is excluded says so without waiting for `when`, like any change of a crisis."""
+    world.policy(publish=Publish(when="0 7 1 * *"))
+    world.send("dezorgkas", row("z1", sector="Zorg", signaaldatum="2026-10-20", klantnummer="z"))
+    world.send("woonservice", row("w1", achternaam="Visser", crisissignaal="J"))
+    world.work()
+    (line,) = world.new_lines()
+    assert (line["matchregels"], line["opeenvolgend"], line["versie"]) == ("CRISIS", "J", "1")
+    world.send("gemeente", listed())
+    world.work()
+    (line,) = world.new_lines()
+    assert (line["matchregels"], line["opeenvolgend"], line["versie"]) == ("CRISIS", "N", "2")
 
 
 def _bytes(entry):
