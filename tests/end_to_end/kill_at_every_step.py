@@ -112,6 +112,8 @@ def work_start(gateway: Gateway) -> None:
             await daemon.stop()
 
     asyncio.run(run())
+    # how far its worker came before the stop is chance
+    work_pipeline(gateway)
 
 
 def work_night(gateway: Gateway) -> None:
