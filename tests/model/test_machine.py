@@ -27,6 +27,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from gateway.pipeline import worker
+
 
 def _load(name: str) -> Any:
     spec = importlib.util.spec_from_file_location(f"model_{name}", Path(__file__).parent / f"{name}.py")
@@ -510,6 +512,12 @@ def _receipt(said: dict[str, Any]) -> dict[str, Any]:
         "duplicates": sorted(said.get("duplicates", [])),
         "sums": [said.get(name, 0) for name in ("new", "changed", "withdrawn")],
     }
+
+
+@pytest.fixture(autouse=True)
+def no_worklists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model says nothing of them, and they take most of an example's time."""
+    monkeypatch.setattr(worker, "due_worklists", lambda _: [])
 
 
 @pytest.mark.timeout(0 if EXAMPLES else 300)
