@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,7 @@ from gateway.cli import screen
 from gateway.cli.opened import actor, opened
 from gateway.domain.ring_key import KeyState
 from gateway.errors import CommandError, KeyringError
+from gateway.gateway import Gateway
 from gateway.overview import keys_ahead
 from gateway.retention import ring
 from gateway.retention.ring import Standing
@@ -109,17 +111,7 @@ def add_copy(
         for part in (gateway.home.data, gateway.home.log):
             if folder.resolve().is_relative_to(part.resolve()):
                 raise CommandError(f"{folder} lies in {part}, which is backed up: name a folder elsewhere")
-        name = gateway.keyring.add_copy(folder)
-        with gateway.store.write() as conn:
-            record(
-                conn,
-                action="key_copy.added",
-                object_id=name,
-                origin="cli",
-                actor=actor(),
-                at=gateway.clock.now(),
-                node=gateway.node,
-            )
+        name = gateway.keyring.add_copy(folder, partial(_record_copy, gateway))
     screen.done(f"{name} holds every key: {escape(str(folder.resolve()))}")
     screen.out.print("It opens nothing without the root key, which it does not hold: keep that elsewhere.")
 
@@ -145,6 +137,19 @@ def destroy(
             "back, and run this again"
         )
     screen.done(f"{key_id} is destroyed")
+
+
+def _record_copy(gateway: Gateway, name: str) -> None:
+    with gateway.store.write() as conn:
+        record(
+            conn,
+            action="key_copy.added",
+            object_id=name,
+            origin="cli",
+            actor=actor(),
+            at=gateway.clock.now(),
+            node=gateway.node,
+        )
 
 
 def _refuse_while_running(home: Home, provider: Provider) -> None:

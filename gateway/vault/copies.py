@@ -8,7 +8,7 @@ but what is there while a disk is not mounted.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gateway.errors import KeyringError
@@ -43,8 +43,10 @@ def registered(keys_dir: Path) -> dict[str, Path]:
     return found
 
 
-def register(keys_dir: Path, folder: Path, keys: Mapping[str, bytes]) -> str:
+def register(keys_dir: Path, folder: Path, keys: Mapping[str, bytes], told: Callable[[str], None]) -> str:
     """Make `folder` a copy that holds `keys`, durable before it is registered; gives its name.
+
+    `told` is called with the name when the keys are there, before the copy is registered.
 
     Raises:
         KeyringError: it can't be one.
@@ -71,6 +73,7 @@ def register(keys_dir: Path, folder: Path, keys: Mapping[str, bytes]) -> str:
         sync_folder(folder)
     except OSError as exc:
         raise KeyringError(f"{folder} can't be a copy: {exc.strerror}") from exc
+    told(name)
     lines = [f"{each} {place}\n" for each, place in {**known, name: folder}.items()]
     place_file(keys_dir / COPIES_FILE, "".join(lines).encode())
     sync_folder(keys_dir)

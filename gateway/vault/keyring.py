@@ -178,12 +178,11 @@ class Keyring:
         """Name -> folder of each registered copy; KeyringError when the list is damaged."""
         return copies.registered(self._folder)
 
-    def add_copy(self, folder: Path) -> str:
-        """Register another folder that holds every key from now on; gives its name. Raises KeyringError."""
+    def add_copy(self, folder: Path, told: Callable[[str], None]) -> str:
+        """Register another folder that holds every key from now on; gives its name, told before. Raises KeyringError."""
         with self._exclusive():
-            return copies.register(
-                self._folder, folder, {key_id: self._path(key_id).read_bytes() for key_id in self.ids()}
-            )
+            keys = {key_id: self._path(key_id).read_bytes() for key_id in self.ids()}
+            return copies.register(self._folder, folder, keys, told)
 
     def unconfirmed(self, key_id: str) -> list[str]:
         """The registered copies of which it can't be seen that they do not hold a key."""

@@ -17,7 +17,7 @@ DAY, LATER, LAST = "until-2027-05-22", "until-2027-05-23", "until-2027-05-24"
 def copy(keyring: Keyring, tmp_path: Path) -> Path:
     """A registered copy of a ring with one key."""
     keyring.ensure([DAY])
-    assert keyring.add_copy(tmp_path / "safe") == "copy-1"
+    assert keyring.add_copy(tmp_path / "safe", lambda _: None) == "copy-1"
     return tmp_path / "safe"
 
 
@@ -58,7 +58,7 @@ def test_a_destruction_reaches_every_copy(keyring: Keyring, copy: Path, tmp_path
     """Seen to be gone in each; a copy that is away is named, and loses the key when it is back."""
     keyring.ensure([LATER])
     second = tmp_path / "second"
-    assert keyring.add_copy(second) == "copy-2"
+    assert keyring.add_copy(second, lambda _: None) == "copy-2"
     keyring.destroy(DAY)
     assert keyring.unconfirmed(DAY) == []
     assert f"{DAY}.key" not in contents(copy) | contents(second)
@@ -111,7 +111,7 @@ def test_what_can_be_no_copy(keyring: Keyring, keys_dir: Path, copy: Path, tmp_p
         (tmp_path / "used" / "letter" / "x", "can't be a copy"),
     ):
         with pytest.raises(KeyringError, match=reason):
-            keyring.add_copy(folder)
+            keyring.add_copy(folder, lambda _: None)
     assert list(keyring.copies()) == ["copy-1"]
 
 
