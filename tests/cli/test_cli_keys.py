@@ -30,6 +30,14 @@ def actions(home) -> list[dict]:
     return [entry for entry in found if entry["action"] != "key.made"]
 
 
+def configure(home, provider):
+    """Choose where the root key comes from."""
+    path = home / "config/gateway.toml"
+    before, line, after = path.read_text().partition('# provider = "file"')
+    assert line
+    path.write_text(f'{before}provider = "{provider}"{after}')
+
+
 def test_status_tells_kinds_states_and_copies(gateway, ready, tmp_path):
     """For people in groups, for programs key by key."""
     gateway("keys", "add-copy", tmp_path / "safe")
@@ -58,8 +66,7 @@ def test_verify_fails_on_a_damaged_key(gateway, ready):
 
 def test_rotate_root_moves_to_another_provider(gateway, ready, home, tmp_path, monkeypatch):
     """First the setting, then the verb; between the two nothing starts; afterwards it says who did it."""
-    with (home / "config/gateway.toml").open("a") as file:
-        file.write('\n[keys]\nprovider = "credential"\n')
+    configure(home, "credential")
     refused = gateway("check")
     assert refused.code == 12
     assert "rotate-root" in refused.err
@@ -79,8 +86,7 @@ def test_rotate_root_moves_to_another_provider(gateway, ready, home, tmp_path, m
 
 def test_a_running_gateway_is_not_given_another_passphrase(gateway, ready, home, monkeypatch):
     """It could not open what is wrapped under it: stop it first."""
-    with (home / "config/gateway.toml").open("a") as file:
-        file.write('\n[keys]\nprovider = "passphrase"\n')
+    configure(home, "passphrase")
     monkeypatch.setattr("gateway.cli.ring.running", lambda _: object())
     refused = gateway("keys", "rotate-root")
     assert refused.code == 1
