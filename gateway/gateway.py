@@ -144,8 +144,13 @@ class Gateway:
         self.store.close()
 
 
-def open_gateway(home: Path, clock: Clock | None = None) -> Gateway:
+def open_gateway(home: Path, clock: Clock | None = None, *, any_root: bool = False) -> Gateway:
     """Open the gateway of a home folder.
+
+    Args:
+        home: the folder.
+        clock: the system's clock if not given.
+        any_root: whether the root key may come from elsewhere than `[keys] provider` says: it is being replaced.
 
     Raises:
         ConfigErrors: the configuration can't be used.
@@ -153,7 +158,7 @@ def open_gateway(home: Path, clock: Clock | None = None) -> Gateway:
         StoreError: the database can't be used.
     """
     settings = load_settings(home)
-    keyring = Keyring.open(settings.home.keys)
+    keyring = Keyring.open(settings.home.keys, None if any_root else settings.root_provider)
     signer = load_signing_key(settings.home.keys)
     reserve = Reserve(settings.home.reserve)
     return Gateway(

@@ -174,7 +174,7 @@ def overview(gateway: Gateway) -> Overview:
         next_purge_at=cron.next_time(settings.purge_schedule, now),
         last_purge=runs[0] if runs else None,
         due=tuple(due(gateway.store, now, local_day(now) + AHEAD, settings.terms)),
-        keys=_keys(gateway, now),
+        keys=keys_ahead(gateway, now),
         audit=audit,
         disk=_disk(gateway),
         partners=tuple(
@@ -208,7 +208,8 @@ def _ending(
                 )
 
 
-def _keys(gateway: Gateway, now: datetime) -> Keys:
+def keys_ahead(gateway: Gateway, now: datetime) -> Keys:
+    """How far the keys reach that are made ahead."""
     days = key_days(local_day(now), gateway.settings.terms)
     there = {day_of(key_id) for key_id in gateway.keyring.ids()}
     until = None

@@ -32,7 +32,7 @@ GROUPS: Mapping[str, str] = {
     "requests": "What municipalities asked about persons.",
     "guard": "Which addresses are closed out, after too many refused logins.",
     "partner": "Who exchanges files: creditors, municipalities, auditors.",
-    "keys": "What the gateway proves to be itself with.",
+    "keys": "What everything is sealed with, and what the gateway proves to be itself with.",
     "municipality": "How a municipality's signals are matched.",
     "match": "What another policy would make of a month, and why a melding is what it is.",
     "reference": "Which municipality an address lies in.",

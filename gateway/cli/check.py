@@ -27,7 +27,7 @@ def check(context: typer.Context) -> None:
     home: Home = context.obj
     settings = load_settings(home.root)
     now = SystemClock().now()
-    check_keys(home, now)
+    check_keys(home, Keyring.open(home.keys, settings.root_provider), now)
     Store(home.db).close()
     for remark in remarks(settings, now):
         screen.out.print(f"[yellow]![/] {escape(remark)}")
@@ -73,13 +73,13 @@ def _route_remarks(settings: Settings, policy: Policy) -> Iterator[str]:
         past = past or route.takes_all
 
 
-def check_keys(home: Home, now: datetime) -> None:
+def check_keys(home: Home, keyring: Keyring, now: datetime) -> None:
     """Every key is there, opens, and is its owner's only.
 
     Raises:
         KeyringError: one is not.
     """
-    if problems := Keyring.open(home.keys).verify():
+    if problems := keyring.verify():
         raise KeyringError("; ".join(problems))
     load_signing_key(home.keys)
     for path in host_keys.check(home.keys, now):

@@ -17,6 +17,7 @@ from gateway.settings.shipped import example
 from gateway.store.engine import Store
 from gateway.vault.durable import create_file
 from gateway.vault.keyring import Keyring
+from gateway.vault.root import FILES
 
 
 def init(
@@ -54,7 +55,8 @@ def _check_free(home: Home) -> None:
     """Refuse a folder in use; a checkout of the gateway may become a home, once."""
     if home.root.is_file():
         raise ConfigError(f"{home.root} is a file: name a new or empty folder")
-    made = [path for path in (home.gateway_file, home.keys / "root.key", home.db) if path.exists()]
+    roots = [home.keys / name for name in FILES.values()]
+    made = [path for path in (home.gateway_file, *roots, home.db) if path.exists()]
     if made:
         there = made[0].relative_to(home.root)
         raise ConfigError(

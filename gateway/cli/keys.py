@@ -1,4 +1,4 @@
-"""`gateway keys host`: what the gateway proves to be itself with, and how it changes without a surprise."""
+"""`gateway keys`: the keyring (`ring.py`), and `host`, what the gateway proves to be itself with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli import screen
+from gateway.cli import ring, screen
 from gateway.clock import end_of_day, local_day
 from gateway.domain.host_key import ANNOUNCED_FOR, HostKey, HostKeyState, state
 from gateway.errors import ConfigError
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
 
 app = typer.Typer(no_args_is_help=True)
+app.command("status")(ring.show_status)
+app.command("verify")(ring.verify)
+app.command("rotate-root")(ring.rotate_root)
+app.command("add-copy")(ring.add_copy)
+app.command("destroy")(ring.destroy)
 _host = typer.Typer(no_args_is_help=True)
 app.add_typer(
     _host, name="host", help="The SSH host keys: their calendar, and their fingerprints to publish."

@@ -16,7 +16,7 @@ _NOT_IN_A_LOGIN = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @contextmanager
-def opened(home: Home, *, level: str = "WARNING") -> Iterator[Gateway]:
+def opened(home: Home, *, level: str = "WARNING", any_root: bool = False) -> Iterator[Gateway]:
     """Open the gateway; its log lines from `level` on go to standard error, results stay on standard output.
 
     Raises:
@@ -28,7 +28,7 @@ def opened(home: Home, *, level: str = "WARNING") -> Iterator[Gateway]:
     # whatever is made is its owner's only
     before = os.umask(0o077)
     try:
-        gateway = open_gateway(home.root)
+        gateway = open_gateway(home.root, any_root=any_root)
         try:
             yield gateway
         finally:

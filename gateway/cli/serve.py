@@ -28,5 +28,5 @@ def serve(
     When it is ready, data/run/gateway.json holds `port`, `pid` and `host_key`, and `legacy_port` if there is one.
     """
     with opened(context.obj, level="INFO") as gateway:
-        check_keys(gateway.home, gateway.clock.now())
+        check_keys(gateway.home, gateway.keyring, gateway.clock.now())
         asyncio.run(daemon.serve(gateway, host=host, port=port))

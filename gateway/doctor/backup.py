@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from gateway.doctor.finding import Finding, fail, ok, warn
-from gateway.vault.keyring import ROOT_FILE
+from gateway.vault.root import FILES, Provider
 
 #: By their names: the root key, the ring, and those that prove who the gateway is.
-_KEY = re.compile(r"root\.key|audit\.key|host_(ed25519|ecdsa)(-\d+)?|(until|index|hold)-[0-9A-Za-z-]+\.key")
+_KEY = re.compile(
+    r"(next-)?root\.(key|argon2id|credential)|audit\.key|host_(ed25519|ecdsa)(-\d+)?|(until|index|hold)-[0-9A-Za-z-]+\.key"
+)
 _SUBJECT = "backup"
 
 
@@ -36,7 +38,7 @@ def look(path: Path) -> Finding:
         )
     keys = [name for name in names if _KEY.fullmatch(PurePosixPath(name).name)]
     if keys:
-        is_all = any(PurePosixPath(name).name == ROOT_FILE for name in keys)
+        is_all = any(PurePosixPath(name).name == FILES[Provider.FILE] for name in keys)
         return fail(
             _SUBJECT,
             f"{path} holds {len(keys):,} keys, the first is {keys[0]}: what they sealed"

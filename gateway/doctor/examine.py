@@ -62,11 +62,13 @@ def _settings(home: Home) -> Settings | Finding:
 
 def _keys(home: Home, settings: Settings | Finding, now: datetime, *, is_running: bool) -> Iterator[Finding]:
     try:
-        keyring = Keyring.open(home.keys)
+        provider = settings.root_provider if isinstance(settings, Settings) else None
+        keyring = Keyring.open(home.keys, provider)
     except KeyringError as exc:
         yield fail("keyring", str(exc), "nothing can be received, read or destroyed without it")
         return
     yield keys.whole(keyring)
+    yield keys.copies(keyring)
     if isinstance(settings, Settings):
         yield keys.ahead(keyring, settings.terms, now, is_running=is_running)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gateway.doctor.finding import Finding, fail, ok, warn
 from gateway.settings import Home
-from gateway.vault.keyring import CACHEDIR_TAG, TAG_FILE
+from gateway.vault.copies import CACHEDIR_TAG, TAG_FILE
 
 #: Public by nature.
 _PUBLIC = frozenset({TAG_FILE, "README.md", ".gitignore"})

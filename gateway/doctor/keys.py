@@ -27,6 +27,24 @@ def whole(keyring: Keyring) -> Finding:
     )
 
 
+def copies(keyring: Keyring) -> Finding:
+    """Whether every registered copy is there and holds what the ring holds."""
+    try:
+        problems, count = keyring.verify_copies(), len(keyring.copies())
+    except KeyringError as exc:
+        return fail("keyring copies", str(exc), "bring the list back: without it nothing can be destroyed")
+    if not problems:
+        return ok(
+            "keyring copies", f"{count} registered, each as the ring is" if count else "none is registered"
+        )
+    more = f"; and {len(problems) - 1:,} more" if len(problems) > 1 else ""
+    return warn(
+        "keyring copies",
+        f"{problems[0]}{more}",
+        "bring the copy back: keys that it has not got are not used, and their destruction there is not confirmed",
+    )
+
+
 def ahead(keyring: Keyring, terms: Terms, now: datetime, *, is_running: bool) -> Finding:
     """Whether the keys are there that files received today need, and those of the coming weeks."""
     today = local_day(now)

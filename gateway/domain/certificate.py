@@ -103,6 +103,7 @@ class Certificate:
 
     `party` is a municipality code, or the id of a partner when it was only that partner's. `due_before` is the day
     of the run. `keys` are the keys of the keyring that went with it; `copies` the places that held them.
+    `unconfirmed` has the (key, copy) of which the destruction could not be confirmed.
     `problems` are the reasons for which it is incomplete, `erasures` the requests for which something went early. `public_key` is the OpenSSH line of the signer.
     """
 
@@ -119,6 +120,7 @@ class Certificate:
     items: tuple[Destroyed, ...]
     keys: tuple[str, ...]
     copies: tuple[str, ...]
+    unconfirmed: frozenset[tuple[str, str]] = frozenset()
     compaction: CompactionFigures
     problems: tuple[str, ...]
     erasures: tuple[Erasure, ...]

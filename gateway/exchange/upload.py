@@ -355,7 +355,9 @@ def _check_keys(exchange: Exchange) -> None:
     today = local_day(exchange.clock.now())
     for key_id in (until_id(today + timedelta(days=exchange.raw_days)), index_id(month_of(today))):
         if not exchange.keyring.has(key_id):
-            raise _missing_key(KeyMissing(f"{key_id} is not in the keyring"))
+            raise _missing_key(
+                KeyMissing(f"{key_id} is not in the keyring, or a registered copy has not got it")
+            )
 
 
 def _missing_key(exc: KeyMissing) -> Refused:

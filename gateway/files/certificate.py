@@ -15,6 +15,9 @@ from gateway.domain.certificate import Certificate, Destroyed, Kind
 LEGAL_GROUND = "Archiefbesluit 1995, artikel 8"
 ERASURE_GROUND = "AVG, artikel 17"
 
+#: What became of a key in one copy of the keyring.
+DESTROYED, UNCONFIRMED = "vernietigd", "niet bevestigd"
+
 NO_MANDATE = "geen mandaat in het dossier"
 
 METHODS = {
@@ -59,7 +62,10 @@ def render_json(certificate: Certificate) -> bytes:
         },
         "vernietigd": [_item_json(item) for item in made.items],
         "sleutels": [
-            {"id": key, "kopieen": [{"kopie": copy, "resultaat": "vernietigd"} for copy in made.copies]}
+            {
+                "id": key,
+                "kopieen": [{"kopie": copy, "resultaat": _result(made, key, copy)} for copy in made.copies],
+            }
             for key in made.keys
         ],
         "wijze": METHODS,
@@ -201,8 +207,17 @@ def _erasures(made: Certificate) -> list[str]:
 def _keys(made: Certificate) -> list[str]:
     if not made.keys:
         return ["- geen dag- of maandsleutels in deze run"]
-    places = ", ".join(f"{copy}: vernietigd" for copy in made.copies)
+    places = ", ".join(
+        f"{copy}: {_results(made, [_result(made, key, copy) for key in made.keys])}" for copy in made.copies
+    )
     return [f"- {len(made.keys)} sleutels, van elk de kopie in {places}", f"- {', '.join(made.keys)}"]
+
+
+def _results(made: Certificate, results: list[str]) -> str:
+    """The one result that all keys have, or how many of them are destroyed."""
+    if len(set(results)) == 1:
+        return results[0]
+    return f"{results.count(DESTROYED)} van {len(made.keys)} {DESTROYED}, overige {UNCONFIRMED}"
 
 
 def _digests(made: Certificate) -> list[str]:
@@ -251,6 +266,10 @@ def _section(title: str, lines: list[str]) -> list[str]:
 
 
 # -- words -----------------------------------------------------------------------------------------
+
+
+def _result(made: Certificate, key: str, copy: str) -> str:
+    return UNCONFIRMED if (key, copy) in made.unconfirmed else DESTROYED
 
 
 def _status(made: Certificate) -> str:

@@ -42,8 +42,8 @@ from gateway.store.requests import Stored
 from gateway.store.retention import writing
 from gateway.vault.keyring import until_id
 
-#: The places that hold the keyring.
-COPIES = ("keys",)
+#: The place that holds the keyring, beside the registered copies of it.
+RING = "keys"
 
 NOT_COMPACTED = "de database is niet geheel gecompacteerd"
 NOT_ALL = "niet alles kon worden vernietigd: wat er nog is, volgt op een latere verklaring"
@@ -72,6 +72,7 @@ class _Circumstances:
 
     began_at: datetime
     keys: tuple[str, ...]
+    unconfirmed: frozenset[tuple[str, str]]
     compaction: CompactionFigures
     log: LogPlace
     problems: tuple[str, ...]
@@ -149,11 +150,16 @@ def _circumstances(run: Run, account: _Account) -> _Circumstances:
         began_at = registers.run(conn, run.id).started_at
         erased = requests.erasing(conn)
     problems = [f"sleutel {key} is niet vernietigd" for key in account.stuck]
+    unconfirmed = [(key, copy) for key in keys for copy in run.keyring.unconfirmed(key)]
+    problems += [
+        f"van sleutel {key} is de vernietiging in {copy} niet bevestigd" for key, copy in unconfirmed
+    ]
     if figures is None or not figures.is_complete:
         problems.append(NOT_COMPACTED)
     return _Circumstances(
         began_at=began_at,
         keys=tuple(keys),
+        unconfirmed=frozenset(unconfirmed),
         compaction=figures or _NO_COMPACTION,
         log=log,
         problems=tuple(problems),
@@ -195,7 +201,8 @@ def _certificate(
         policy_version=party.policy_version,
         items=tuple(_destroyed(one, account.rows[one.id]) for one in taken),
         keys=common.keys,
-        copies=COPIES,
+        copies=(RING, *run.keyring.copies()),
+        unconfirmed=common.unconfirmed,
         compaction=common.compaction,
         problems=(*common.problems, *([NOT_ALL] if party.code in account.incomplete else [])),
         erasures=tuple(_erasure(run, each) for each in common.requests if party.code in each.parties),

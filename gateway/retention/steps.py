@@ -177,6 +177,8 @@ def destroy_keys(run: Run) -> None:
             with run.transaction(keys=1) as conn:
                 registers.mark_destroyed(conn, key_id, run.now, run.id)
                 run.note(conn, "key.destroyed", key_id)
+                for name in run.keyring.unconfirmed(key_id):
+                    run.note(conn, "key.destroyed", key_id, {"copy": name}, result="unconfirmed")
             run.destroyed.append(key_id)
 
     for key_id in going:
@@ -242,7 +244,7 @@ def finish_requests(run: Run) -> None:
 def due_keys(conn: Connection, keyring: Keyring, today: date, terms: Terms) -> list[str]:
     """The keys of days and months that are over, oldest first.
 
-    In the keyring, or in the register as not destroyed: an interruption may lie between the two.
+    In the keyring or a copy of it, or in the register as not destroyed: an interruption may lie between the two.
     """
     days = [key_id for key_id in _live(conn, keyring) if (day := day_of(key_id)) is not None and day < today]
     return [*days, *_months_over(conn, keyring, today, terms)]
@@ -260,7 +262,7 @@ def _months_over(conn: Connection, keyring: Keyring, today: date, terms: Terms) 
 
 
 def _live(conn: Connection, keyring: Keyring) -> list[str]:
-    return sorted({*keyring.ids(), *registers.live_keys(conn)})
+    return sorted({*keyring.ids(), *keyring.ids_in_copies(), *registers.live_keys(conn)})
 
 
 def _rewrapped(keyring: Keyring, stored: StoredKey, key_id: str) -> WrappedKey:

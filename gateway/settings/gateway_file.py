@@ -28,6 +28,7 @@ from gateway.settings.fields import (
     Whole,
     Words,
 )
+from gateway.vault.root import Provider
 
 
 class ListenTable(Table):
@@ -148,6 +149,12 @@ class SectorTable(Table):
     municipalities: Annotated[tuple[GemeenteCode, ...], AfterValidator(_check_named)]
 
 
+class KeysTable(Table):
+    """`[keys]` (spec 4, Keys)."""
+
+    provider: Provider = Provider.FILE
+
+
 class GatewayFile(Table):
     """The whole file."""
 
@@ -158,6 +165,7 @@ class GatewayFile(Table):
     scanner: ScannerTable = ScannerTable()
     guard: GuardTable = GuardTable()
     retention: RetentionTable = RetentionTable()
+    keys: KeysTable = KeysTable()
     sector: tuple[SectorTable, ...] = ()
 
     def problems(self, *, file: str) -> Iterator[ConfigError]:

@@ -30,6 +30,7 @@ from gateway.settings.municipality_file import MunicipalityFile
 from gateway.settings.partner_file import PartnerFile
 from gateway.settings.problems import sentences
 from gateway.settings.service import MUNICIPALITIES, PARTNERS
+from gateway.vault.root import Provider
 
 GATEWAY_FILE = "config/gateway.toml"
 
@@ -58,6 +59,8 @@ class Settings:
     purge_schedule: str
     #: how many days ahead it is announced what will go
     notice_days: int
+    #: where the root key of the keyring comes from
+    root_provider: Provider
     #: municipality code -> who ordered destruction
     mandates: Mapping[str, Mandate]
     #: partner id -> partner
@@ -181,6 +184,7 @@ def build(home: Home, files: Mapping[str, bytes]) -> Settings:
         terms=own.retention.terms(),
         purge_schedule=own.retention.schedule,
         notice_days=own.retention.notice,
+        root_provider=own.keys.provider,
         mandates={code: file.mandate.value() for code, file in municipality_files.items()},
         partners=partners,
         policies={

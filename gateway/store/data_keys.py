@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import Connection, Table, delete, exists, insert, select
+from sqlalchemy import Connection, Table, delete, exists, func, insert, select
 
 from gateway.store.places import CHUNK, chunks
 from gateway.store.tables import DataKeyRow, SignalRow
@@ -93,6 +93,23 @@ def by_id(conn: Connection, ids: Iterable[int]) -> dict[int, StoredKey]:
             key = StoredKey(**dict(zip(StoredKey.__slots__, row, strict=True)))
             found[key.id] = key
     return found
+
+
+def after(conn: Connection, last_id: int, at_most: int) -> list[StoredKey]:
+    """The keys that follow `last_id`, by id."""
+    query = select(*_COLUMNS).where(_DATA_KEY.c.id > last_id).order_by(_DATA_KEY.c.id).limit(at_most)
+    return [StoredKey(**dict(zip(StoredKey.__slots__, row, strict=True))) for row in conn.execute(query)]
+
+
+def count(conn: Connection) -> int:
+    """How many there are."""
+    return conn.execute(select(func.count()).select_from(_DATA_KEY)).scalar_one()
+
+
+def count_by_key(conn: Connection) -> dict[str, int]:
+    """Key of the keyring -> how many data keys it wraps."""
+    query = select(_DATA_KEY.c.key_id, func.count()).group_by(_DATA_KEY.c.key_id)
+    return {row[0]: row[1] for row in conn.execute(query)}
 
 
 def of_rows(conn: Connection, object_id: str) -> list[StoredKey]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TypeVar
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from gateway.store.tables import IndexToken
@@ -38,6 +38,12 @@ def keep(conn: Connection, key_id: str, level: str, places: Mapping[bytes, int])
                 for token, place in places.items()
             ],
         )
+
+
+def count_by_key(conn: Connection) -> dict[str, int]:
+    """Index key -> how many tokens were made with it."""
+    query = select(_TOKEN.c.key_id, func.count()).group_by(_TOKEN.c.key_id)
+    return {row[0]: row[1] for row in conn.execute(query)}
 
 
 def chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:

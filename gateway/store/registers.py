@@ -64,6 +64,15 @@ class Run:
     counts: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredKey:
+    """A key as the register knows it."""
+
+    id: str
+    made_at: datetime
+    destroyed_at: datetime | None
+
+
 # Keys ----------------------------------------------------------------------------------------------------
 
 
@@ -78,6 +87,12 @@ def unknown_keys(conn: Connection, key_ids: Collection[str]) -> list[str]:
     """Those of the keys that the register does not know, in their order."""
     known = set(conn.execute(select(_KEY.c.id)).scalars())
     return [key_id for key_id in key_ids if key_id not in known]
+
+
+def keys(conn: Connection) -> list[RegisteredKey]:
+    """Every key that was ever made."""
+    query = select(_KEY.c.id, _KEY.c.made_at, _KEY.c.destroyed_at)
+    return [RegisteredKey(**row) for row in conn.execute(query).mappings()]
 
 
 def live_keys(conn: Connection) -> list[str]:

@@ -1,0 +1,188 @@
+"""The keyring as a whole: what each key protects, whether all of it fits, and its root key (spec 4, Keys)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from gateway.audit.log import record
+from gateway.clock import local_day
+from gateway.domain.retention import KEYS_AHEAD_DAYS, Terms, index_due, key_days
+from gateway.domain.ring_key import KeyState, key_state
+from gateway.errors import CommandError, KeyringError, VaultError
+from gateway.store import data_keys, places, registers, retention
+from gateway.store.engine import Store
+from gateway.vault.datakey import WrappedKey, unwrap
+from gateway.vault.keyring import Keyring, Progress, day_of, month_of
+from gateway.vault.root import Provider
+
+#: Data keys looked at in one snapshot.
+_BATCH = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One key as it stands: `data_keys` are wrapped under it, `tokens` were made with it."""
+
+    id: str
+    state: KeyState
+    made_at: datetime | None
+    destroyed_at: datetime | None
+    data_keys: int
+    tokens: int
+
+    @property
+    def kind(self) -> str:
+        """`until`, `index` or `hold`."""
+        return self.id.partition("-")[0]
+
+
+def standings(store: Store, keyring: Keyring, now: datetime, terms: Terms) -> list[Standing]:
+    """Every key that is in the keyring or ever was, by id."""
+    today = local_day(now)
+    last_needed = key_days(today, terms)[-1] - timedelta(days=KEYS_AHEAD_DAYS)
+    there = set(keyring.ids())
+    with store.read() as conn:
+        known = {key.id: key for key in registers.keys(conn)}
+        wrapped = data_keys.count_by_key(conn)
+        tokens = places.count_by_key(conn)
+    found = []
+    for key_id in sorted({*there, *known}):
+        key = known.get(key_id)
+        protects = wrapped.get(key_id, 0) + tokens.get(key_id, 0)
+        state = key_state(
+            day=day_of(key_id),
+            month=month_of(key_id),
+            protects=protects,
+            is_destroyed=key_id not in there and key is not None and key.destroyed_at is not None,
+            today=today,
+            last_needed=last_needed,
+        )
+        found.append(
+            Standing(
+                id=key_id,
+                state=state,
+                made_at=None if key is None else key.made_at,
+                destroyed_at=None if key is None else key.destroyed_at,
+                data_keys=wrapped.get(key_id, 0),
+                tokens=tokens.get(key_id, 0),
+            )
+        )
+    return found
+
+
+def problems(store: Store, keyring: Keyring, progress: Progress) -> Iterator[str]:
+    """One sentence for each thing that does not fit: key files, copies, and every wrapped data key.
+
+    A data key must open under the key that the database names, for its partner and object, and have the
+    commitment that is stored beside it.
+    """
+    yield from keyring.verify()
+    yield from keyring.verify_copies()
+    there = set(keyring.ids())
+    with store.read() as conn:
+        missing = [key_id for key_id in registers.live_keys(conn) if key_id not in there]
+        total = data_keys.count(conn)
+    for key_id in missing:
+        yield f"{key_id} is not in the keyring, and its destruction is not on record"
+    done, last = 0, 0
+    while True:
+        with store.read() as conn:
+            batch = data_keys.after(conn, last, _BATCH)
+        if not batch:
+            return
+        for stored in batch:
+            key = WrappedKey(
+                key_id=stored.key_id,
+                key_version=stored.key_version,
+                wrapped=stored.wrapped,
+                commitment=stored.commitment,
+            )
+            try:
+                unwrap(keyring, key, partner=stored.partner_id, object_id=stored.object_id)
+            except (KeyringError, VaultError) as exc:
+                yield f"the data key of {stored.object_id}: {exc}"
+        last, done = batch[-1].id, done + len(batch)
+        progress(done, max(done, total))
+
+
+def rotate_root(
+    store: Store,
+    keyring: Keyring,
+    provider: Provider,
+    now: datetime,
+    *,
+    node: str,
+    actor: str,
+    progress: Progress,
+) -> int:
+    """Put another root key in the place of the present one; how many keys were wrapped again.
+
+    The audit entry is there before the old root key is destroyed: an interruption may write it twice, and
+    leaves it out never. Raises KeyringError; then the old root key is there still.
+    """
+
+    def told(count: int) -> None:
+        with store.write() as conn:
+            record(
+                conn,
+                action="root_key.rotated",
+                object_id="root",
+                origin="cli",
+                actor=actor,
+                at=now,
+                node=node,
+                detail={"keys": count, "provider": str(provider)},
+            )
+
+    return keyring.rotate_root(provider, told, progress)
+
+
+def destroy(
+    store: Store, keyring: Keyring, key_id: str, now: datetime, terms: Terms, *, node: str, actor: str
+) -> list[str]:
+    """Destroy a key whose day is over, as the purge does; the copies in which that could not be confirmed.
+
+    Raises:
+        CommandError: its day is not over, or something is protected by it still.
+        KeyringError: there is no such key, or it can't be destroyed.
+    """
+    today = local_day(now)
+    with store.exclusive():
+        if key_id not in {*keyring.ids(), *keyring.ids_in_copies()}:
+            raise KeyringError(f"{key_id} is not in the keyring: gateway keys status --json names all")
+        last = _last_day(key_id, terms)
+        if last is None:
+            raise CommandError(f"{key_id} has no day: its hold must be lifted, which takes it away")
+        if last >= today:
+            raise CommandError(
+                f"{key_id} serves until the end of {last}, and nothing was changed: destroying it earlier takes "
+                "two approvers, and approvals can't be given yet"
+            )
+        with store.read() as conn:
+            if retention.is_key_used(conn, key_id) or retention.token_count(conn, [key_id]):
+                raise CommandError(
+                    f"{key_id} protects something still, and nothing was changed: gateway retention run lets go of it"
+                )
+        keyring.destroy(key_id)
+        unconfirmed = keyring.unconfirmed(key_id)
+        with store.write() as conn:
+            registers.mark_destroyed(conn, key_id, now)
+            record(
+                conn,
+                action="key.destroyed",
+                object_id=key_id,
+                result="unconfirmed" if unconfirmed else "ok",
+                origin="cli",
+                actor=actor,
+                at=now,
+                node=node,
+            )
+    return unconfirmed
+
+
+def _last_day(key_id: str, terms: Terms) -> date | None:
+    """The last day on which a key serves; None for that of a hold."""
+    month = month_of(key_id)
+    return day_of(key_id) if month is None else index_due(month, terms)
