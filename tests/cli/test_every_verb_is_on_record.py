@@ -32,6 +32,9 @@ CHANGES: Mapping[str, str] = {
     "partner disable": "partner.disabled",
     "keys host rotate": "host_key.rotated",
     "keys host retire": "host_key.retired",
+    "keys add-copy": "key_copy.added",
+    "keys destroy": "key.destroyed",
+    "keys rotate-root": "root_key.rotated",
     "guard lift": "penalty.lifted",
     "publish": "meldingen.published",
     "match preview": "policy.previewed",
@@ -69,6 +72,8 @@ READS: Mapping[str, tuple[str, ...]] = {
     "partner show": ("woonservice",),
     "partner keys": ("woonservice",),
     "partner try": ("woonservice", "FILE"),
+    "keys status": (),
+    "keys verify": (),
     "keys host status": (),
     "municipality list": (),
     "reference status": (),
@@ -174,6 +179,11 @@ def test_what_changes_something_is_on_record_with_who_ran_it(house, key_file, mo
         with closing(sqlite3.connect(house.home / "data/gateway.db")) as db:
             return str(db.execute("SELECT id FROM melding LIMIT 1").fetchone()[0])
 
+    def old_day() -> str:
+        with house.opened() as opened:
+            opened.keyring.ensure(["until-2026-01-02"])
+        return "until-2026-01-02"
+
     def lose_the_log() -> str:
         with house.opened() as opened:
             opened.sign()
@@ -196,6 +206,9 @@ def test_what_changes_something_is_on_record_with_who_ran_it(house, key_file, mo
         "partner disable": lambda: ("rekenkamer",),
         "keys host rotate": lambda: ("--from", str(now.date())),
         "keys host retire": lambda: (old_key,),
+        "keys add-copy": lambda: (house.path / "copy",),
+        "keys destroy": lambda: (old_day(),),
+        "keys rotate-root": lambda: (),
         "guard lift": lambda: ("203.0.113.7",),
         "publish": lambda: ("--all",),
         "match preview": lambda: ("--municipality", "GM1731", "--policy", policy),
