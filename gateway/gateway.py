@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from gateway.audit.checkpoint import Signer, load_signing_key
-from gateway.audit.publish import seal_log
+from gateway.audit.loss import check_not_lost
+from gateway.audit.publish import begin_again, seal_log
 from gateway.audit.sequencer import Sequencer
 from gateway.clock import Clock, SystemClock, local_day
 from gateway.pipeline.context import Context
@@ -134,6 +135,24 @@ class Gateway:
         # one at a time, in whatever process: two sequencers would number the same entries
         with self.store.exclusive():
             seal_log(self.store, self.sequencer, self.signer, self.home.log, self.clock.now())
+
+    def begin_log_again(self, actor: str) -> str:
+        """Begin a new audit log after one was lost; its note. Raises CommandError when none was."""
+        with self.store.exclusive():
+            return begin_again(
+                self.store,
+                self.sequencer,
+                self.signer,
+                self.home.log,
+                actor=actor,
+                at=self.clock.now(),
+                node=self.node,
+            )
+
+    def check_log(self) -> None:
+        """Raises AuditError when the audit log was lost: nothing more would be signed."""
+        with self.store.read() as conn:
+            check_not_lost(conn, self.home.log, self.signer.public_key)
 
     def wake(self) -> None:
         """Tell a running daemon to look: its worker sees the file change."""

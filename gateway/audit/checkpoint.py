@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import binascii
 import re
+import secrets
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from hashlib import sha256
@@ -39,6 +40,7 @@ PUBLIC_KEY_FILE = "audit.pub"
 CHECKPOINT_FILE = "checkpoint"
 
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
+_AGAIN = re.compile(r"/[0-9a-f]{16}")
 _ROOT_BYTES = 32
 _KEY_ID_BYTES = 4
 _SIGNATURE_BYTES = 64
@@ -68,11 +70,15 @@ class Signer:
     def __repr__(self) -> str:
         return f"Signer({self.origin!r})"
 
-    def sign(self, size: int, root: bytes) -> str:
-        """The signed note of a checkpoint; the same checkpoint gives the same note."""
-        text = Checkpoint(origin=self.origin, size=size, root=root).text()
-        signature = _key_id(self.origin, self.public_key) + self._key.sign(text.encode())
-        return f"{text}\n— {self.origin} {b64encode(signature).decode()}\n"
+    def sign(self, size: int, root: bytes, origin: str = "") -> str:
+        """The signed note of a checkpoint; the same checkpoint gives the same note.
+
+        `origin` is that of a log begun again (`new_origin`); the key's own when empty.
+        """
+        origin = origin or self.origin
+        text = Checkpoint(origin=origin, size=size, root=root).text()
+        signature = _key_id(origin, self.public_key) + self._key.sign(text.encode())
+        return f"{text}\n— {origin} {b64encode(signature).decode()}\n"
 
     def sign_message(self, message: bytes) -> bytes:
         """The SSHSIG signature of a certificate, armoured: `ssh-keygen -Y verify` checks it."""
@@ -86,6 +92,11 @@ class Signer:
 def origin_of(public_key: Ed25519PublicKey) -> str:
     """The name of the log that a key signs: unique for each installation, and bound to the key."""
     return f"gateway/{sha256(_raw(public_key)).hexdigest()[:16]}"
+
+
+def new_origin(public_key: Ed25519PublicKey) -> str:
+    """The name of a log that begins again after one was lost: no log of this key ever had it."""
+    return f"{origin_of(public_key)}/{secrets.token_hex(8)}"
 
 
 def create_signing_key(keys_dir: Path) -> Signer:
@@ -142,7 +153,8 @@ def open_checkpoint(note: str, public_key: Ed25519PublicKey) -> Checkpoint:
     origin, size, root = lines[0], lines[1], _base64(lines[2])
     if not _SIZE.fullmatch(size) or len(root) != _ROOT_BYTES:
         raise AuditError("that is not a checkpoint")
-    if origin != origin_of(public_key):
+    own = origin_of(public_key)
+    if not origin.startswith(own) or not (origin == own or _AGAIN.fullmatch(origin, len(own))):
         raise AuditError(f"the checkpoint is of another log: {origin}")
     expected = _key_id(origin, public_key)
     for line in signatures.splitlines():

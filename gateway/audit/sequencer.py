@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from gateway.audit.checkpoint import Signer, open_checkpoint
+from gateway.audit.checkpoint import Checkpoint, Signer, open_checkpoint
 from gateway.audit.merkle import Frontier, leaf_hash
 from gateway.errors import AuditError
 from gateway.store import Connection
@@ -23,14 +23,16 @@ class Sequencer:
         self._signer = signer
         self._tree = Frontier()
 
-    def sequence(self, conn: Connection, now: datetime) -> str:
+    def sequence(self, conn: Connection, now: datetime, *, origin: str = "") -> str:
         """Number what is new, sign and store a checkpoint, and return its note.
 
         The caller commits, and then writes the note to `log/` (`write_checkpoint`). Without new entries
-        the last note is returned as it is. Raises AuditError when the stored log is not the signed one.
+        the last note is returned as it is. `origin` names a log that begins here; when empty the log goes on
+        under its name. Raises AuditError when the stored log is not the signed one.
         """
-        tree = self._current(conn)
         last = rows.last_checkpoint(conn)
+        signed = None if last is None else open_checkpoint(last.note, self._signer.public_key)
+        tree = self._current(conn, signed)
         places = []
         for entry_id, entry in rows.unnumbered(conn):
             hashed = leaf_hash(entry)
@@ -40,17 +42,15 @@ class Sequencer:
             return last.note
         rows.number_entries(conn, places)
         root = tree.root()
-        note = self._signer.sign(tree.size, root)
+        note = self._signer.sign(tree.size, root, origin or (signed.origin if signed else ""))
         rows.insert_checkpoint(conn, size=tree.size, root=root, note=note, at=now)
         return note
 
-    def _current(self, conn: Connection) -> Frontier:
+    def _current(self, conn: Connection, signed: Checkpoint | None) -> Frontier:
         """The tree of what the database says is numbered and signed so far."""
-        last = rows.last_checkpoint(conn)
-        if last is None:
+        if signed is None:
             self._tree = Frontier()
             return self._tree
-        signed = open_checkpoint(last.note, self._signer.public_key)
         if self._tree.size == signed.size and self._tree.root() == signed.root:
             return self._tree
         tree = Frontier()

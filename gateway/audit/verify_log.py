@@ -205,7 +205,12 @@ def check(log: Path, key: Path, kept: list[Path], files: list[Path]) -> str:
     for path in files:
         if hashlib.sha256(path.read_bytes()).hexdigest().encode() not in text:
             raise Problem(f"{path} is not in the log: it was altered, or is newer than this checkpoint")
+    begun = [number for number, entry in enumerate(entries) if entry.startswith(b'{"action":"log.restored",')]
     said = f"{size} entries, {tiles} tiles, root {base64.b64encode(root).decode()}"
+    said += "".join(
+        f"\nit began again at entry {number}, after a loss: what came before may lack entries"
+        for number in begun
+    )
     return said + "".join(f"\nin the log: {path}" for path in files)
 
 

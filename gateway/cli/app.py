@@ -21,8 +21,20 @@ EXIT_CODES = (
     "13 audit log"
 )
 
-#: Verbs, in the order of the help text; each is the function of its name in the module of its name.
-VERBS = ("demo", "init", "check", "serve", "status", "doctor", "health", "wait", "publish", "reroute")
+#: Verbs, in the order of the help text; each is the function of its name in the module of its name, `-` as `_`.
+VERBS = (
+    "demo",
+    "init",
+    "check",
+    "serve",
+    "status",
+    "doctor",
+    "health",
+    "wait",
+    "publish",
+    "reroute",
+    "export-keyset",
+)
 #: Groups of verbs with their help; each is the `app` in the module of its name.
 GROUPS: Mapping[str, str] = {
     "deliveries": "What was received, and what became of it.",
@@ -78,11 +90,12 @@ def command_line(words: Collection[str]) -> typer.Typer:
     app.callback()(_choose_home)
     every = (*VERBS, *GROUPS)
     for name in [name for name in every if name in words] or every:
-        module = import_module(f"gateway.cli.{name}")
+        word = name.replace("-", "_")
+        module = import_module(f"gateway.cli.{word}")
         if name in GROUPS:
             app.add_typer(module.app, name=name, help=GROUPS[name])
         else:
-            app.command()(getattr(module, name))
+            app.command()(getattr(module, word))
     groups = list(_groups(app))
     for verb in chain.from_iterable(each.registered_commands for each in (app, *groups)):
         verb.epilog = EXIT_CODES

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from gateway.audit.checkpoint import load_public_key
+from gateway.audit.shelf import VERIFIER_FILE, LogShelf
 from gateway.audit.verify import Report
 from gateway.audit.verify import verify as verify_log
 from gateway.cli import screen
-from gateway.errors import AuditError
+from gateway.cli.opened import opened
+from gateway.errors import AuditError, CommandError
 from gateway.settings import Home
 from gateway.store.engine import Store
 from gateway.store.status import last_entries
@@ -26,23 +29,33 @@ app = typer.Typer(no_args_is_help=True)
 
 
 @app.command("verify")
-def verify(context: typer.Context, *, as_json: JsonOption = False) -> None:
+def verify(
+    context: typer.Context,
+    *,
+    kept: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="CHECKPOINT", help="A checkpoint kept from earlier: is it continued?"),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Recompute the whole log from its entries and compare it with every signed checkpoint; ends with 13 if it differs.
 
-    With --json: {ok, entries, checkpoints, unsequenced, problems: [sentence]}.
+    With --json: {ok, entries, checkpoints, unsequenced, restored: [entry], problems: [sentence]}; restored are the
+    entries with which the log began again after it was lost.
     """
     home: Home = context.obj
+    note = None if kept is None else _read_note(kept)
     public_key = load_public_key(home.keys)
     store = Store(home.db)
     try:
         with store.read() as conn, screen.err.status("Reading the log …"):
-            report = verify_log(conn, public_key, home.log)
+            report = verify_log(conn, public_key, home.log, note)
     finally:
         store.close()
     if as_json:
         screen.print_json(_json(report))
     else:
-        _show(report)
+        _show(report, kept)
     if report.problems:
         raise typer.Exit(AuditError.exit_code)
 
@@ -72,7 +85,50 @@ def show(
         screen.out.print("No entries yet.")
 
 
-def _show(report: Report) -> None:
+@app.command("export")
+def export(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
+) -> None:
+    """Write the log up to its newest checkpoint to a folder, as auditors read it in /audit/log, with its verifier."""
+    with opened(context.obj) as gateway:
+        try:
+            folder.mkdir(parents=True)
+            count = _write(LogShelf(gateway.store, gateway.signer), folder, ())
+        except OSError as exc:
+            raise CommandError(f"{folder}: {exc.strerror}; name a new folder") from exc
+    screen.done(
+        f"{screen.counted(count, 'file')} in {escape(str(folder))}. To check them without the gateway:"
+    )
+    screen.out.print(f"  [cyan]python3 {escape(str(folder / VERIFIER_FILE))}[/]", soft_wrap=True)
+
+
+def _write(shelf: LogShelf, folder: Path, path: tuple[str, ...]) -> int:
+    """Write what lies at `path` of the log; how many files.
+
+    The checkpoint is listed first: what is added to the log meanwhile does no harm.
+    """
+    count = 0
+    for shown in shelf.listing(path, None) or ():
+        below = (*path, shown.name)
+        if shown.size is None:
+            folder.joinpath(*below).mkdir()
+            count += _write(shelf, folder, below)
+        elif document := shelf.document(below, None):
+            folder.joinpath(*below).write_bytes(document.data)
+            count += 1
+    return count
+
+
+def _read_note(path: Path) -> str:
+    try:
+        return path.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "is no checkpoint"
+        raise CommandError(f"{path}: {reason}") from exc
+
+
+def _show(report: Report, kept: Path | None) -> None:
     seen = (
         f"{screen.counted(report.entries, 'entry', 'entries')}, "
         f"{screen.counted(report.checkpoints, 'signed checkpoint')}"
@@ -80,6 +136,12 @@ def _show(report: Report) -> None:
     waiting = f"; {report.unsequenced:,} wait for the next checkpoint" if report.unsequenced else ""
     if not report.problems:
         screen.done(f"The audit log is whole: {seen}{waiting}")
+        if kept:
+            screen.out.print(f"  It continues {escape(str(kept))}.", soft_wrap=True)
+        for place in report.restored:
+            screen.out.print(
+                f"[yellow]![/] It began again at entry {place:,}, after a loss: what came before may lack entries."
+            )
         return
     problems = screen.counted(len(report.problems), "problem")
     screen.err.print(f"[bold red]✗[/] The audit log is not whole: {problems} in {seen}{waiting}")
@@ -125,5 +187,6 @@ def _json(report: Report) -> dict[str, object]:
         "entries": report.entries,
         "checkpoints": report.checkpoints,
         "unsequenced": report.unsequenced,
+        "restored": report.restored,
         "problems": report.problems,
     }

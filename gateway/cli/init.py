@@ -8,10 +8,14 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from gateway.audit.checkpoint import create_signing_key
+from gateway.audit.checkpoint import create_signing_key, load_signing_key
+from gateway.audit.log import record
 from gateway.cli import screen
+from gateway.cli.opened import actor
+from gateway.clock import SystemClock
 from gateway.errors import ConfigError
 from gateway.exchange.keys import create_host_key
+from gateway.gateway import node_id
 from gateway.settings import Home
 from gateway.settings.shipped import example
 from gateway.store.engine import Store
@@ -27,7 +31,9 @@ def init(
 ) -> None:
     """Make a home: a commented configuration, host key, keyring, audit key, database."""
     home = Home(root=folder)
-    _show(home, make_home(home))
+    fingerprint = make_home(home)
+    _record(home)
+    _show(home, fingerprint)
 
 
 def make_home(home: Home) -> str:
@@ -49,6 +55,24 @@ def make_home(home: Home) -> str:
     # last: this file makes the folder a home
     create_file(home.gateway_file, example().encode(), mode=0o644)
     return fingerprint
+
+
+def _record(home: Home) -> None:
+    """The first entry of the log: who made it, and its name."""
+    store = Store(home.db)
+    try:
+        with store.write() as conn:
+            record(
+                conn,
+                action="log.started",
+                object_id=load_signing_key(home.keys).origin,
+                origin="cli",
+                actor=actor(),
+                at=SystemClock().now(),
+                node=node_id(),
+            )
+    finally:
+        store.close()
 
 
 def _check_free(home: Home) -> None:

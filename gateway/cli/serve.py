@@ -9,7 +9,7 @@ import typer
 
 from gateway import daemon
 from gateway.cli.check import check_keys
-from gateway.cli.opened import opened
+from gateway.cli.opened import actor, opened
 
 
 def serve(
@@ -22,6 +22,12 @@ def serve(
         int | None,
         typer.Option(min=0, max=65_535, metavar="N", help="Instead of the configured one; 0: a free one."),
     ] = None,
+    accept_loss: Annotated[
+        bool,
+        typer.Option(
+            "--accept-loss", help="Once, after log/ was lost: begin a new audit log that names the old one."
+        ),
+    ] = False,
 ) -> None:
     """Run the gateway until SIGTERM or Ctrl-C; what is under way is finished first.
 
@@ -29,4 +35,7 @@ def serve(
     """
     with opened(context.obj, level="INFO") as gateway:
         check_keys(gateway.home, gateway.keyring, gateway.clock.now())
+        if accept_loss:
+            gateway.begin_log_again(actor())
+        gateway.check_log()
         asyncio.run(daemon.serve(gateway, host=host, port=port))

@@ -153,8 +153,14 @@ def checkpoints(conn: Connection) -> list[StoredCheckpoint]:
 
 def last_checkpoint(conn: Connection) -> StoredCheckpoint | None:
     """The newest checkpoint; None in a log that has none yet."""
-    row = conn.execute(select(*_NOTED).order_by(_CHECKPOINT.c.id.desc()).limit(1)).mappings().one_or_none()
-    return None if row is None else _checkpoint(row)
+    found = last_checkpoints(conn, 1)
+    return found[0] if found else None
+
+
+def last_checkpoints(conn: Connection, count: int) -> list[StoredCheckpoint]:
+    """The newest checkpoints, newest first; fewer when there are no more."""
+    found = conn.execute(select(*_NOTED).order_by(_CHECKPOINT.c.id.desc()).limit(count))
+    return [_checkpoint(row) for row in found.mappings()]
 
 
 def _checkpoint(row: RowMapping) -> StoredCheckpoint:

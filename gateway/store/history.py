@@ -58,6 +58,7 @@ class Known:
     ended_count: int
     purged_rows: int
     raw_due_on: date | None
+    blob: str | None
 
 
 def delivery(conn: Connection, delivery_id: str) -> Known | None:

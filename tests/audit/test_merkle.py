@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pymerkle import InmemoryTree
+from pymerkle import InmemoryTree, verify_consistency
 
 from gateway.audit.merkle import (
     EMPTY_ROOT,
@@ -64,6 +64,27 @@ def test_another_implementation_agrees(entries: list[bytes], data: st.DataObject
     size = data.draw(st.integers(1, len(entries)))
     proof = consistency_proof(leaves, size)
     assert check_consistency(size, oracle.get_root(size), len(entries), oracle.get_root(), proof)
+
+
+def test_another_implementation_agrees_at_every_size() -> None:
+    """Sizes 1 to 70: its roots are ours, its inclusion proofs are ours, and consistency holds both ways.
+
+    Its consistency proofs have another form than RFC 6962's: each side checks its own between the other's roots.
+    """
+    oracle = InmemoryTree(algorithm="sha256")
+    roots = [EMPTY_ROOT]
+    for size in range(1, 71):
+        leaves = LEAVES[:size]
+        oracle.append_entry(b"entry %d" % (size - 1))
+        roots.append(root_of(leaves))
+        assert oracle.get_root() == roots[size]
+        for index in range(size):
+            path = oracle.prove_inclusion(index + 1, size).path
+            assert [leaves[index], *inclusion_proof(leaves, index)] == path
+        for earlier in range(1, size + 1):
+            verify_consistency(roots[earlier], roots[size], oracle.prove_consistency(earlier, size))
+            proof = consistency_proof(leaves, earlier)
+            assert check_consistency(earlier, oracle.get_root(earlier), size, oracle.get_root(size), proof)
 
 
 def test_every_inclusion_proof_holds_for_its_leaf_alone() -> None:

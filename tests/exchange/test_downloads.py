@@ -8,6 +8,8 @@ import struct
 import pytest
 import structlog
 
+from gateway.vault.stream import FIRST_TEXT_BYTES, HEADER_BYTES, SEGMENT_BYTES, TEXT_BYTES
+
 CONTENT = os.urandom(700_000)
 
 
@@ -137,6 +139,57 @@ async def test_a_damaged_file_gives_nothing(house, damage):
     assert line["incident"] in refused.text
     assert "meldingen.csv" not in str(lines)
     assert house.actions() == ["blob.damaged"]
+    assert house.dispatch(one)["state"] == "ready"
+
+
+def segments(path):
+    """The sealed file, a segment at a time."""
+    sealed = path.read_bytes()
+    return [sealed[at : at + SEGMENT_BYTES] for at in range(0, len(sealed), SEGMENT_BYTES)]
+
+
+FULL = os.urandom(FIRST_TEXT_BYTES + 3 * TEXT_BYTES)
+
+
+@pytest.mark.parametrize("segment", range(4))
+@pytest.mark.parametrize("within", [HEADER_BYTES, SEGMENT_BYTES - 1])
+async def test_a_bit_in_any_segment_gives_nothing(house, segment, within):
+    """Text or tag, first or last segment: nobody has a handle from which a byte could come."""
+    path = blob_path(house, house.place("assen", "outbox", "a.csv", FULL))
+    data = bytearray(path.read_bytes())
+    data[segment * SEGMENT_BYTES + within] ^= 1
+    path.write_bytes(data)
+    async with house.raw("assen") as raw:
+        assert (await raw.open("outbox/a.csv", 1)).status == 4
+
+
+@pytest.mark.parametrize(
+    "rearranged",
+    [
+        lambda own, other: [own[0], own[2], own[1], own[3]],
+        lambda own, other: [own[0], own[1], own[3]],
+        lambda own, other: [own[0], own[1], own[1], own[2], own[3]],
+        lambda own, other: [own[0], other[1], own[2], own[3]],
+        lambda own, other: [*own[:3], other[3]],
+        lambda own, other: [other[0], *own[1:]],
+        lambda own, other: [*own, b"\0"],
+        lambda own, other: [*own, other[3]],
+        lambda own, other: own[:3],
+    ],
+    ids=["swapped", "dropped", "repeated", "spliced", "another end", "another head", "a byte more",
+         "a segment more", "cut at a border"],
+)  # fmt: skip
+async def test_rearranged_segments_give_nothing(house, rearranged):
+    """Segments that are whole in themselves, of this file and of another of the same partner; the last one is full."""
+    one = house.place("assen", "outbox", "a.csv", FULL)
+    two = house.place("assen", "outbox", "b.csv", FULL)
+    own, other = segments(blob_path(house, one)), segments(blob_path(house, two))
+    assert [len(own), len(own[3])] == [4, SEGMENT_BYTES]
+    blob_path(house, one).write_bytes(b"".join(rearranged(own, other)))
+    async with house.raw("assen") as raw:
+        assert (await raw.open("outbox/a.csv", 1)).status == 4
+        handle = (await raw.open("outbox/b.csv", 1)).string
+        assert (await raw.read(handle, 0, 1000)).string == FULL[:1000], "the other file is whole"
     assert house.dispatch(one)["state"] == "ready"
 
 

@@ -6,11 +6,21 @@ import io
 import os
 
 import pytest
-from tink import proto_keyset_format, secret_key_access, streaming_aead
+from google.protobuf import json_format
+from tink import json_proto_keyset_format, secret_key_access, streaming_aead
 from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2
 
 from gateway.vault.datakey import DataKey
-from gateway.vault.stream import FIRST_TEXT_BYTES, TEXT_BYTES, SealedReader, Sealer, associated_data
+from gateway.vault.stream import (
+    FIRST_TEXT_BYTES,
+    HEADER_BYTES,
+    SEGMENT_BYTES,
+    TEXT_BYTES,
+    SealedReader,
+    Sealer,
+    associated_data,
+)
+from gateway.vault.tink import keyset
 
 PLACE = associated_data(partner="eneco", delivery="L1", object_id="L1", kind="raw")
 SIZES = [
@@ -19,6 +29,11 @@ SIZES = [
     15,
     16,
     17,
+    HEADER_BYTES,
+    SEGMENT_BYTES - 1,
+    SEGMENT_BYTES,
+    SEGMENT_BYTES + 1,
+    2 * SEGMENT_BYTES,
     FIRST_TEXT_BYTES - 1,
     FIRST_TEXT_BYTES,
     FIRST_TEXT_BYTES + 1,
@@ -31,13 +46,20 @@ SIZES = [
 
 
 def tink_primitive(key: bytes) -> streaming_aead.StreamingAead:
-    """Tink with our parameters: a raw key of 32 bytes, SHA-256, segments of 64 KiB."""
+    """Tink with the keyset that the gateway exports."""
     streaming_aead.register()
+    handle = json_proto_keyset_format.parse(keyset(key), secret_key_access.TOKEN)
+    return handle.primitive(streaming_aead.StreamingAead)
+
+
+def test_the_keyset_is_what_tink_would_write(file_key: bytes) -> None:
+    """Field for field: raw key of 32 bytes, SHA-256, derived keys of 32 bytes, segments of 64 KiB."""
     params = aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingParams(
         ciphertext_segment_size=65_536, derived_key_size=32, hkdf_hash_type=common_pb2.SHA256
     )
-    value = aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingKey(key_value=key, params=params)
-    keyset = tink_pb2.Keyset(
+    value = aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingKey(key_value=file_key, params=params)
+    written = json_format.Parse(keyset(file_key), tink_pb2.Keyset())
+    assert written == tink_pb2.Keyset(
         primary_key_id=1,
         key=[
             tink_pb2.Keyset.Key(
@@ -52,8 +74,6 @@ def tink_primitive(key: bytes) -> streaming_aead.StreamingAead:
             )
         ],
     )
-    handle = proto_keyset_format.parse(keyset.SerializeToString(), secret_key_access.TOKEN)
-    return handle.primitive(streaming_aead.StreamingAead)
 
 
 class Kept(io.BytesIO):
