@@ -19,7 +19,9 @@ async def test_a_touched_file_wakes_the_worker(bare_home, monkeypatch):
     look = worker.step
     monkeypatch.setattr(worker, "LOOK_EVERY_S", 3600.0)
     monkeypatch.setattr(
-        worker, "step", lambda context: loop.call_soon_threadsafe(looks.put_nowait, 1) and look(context)
+        worker,
+        "step",
+        lambda context, **told: loop.call_soon_threadsafe(looks.put_nowait, 1) and look(context, **told),
     )
     gateway = open_gateway(bare_home.root)
     beside = open_gateway(bare_home.root)

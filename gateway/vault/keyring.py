@@ -38,6 +38,11 @@ BEHIND = ".behind"
 _KEY_ID = re.compile(r"until-\d{4}-\d{2}-\d{2}|index-\d{4}-\d{2}|hold-[0-9A-Za-z]{1,64}", re.ASCII)
 
 
+def _caught_up(path: Path) -> None:
+    """No copy lacks the key any more."""
+    path.with_suffix(BEHIND).unlink(missing_ok=True)
+
+
 def until_id(day: date) -> str:
     """The id of the key of what must be gone after `day`."""
     return f"until-{day.isoformat()}"
@@ -136,7 +141,7 @@ class Keyring:
                 if key_id in behind:
                     place_file(path.with_suffix(BEHIND), b"")
                 elif key_id not in fresh:
-                    path.with_suffix(BEHIND).unlink(missing_ok=True)
+                    _caught_up(path)
             for key_id, wrapped in fresh.items():
                 place_file(wanted[key_id], wrapped)
             if made or behind:

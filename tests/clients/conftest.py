@@ -101,10 +101,14 @@ class Site:
         return list(self._read.values())
 
     def manifest(self) -> dict[str, Any]:
-        """Of the file that is published for the municipality; waits for it."""
-        (name,) = until(
-            lambda: [each for each in self.listing(MUNICIPALITY, "outbox") if each.endswith(".manifest.json")]
-        )
+        """Of the meldingen that are published for the municipality; waits for them, and for their worklist."""
+
+        def found() -> list[str]:
+            names = [name for name in self.listing(MUNICIPALITY, "outbox") if name.endswith(".manifest.json")]
+            is_whole = any(name.startswith("werklijst_") for name in names)
+            return [name for name in names if is_whole and name.startswith("meldingen_")]
+
+        (name,) = until(found)
         with self.look(MUNICIPALITY).open(f"outbox/{name}") as file:
             return json.load(file)
 
