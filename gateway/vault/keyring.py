@@ -40,7 +40,9 @@ _KEY_ID = re.compile(r"until-\d{4}-\d{2}-\d{2}|index-\d{4}-\d{2}|hold-[0-9A-Za-z
 
 def _caught_up(path: Path) -> None:
     """No copy lacks the key any more."""
-    path.with_suffix(BEHIND).unlink(missing_ok=True)
+    marker = path.with_suffix(BEHIND)
+    if marker.exists():
+        marker.unlink()
 
 
 def until_id(day: date) -> str:
