@@ -85,7 +85,7 @@ def demo(
         ),
     ] = None,
 ) -> None:
-    """Show all of it in about a minute: uploads, matching, outbox, destruction. Invented residents; nothing to set up."""
+    """Show all of it in a minute: uploads, matching, outbox, destruction. Invented residents; nothing to set up."""
     if keep is None:
         _show()
     else:

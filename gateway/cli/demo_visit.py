@@ -34,7 +34,7 @@ def show_opening(console: Console, root: Path) -> None:
     """What is going to happen."""
     console.print("\n[bold]Gateway, to walk around in[/]\n")
     console.print(
-        "Six municipalities and eleven creditors; three months of uploads up to yesterday, in about a minute. Then "
+        "Six municipalities and eleven creditors; three months of uploads up to yesterday, in half a minute. Then "
         f"the gateway goes on with the real clock, and you can come in. Its folder: {escape(str(root))}"
     )
 

@@ -14,6 +14,7 @@ from gateway.domain.dispatch import DispatchKind
 from gateway.domain.feedback import latest
 from gateway.domain.melding import Deadline, Klasse
 from gateway.domain.partner import Box
+from gateway.domain.policy import Policy
 from gateway.domain.retention import dispatch_due
 from gateway.files.deadlines import DeadlineRow, render_deadlines
 from gateway.files.names import deadlines_name
@@ -91,7 +92,14 @@ def _open(
         known = meldingen.some(conn, chunk)
         found = list(signals.passed_on(conn, chunk, today))
         answered = answers.of_signals(conn, (signal.number for signal in found))
-        by = {melding.id: _deadlines(context, conn, melding, today) for melding in known.values()}
+        policies = {
+            at: policy_of(context, conn, *at)
+            for at in {(each.municipality, each.month) for each in known.values()}
+        }
+        by = {
+            each.id: _deadlines(each, policies[each.municipality, each.month], today)
+            for each in known.values()
+        }
         place = {melding_id: number for number, melding_id in enumerate(chunk)}
         for signal in sorted(found, key=lambda each: place[each.melding_id]):
             melding = known[signal.melding_id]
@@ -116,13 +124,13 @@ def _open(
                 yield row, signal
 
 
-def _deadlines(context: Context, conn: Connection, melding: Melding, today: date) -> dict[Deadline, date]:
-    """As in the lines of its last publication."""
+def _deadlines(melding: Melding, policy: Policy, today: date) -> dict[Deadline, date]:
+    """As in the lines of its last publication, under the policy of its month."""
     content = snapshot.load(melding.published or "")
     respond_by, finish_by = feedback_deadlines(content.first_received_at)
     offer_by = offer_deadline(
         content,
-        policy_of(context, conn, melding.municipality, melding.month).actions.deadline_from,
+        policy.actions.deadline_from,
         today=today,
         first_published_on=local_day(melding.first_published_at) if melding.first_published_at else None,
         crisis_published_on=local_day(melding.crisis_at) if melding.crisis_at else None,

@@ -18,9 +18,8 @@ import pytest
 
 from gateway.demo.cast import CREDITORS, MUNICIPALITIES
 
-#: 60 is the aim; since each publication makes a worklist it takes some 67. Processor time is measured: other tests run
-#: at the same time.
-MOST_SECONDS = 100
+#: What the issue allows after installation. Processor time is measured: other tests run at the same time.
+MOST_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 pytestmark = pytest.mark.timeout(400)
 
 
-def test_it_ends_within_minutes(ran: Ran) -> None:
-    """Exit 0, nothing on standard error, little more than a minute of work."""
+def test_it_ends_well_within_a_minute(ran: Ran) -> None:
+    """Exit 0, nothing on standard error, less than a minute of work."""
     assert ran.exit_code == 0, ran.screen[-3000:] + ran.errors
     assert ran.errors == ""
     assert ran.cpu_seconds < MOST_SECONDS
