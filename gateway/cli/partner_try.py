@@ -23,9 +23,9 @@ from gateway.domain.feedback import Feedback
 from gateway.domain.partner import Partner, Role
 from gateway.domain.signal import Mutation, RowError, RowWarning, Signal, Withdrawal
 from gateway.errors import CommandError, ConfigError, DeliveryError
-from gateway.files.columns import Layout, municipal_kind, recognise_feedback
 from gateway.files.exclusionfile import ParsedListing, read_listings
 from gateway.files.feedbackfile import ParsedFeedback, on_sheet, read_feedback
+from gateway.files.layout import Layout, municipal_kind, recognise_feedback
 from gateway.files.municipalfile import read_municipal
 from gateway.files.signalfile import SignalFile, read_signals
 from gateway.files.signalrow import ParsedRow

@@ -6,7 +6,7 @@ column. In which municipality an address lies is decided where that is known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from itertools import islice
@@ -17,15 +17,17 @@ from gateway.domain.delivery import Kind
 from gateway.domain.exclusion import Listing, Reason
 from gateway.domain.signal import Mutation, RowError, RowWarning
 from gateway.files import formats
-from gateway.files.columns import (
-    EXCLUDED_UNTIL,
-    KNOWN_UNTIL,
-    LISTING_COLUMNS,
-    LISTING_NEEDED,
-    Layout,
-    recognise_listing,
+from gateway.files.columns import EXCLUDED_UNTIL, KNOWN_UNTIL, LISTING_COLUMNS, LISTING_NEEDED
+from gateway.files.layout import Layout, recognise_listing
+from gateway.files.residentrow import (
+    RESIDENT_COLUMNS,
+    Column,
+    check_filled,
+    check_resident,
+    read_cells,
+    row_errors,
+    unfit,
 )
-from gateway.files.signalrow import COLUMNS, MOST_YEARS_OLD, clean_text, has_surplus, place_house
 from gateway.files.table import Limits, Row, Table, data_rows
 
 #: Rows that are handed over at a time.
@@ -53,21 +55,12 @@ _KINDS: Mapping[Kind, _Rules] = {
 }
 
 
-class _Column(NamedTuple):
-    """The field of Listing that a column fills, how it is read, and the code when that reads nothing."""
-
-    field: str
-    read: Callable[[str], object]
-    code: str
-
-
-def _columns(rules: _Rules) -> Mapping[str, _Column]:
-    alike = ("postcode", "huisnummer", "huisletter", "huisnummertoevoeging", "achternaam", "geboortedatum")
+def _columns(rules: _Rules) -> Mapping[str, Column]:
     return {
-        **{name: _Column(*COLUMNS[name][:3]) for name in alike},
-        "reden": _Column("reason", lambda text: _REASONS.get(text.upper().replace(" ", "_")), "V15"),
-        "mutatie": _Column("mutation", lambda text: rules.mutations.get(text.upper()), "V15"),
-        rules.until: _Column("until", formats.read_date, "V05"),
+        **RESIDENT_COLUMNS,
+        "reden": Column("reason", lambda text: _REASONS.get(text.upper().replace(" ", "_")), "V15"),
+        "mutatie": Column("mutation", lambda text: rules.mutations.get(text.upper()), "V15"),
+        rules.until: Column("until", formats.read_date, "V05"),
     }
 
 
@@ -110,7 +103,7 @@ class _Reading(NamedTuple):
     """What all rows of one file are read by."""
 
     layout: Layout
-    columns: Mapping[str, _Column]
+    columns: Mapping[str, Column]
     rules: _Rules
     received_on: date
     field_chars: int
@@ -124,21 +117,11 @@ def _batches(rows: Iterator[Row], reading: _Reading) -> Iterator[list[ParsedList
 def _parse(row: Row, reading: _Reading) -> ParsedListing:
     """Read one row: V01, V02, V03, V05, V10, V11, V15, V17."""
     layout, columns, rules, received_on, field_chars = reading
-    line, fields = row
-    if fields is None or has_surplus(fields, layout.width):
-        return (RowError(line=line, signal_id="", column="", code="V10"),)
-    values: dict[str, Any] = {"house_letter": "", "house_number_suffix": "", "mutation": Mutation.NEW}
-    faults: dict[str, str] = {}
-    for column, place in layout.places:
-        text = clean_text(fields[place].strip(), field_chars) if place < len(fields) else ""
-        if text is None:
-            faults[column] = "V10"
-        elif text:
-            value = columns[column].read(text)
-            if value is None:
-                faults[column] = columns[column].code
-            else:
-                values[columns[column].field] = value
+    cells = read_cells(row, layout, columns, field_chars)
+    if cells is None:
+        return unfit(row.line)
+    values, faults = cells
+    values.setdefault("mutation", Mutation.NEW)
     if values["mutation"] is Mutation.WITHDRAW and "mutatie" not in faults:
         # whom it ends says all: an end date or a reason has nothing to say
         for name in (rules.until, "reden"):
@@ -146,29 +129,14 @@ def _parse(row: Row, reading: _Reading) -> ParsedListing:
             faults.pop(name, None)
     else:
         _check_until(values, faults, rules, received_on)
-    _check_resident(values, faults, received_on)
+    check_filled(cells, columns, LISTING_NEEDED)
+    # a date of birth without a name is nobody's
+    if "born_on" in values:
+        check_filled(cells, columns, ("achternaam",))
+    check_resident(cells, received_on)
     if faults:
-        return tuple(
-            RowError(line=line, signal_id="", column=column, code=faults[column])
-            for column in (*LISTING_COLUMNS, rules.until)
-            if column in faults
-        )
-    return Listing(line=line, **values)
-
-
-def _check_resident(values: dict[str, Any], faults: dict[str, str], received_on: date) -> None:
-    """V01, V03, V11. A date of birth without a name is nobody's."""
-    for column in LISTING_NEEDED:
-        if COLUMNS[column].field not in values:
-            faults.setdefault(column, "V01")
-    if (house := values.get("house_number")) is not None:
-        place_house(house, values, faults)
-    born_on = values.get("born_on")
-    if born_on is not None:
-        if "surname" not in values:
-            faults.setdefault("achternaam", "V01")
-        if not (received_on.year - MOST_YEARS_OLD <= born_on.year and born_on <= received_on):
-            faults["geboortedatum"] = "V11"
+        return row_errors(row.line, "", (*LISTING_COLUMNS, rules.until), faults)
+    return Listing(line=row.line, **values)
 
 
 def _check_until(values: Mapping[str, Any], faults: dict[str, str], rules: _Rules, received_on: date) -> None:

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from gateway.domain.feedback import END_RESULTS, OF_ONE_PERSON, STATUSES, Contact, Feedback, Outcome
 from gateway.domain.signal import RowError, RowWarning
 from gateway.files import formats
-from gateway.files.columns import ANSWER_COLUMNS, Layout, recognise_feedback
+from gateway.files.columns import ANSWER_COLUMNS
+from gateway.files.layout import Layout, recognise_feedback
 from gateway.files.table import Limits, Row, Table, data_rows
 
 #: Rows that are handed over at a time.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.domain.delivery import Kind
 from gateway.files import csvfile
-from gateway.files.columns import MUNICIPAL_NAMES, municipal_kind
+from gateway.files.layout import MUNICIPAL_NAMES, municipal_kind
 from gateway.files.table import Limits, OpenStream, ReadTable, Table
 
 

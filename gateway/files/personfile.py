@@ -12,7 +12,7 @@ from itertools import chain
 from gateway.domain.partner import Partner
 from gateway.domain.request import Subject
 from gateway.files import formats
-from gateway.files.columns import MUNICIPAL_NAMES, known_names, person_places
+from gateway.files.layout import MUNICIPAL_NAMES, known_names, person_places
 from gateway.files.table import Limits, OpenStream, ReadTable
 
 

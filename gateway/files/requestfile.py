@@ -6,16 +6,25 @@ All that is wrong with a row is told at once, one code for each column.
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
-from typing import Any, NamedTuple
 
 from gateway.domain.request import Ask, Request, RequestWithdrawal, Subject
 from gateway.domain.signal import Mutation, RowError, RowWarning
 from gateway.files import formats
-from gateway.files.columns import REQUEST_COLUMNS, Layout, recognise_requests
+from gateway.files.columns import REQUEST_COLUMNS
+from gateway.files.layout import Layout, recognise_requests
+from gateway.files.residentrow import (
+    RESIDENT_COLUMNS,
+    Cells,
+    Column,
+    check_filled,
+    check_resident,
+    read_cells,
+    row_errors,
+    unfit,
+)
 from gateway.files.table import Limits, Row, Table, data_rows
 
 #: Rows of one file: for each the files that are held are read.
@@ -25,42 +34,21 @@ MOST_REQUESTS = 100
 ParsedRequest = Request | RequestWithdrawal | tuple[RowError, ...]
 
 _NUMBER = re.compile(r"[0-9-]{1,20}")
-_LETTER = re.compile(r"[A-Za-z]")
-_LONGEST_NAME = 200
-_LONGEST_SUFFIX = 4
 _ADDRESS = ("postcode", "huisnummer", "huisletter", "huisnummertoevoeging")
 _ASKS = {each.value: each for each in Ask}
 _MUTATIONS = {each.value: each for each in (Mutation.NEW, Mutation.WITHDRAW)}
 
 
-class _Column(NamedTuple):
-    """How a column is read, and the code when that reads nothing."""
-
-    read: Callable[[str], object]
-    code: str
-
-
-def _name(text: str) -> str | None:
-    """A surname: composed, with plain spaces, printable."""
-    text = " ".join(unicodedata.normalize("NFC", text).split())
-    return text if len(text) <= _LONGEST_NAME and text.isprintable() and "\ufffd" not in text else None
-
-
-_COLUMNS: Mapping[str, _Column] = {
-    "avg_verzoek": _Column(lambda text: _ASKS.get(text.upper()), "V15"),
+_COLUMNS: Mapping[str, Column] = {
+    **RESIDENT_COLUMNS,
+    "avg_verzoek": Column("ask", lambda text: _ASKS.get(text.upper()), "V15"),
     # numbers stay for years, on certificates too: none may be somebody's BSN
-    "verzoek_id": _Column(
-        lambda text: text if _NUMBER.fullmatch(text) and not formats.looks_like_bsn(text) else None, "V15"
+    "verzoek_id": Column(
+        "number",
+        lambda text: text if _NUMBER.fullmatch(text) and not formats.looks_like_bsn(text) else None,
+        "V15",
     ),
-    "achternaam": _Column(_name, "V10"),
-    "geboortedatum": _Column(formats.read_date, "V05"),
-    "postcode": _Column(formats.read_postcode, "V02"),
-    "huisnummer": _Column(formats.read_house_number, "V03"),
-    "huisletter": _Column(lambda text: text.upper() if _LETTER.fullmatch(text) else None, "V03"),
-    "huisnummertoevoeging": _Column(
-        lambda text: text if len(text) <= _LONGEST_SUFFIX and text.isprintable() else None, "V10"
-    ),
-    "mutatie": _Column(lambda text: _MUTATIONS.get(text.upper()), "V15"),
+    "mutatie": Column("mutation", lambda text: _MUTATIONS.get(text.upper()), "V15"),
 }
 
 
@@ -82,73 +70,33 @@ def read_requests(table: Table, received_on: date, limits: Limits) -> RequestFil
     rows = data_rows(table.rows, dict(layout.places), min(limits.rows, MOST_REQUESTS))
     return RequestFile(
         warnings=tuple(RowWarning(line=0, signal_id="", column=name, code="W04") for name in layout.ignored),
-        rows=tuple(parse_request(row, layout, received_on) for row in rows),
+        rows=tuple(parse_request(row, layout, received_on, limits.field_chars) for row in rows),
     )
 
 
-def parse_request(row: Row, layout: Layout, received_on: date) -> ParsedRequest:
+def parse_request(row: Row, layout: Layout, received_on: date, most_chars: int) -> ParsedRequest:
     """Read one row: V01, V02, V03, V05, V10, V11 and V15."""
-    line, fields = row
-    if fields is None or any(field.strip() for field in fields[layout.width :]):
-        return (RowError(line=line, signal_id="", column="", code="V10"),)
-    values: dict[str, Any] = {}
-    faults: dict[str, str] = {}
-    for column, place in layout.places:
-        text = fields[place].strip() if place < len(fields) else ""
-        if text:
-            values[column] = _COLUMNS[column].read(text)
-            if values[column] is None:
-                faults[column] = _COLUMNS[column].code
-    number = values.get("verzoek_id") or ""
-    if values.get("mutatie") is Mutation.WITHDRAW:
+    cells = read_cells(row, layout, _COLUMNS, most_chars)
+    if cells is None:
+        return unfit(row.line)
+    values, faults = cells
+    number = values.get("number", "")
+    if values.pop("mutation", Mutation.NEW) is Mutation.WITHDRAW:
         if number:
-            return RequestWithdrawal(line=line, number=number)
-        faults = {"verzoek_id": faults.get("verzoek_id", "V01")}
-    else:
-        _check_filled(values, faults)
-    born_on = values.get("geboortedatum")
-    if born_on is not None and born_on > received_on:
-        faults["geboortedatum"] = "V11"
-    subject = _subject(values, faults)
+            return RequestWithdrawal(line=row.line, number=number)
+        return row_errors(row.line, "", ("verzoek_id",), {"verzoek_id": faults.get("verzoek_id", "V01")})
+    check_filled(cells, _COLUMNS, ("avg_verzoek", "verzoek_id", "achternaam"))
+    # a surname needs a date of birth or an address; an address is whole or not there
+    if not _says(cells, "geboortedatum") or any(_says(cells, column) for column in _ADDRESS):
+        check_filled(cells, _COLUMNS, ("postcode", "huisnummer"))
+    check_resident(cells, received_on)
     if faults:
-        return tuple(
-            RowError(line=line, signal_id=number, column=column, code=faults[column])
-            for column in REQUEST_COLUMNS
-            if column in faults
-        )
-    return Request(line=line, number=number, ask=values["avg_verzoek"], subject=subject)
+        return row_errors(row.line, number, REQUEST_COLUMNS, faults)
+    ask = values.pop("ask")
+    del values["number"]
+    return Request(line=row.line, number=number, ask=ask, subject=Subject(**values))
 
 
-def _check_filled(values: Mapping[str, Any], faults: dict[str, str]) -> None:
-    """V01: a surname, and with it a date of birth or an address; an address is whole or not there."""
-    for column in ("avg_verzoek", "verzoek_id", "achternaam"):
-        if column not in values:
-            faults.setdefault(column, "V01")
-    if "geboortedatum" in values and not values.keys() & set(_ADDRESS):
-        return
-    for column in ("postcode", "huisnummer"):
-        if column not in values:
-            faults.setdefault(column, "V01")
-
-
-def _subject(values: Mapping[str, Any], faults: dict[str, str]) -> Subject:
-    """Whom the row is about. What stands behind the house number counts where its own column is empty."""
-    letter, suffix = values.get("huisletter") or "", values.get("huisnummertoevoeging") or ""
-    house: formats.HouseNumber | None = values.get("huisnummer")
-    subject = Subject(
-        surname=values.get("achternaam") or "",
-        born_on=values.get("geboortedatum"),
-        postcode=values.get("postcode") or "",
-        house_letter=letter,
-        house_number_suffix=suffix,
-    )
-    if house is None:
-        return subject
-    if (house.letter and letter) or (house.suffix and suffix):
-        faults["huisnummer"] = "V03"
-    return replace(
-        subject,
-        house_number=house.number,
-        house_letter=letter or house.letter,
-        house_number_suffix=suffix or house.suffix,
-    )
+def _says(cells: Cells, column: str) -> bool:
+    """Whether a column is filled, rightly or not."""
+    return column in cells.faults or bool(cells.values.get(_COLUMNS[column].field))

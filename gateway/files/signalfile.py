@@ -16,7 +16,7 @@ from gateway.domain.partner import Partner, Role
 from gateway.domain.signal import RowWarning, Signal
 from gateway.errors import DeliveryError
 from gateway.files import csvfile
-from gateway.files.columns import Layout, known_names, recognise
+from gateway.files.layout import Layout, known_names, recognise
 from gateway.files.signalrow import ParsedRow, RowRules, parse_row, rules_for, warning_of
 from gateway.files.table import Limits, OpenStream, ReadTable, Row, Table, data_rows
 

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 from gateway.domain.partner import Partner
 from gateway.domain.signal import SECTORS, Mutation, RowError, RowWarning, Signal, SignalType, Withdrawal
 from gateway.files import formats
-from gateway.files.columns import ARREARS, NEEDED, SIGNAL_COLUMNS, Layout, missing_columns
+from gateway.files.columns import ARREARS, NEEDED, SIGNAL_COLUMNS
+from gateway.files.layout import Layout, missing_columns
 
 #: What a row becomes; errors are one for each column.
 ParsedRow = Signal | Withdrawal | tuple[RowError, ...]

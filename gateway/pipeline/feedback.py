@@ -23,9 +23,9 @@ from gateway.domain.partner import Box
 from gateway.domain.retention import dispatch_due
 from gateway.domain.signal import RowError
 from gateway.files import names
-from gateway.files.columns import municipal_kind
 from gateway.files.feedback import FeedbackRow, render_feedback
 from gateway.files.feedbackfile import FeedbackFile, ParsedFeedback, on_sheet, read_feedback
+from gateway.files.layout import municipal_kind
 from gateway.files.receipt import Sums
 from gateway.files.table import Table
 from gateway.pipeline.context import Context

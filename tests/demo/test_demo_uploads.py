@@ -11,7 +11,7 @@ from gateway.demo.cast import COLLECTORS, CREDITORS, MONTHS, MUNICIPALITIES, Spe
 from gateway.demo.proof import planted
 from gateway.demo.uploads import invent_uploads
 from gateway.domain.partner import Partner, Role
-from gateway.files.columns import recognise
+from gateway.files.layout import recognise
 from gateway.settings.gemeenten import gemeente_names, pc4_gemeenten
 
 

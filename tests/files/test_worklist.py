@@ -17,8 +17,9 @@ from gateway.domain.melding import Klasse, Rule
 from gateway.domain.policy import Actions, ConsecutiveBy, DistinctBy, Grouping, Matching, Policy
 from gateway.domain.signal import SignalType
 from gateway.files import policywords
-from gateway.files.columns import WORKLIST_MELDING_COLUMNS, WORKLIST_SIGNAL_COLUMNS, recognise_feedback
+from gateway.files.columns import WORKLIST_MELDING_COLUMNS, WORKLIST_SIGNAL_COLUMNS
 from gateway.files.feedbackfile import parse_feedback
+from gateway.files.layout import recognise_feedback
 from gateway.files.outbox import OutboxMelding, OutboxSignal
 from gateway.files.table import Row, fold
 from gateway.files.worklist import Worklist, WorklistMelding, WorklistSignal, render_worklist
