@@ -94,7 +94,7 @@ def read_listings(table: Table, kind: Kind, received_on: date, limits: Limits) -
     rows = data_rows(table.rows, dict(layout.places), limits.rows)
     return ExclusionFile(
         layout=layout,
-        warnings=tuple(RowWarning(line=0, signal_id="", column=name, code="W04") for name in layout.ignored),
+        warnings=layout.warnings,
         batches=_batches(rows, _Reading(layout, _columns(rules), rules, received_on, limits.field_chars)),
     )
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from gateway.domain.delivery import Kind
 from gateway.domain.partner import Partner
+from gateway.domain.signal import RowWarning
 from gateway.errors import DeliveryError
 from gateway.files.columns import (
     ALIASES,
@@ -50,6 +51,11 @@ class Layout:
     missing: tuple[str, ...]
     ignored: tuple[str, ...]
     automatic_ids: bool
+
+    @property
+    def warnings(self) -> tuple[RowWarning, ...]:
+        """W04 for each column that is not read."""
+        return tuple(RowWarning(line=0, signal_id="", column=name, code="W04") for name in self.ignored)
 
     def has(self, column: str) -> bool:
         """Whether the file itself bears the column."""

@@ -69,7 +69,7 @@ def read_requests(table: Table, received_on: date, limits: Limits) -> RequestFil
     layout = recognise_requests(table.header)
     rows = data_rows(table.rows, dict(layout.places), min(limits.rows, MOST_REQUESTS))
     return RequestFile(
-        warnings=tuple(RowWarning(line=0, signal_id="", column=name, code="W04") for name in layout.ignored),
+        warnings=layout.warnings,
         rows=tuple(parse_request(row, layout, received_on, limits.field_chars) for row in rows),
     )
 

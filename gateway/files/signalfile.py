@@ -78,7 +78,7 @@ def read_signals(
     return SignalFile(
         table=table,
         layout=layout,
-        warnings=tuple(RowWarning(line=0, signal_id="", column=name, code="W04") for name in layout.ignored),
+        warnings=layout.warnings,
         batches=_batches(
             data_rows(table.rows, dict(layout.places), limits.rows),
             rules_for(layout, partner, received_on, limits.field_chars),

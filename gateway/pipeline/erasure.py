@@ -16,7 +16,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -43,7 +43,7 @@ from gateway.pipeline.persons import (
     rows_about,
 )
 from gateway.pipeline.publish import publish
-from gateway.pipeline.touching import Touching, mark_urgent
+from gateway.pipeline.touching import mark_urgent, touch
 from gateway.pipeline.workbook import read_table
 from gateway.store import Connection, exclusions, persons, requests, signals, worklists
 from gateway.store.persons import Held, Outgoing, Raw
@@ -102,7 +102,7 @@ def _erase(context: Context, request: Stored) -> None:
     with context.store.read() as conn:
         asked = _asked(context, conn, request)
         scope = _scope(context, conn, request, asked)
-    _touch(context, scope.versions)
+    touch(context, scope.versions)
     _mark(context, request, scope)
     _publish(context, scope.meldingen)
     _log.info(
@@ -189,19 +189,6 @@ def _before(
 def _meldingen_in(content: bytes) -> dict[str, str]:
     text = io.StringIO(content.decode("utf-8-sig"), newline="")
     return {line["melding_id"]: line["klasse"] for line in csv.DictReader(text, delimiter=";")}
-
-
-def _touch(context: Context, versions: Iterable[Version]) -> None:
-    """Mark what must be looked at again; looked at in vain when what follows never comes."""
-    touching, today = Touching(context), local_day(context.clock.now())
-    with context.store.read() as conn:
-        contracts: dict[int, list[Version]] = defaultdict(list)
-        for other in signals.in_force(conn, "place_k1", {each.place_k1 for each in versions}, today):
-            contracts[other.place_k1].append(other)
-    for version in versions:
-        touching.add(version, contracts[version.place_k1])
-    with context.store.write() as conn:
-        touching.store(conn, context.clock.now())
 
 
 def _mark(context: Context, request: Stored, scope: _Scope) -> None:

@@ -17,7 +17,7 @@ from gateway.pipeline.exclusions import levels_of
 from gateway.pipeline.outgoing import OutgoingFile, store_files
 from gateway.pipeline.sealing import SIGNAL, Opener, open_key, store_key
 from gateway.pipeline.statuses import status_file, use_status_number
-from gateway.pipeline.touching import Touching, mark_urgent
+from gateway.pipeline.touching import mark_urgent, touch
 from gateway.store import Connection, data_keys, signals
 from gateway.store.places import chunks
 from gateway.store.queue import Claimed
@@ -68,7 +68,7 @@ class Excluding:
 
     def prepare(self) -> None:
         """Mark the meldingen that lose a signal, looked at in vain should what follows never come; seal the statuses."""
-        self._touch()
+        touch(self._context, [each.version for each in self._found])
         by_creditor: dict[str, list[_Excluded]] = defaultdict(list)
         for each in self._found:
             by_creditor[each.signal.creditor].append(each)
@@ -115,19 +115,6 @@ class Excluding:
             node=self._context.node,
             detail={"signals": len(self._found), "creditors": len(self._files)},
         )
-
-    def _touch(self) -> None:
-        for some in chunks(self._found, _BATCH):
-            touching = Touching(self._context)
-            with self._context.store.read() as conn:
-                contracts: dict[int, list[Version]] = defaultdict(list)
-                places = {each.version.place_k1 for each in some}
-                for other in signals.in_force(conn, "place_k1", places, self._today):
-                    contracts[other.place_k1].append(other)
-            for each in some:
-                touching.add(each.version, contracts[each.version.place_k1])
-            with self._context.store.write() as conn:
-                touching.store(conn, self._context.clock.now())
 
     def _key(
         self,

@@ -77,12 +77,14 @@ class Keying:
             if row.signal_id is not None:
                 named[row.line] = keys.signal(self._creditor, row.signal_id)
             elif isinstance(row, Signal):
-                made[row.line] = self._made_of(row)
+                made[row.line] = made_of(row, self._received_on)
         return self._by_line(conn, Level.SIGNAL, named) | self._by_line(conn, Level.AUTO_SIGNAL, made)
 
     def auto_token(self, row: Signal) -> bytes:
         """What the signaal_id of a row without one is made of, at its first use."""
-        return self._indexer.token(self._month, Level.AUTO_SIGNAL, self._creditor, self._made_of(row))
+        return self._indexer.token(
+            self._month, Level.AUTO_SIGNAL, self._creditor, made_of(row, self._received_on)
+        )
 
     def places(
         self, conn: Connection, rows: Sequence[Signal], located: Mapping[int, Located], s1: Mapping[int, int]
@@ -161,14 +163,14 @@ class Keying:
         found = self._places.find(conn, (level, self._creditor), parts.values())
         return {line: found[key] for line, key in parts.items()}
 
-    def _made_of(self, row: Signal) -> Parts:
-        return keys.auto_signal(
-            customer_number=row.customer_number,
-            sector=row.sector,
-            signal_type=row.signal_type,
-            product=row.product,
-            exact=keys.address_exact(
-                row.postcode, row.house_number, row.house_letter, row.house_number_suffix
-            ),
-            month=month_of(row.signalled_on or self._received_on),
-        )
+
+def made_of(row: Signal, received_on: date) -> Parts:
+    """What the signaal_id of a row without one is made of."""
+    return keys.auto_signal(
+        customer_number=row.customer_number,
+        sector=row.sector,
+        signal_type=row.signal_type,
+        product=row.product,
+        exact=keys.address_exact(row.postcode, row.house_number, row.house_letter, row.house_number_suffix),
+        month=month_of(row.signalled_on or received_on),
+    )

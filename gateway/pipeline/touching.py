@@ -10,9 +10,13 @@ from gateway.clock import local_day
 from gateway.matching.municipality import successors_of
 from gateway.matching.rules import affected_months
 from gateway.pipeline.context import Context
-from gateway.store import Connection, meldingen
+from gateway.store import Connection, meldingen, signals
 from gateway.store.meldingen import Span
+from gateway.store.places import chunks
 from gateway.store.signals import PLACE_COLUMNS, Version
+
+#: Signals whose meldingen are marked in one transaction.
+_AT_A_TIME = 500
 
 
 def mark_urgent(context: Context, conn: Connection) -> None:
@@ -60,3 +64,21 @@ class Touching:
         meldingen.touch_ids(conn, self._ids, now)
         self._spans.clear()
         self._ids.clear()
+
+
+def touch(context: Context, versions: Iterable[Version]) -> None:
+    """Mark what must be looked at again because these signals go, in short transactions.
+
+    Looked at in vain when what follows never comes.
+    """
+    today = local_day(context.clock.now())
+    for batch in chunks(versions, _AT_A_TIME):
+        touching = Touching(context)
+        with context.store.read() as conn:
+            contracts: dict[int, list[Version]] = defaultdict(list)
+            for other in signals.in_force(conn, "place_k1", {each.place_k1 for each in batch}, today):
+                contracts[other.place_k1].append(other)
+        for version in batch:
+            touching.add(version, contracts[version.place_k1])
+        with context.store.write() as conn:
+            touching.store(conn, context.clock.now())

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
 
-from gateway.clock import month_of
 from gateway.domain.delivery import Kind
 from gateway.domain.signal import Mutation, RowError, Signal, SignalState, Withdrawal
 from gateway.files.receipt import Sums
 from gateway.files.signalfile import SignalFile
 from gateway.files.signalrow import ParsedRow
-from gateway.matching import changes, keys
+from gateway.matching import changes
 from gateway.matching.changes import Outcome
 from gateway.pipeline.context import Context
+from gateway.pipeline.keying import made_of
 from gateway.pipeline.locate import Located, locate
 from gateway.pipeline.received import Received, Taken, receipt
 from gateway.pipeline.rows import age_warnings, place_warnings
@@ -109,13 +109,4 @@ class _Trial:
         """The signaal_id, or what it would be made of."""
         if isinstance(row, Withdrawal) or row.signal_id is not None:
             return row.signal_id
-        return keys.auto_signal(
-            customer_number=row.customer_number,
-            sector=row.sector,
-            signal_type=row.signal_type,
-            product=row.product,
-            exact=keys.address_exact(
-                row.postcode, row.house_number, row.house_letter, row.house_number_suffix
-            ),
-            month=month_of(row.signalled_on or self._received_on),
-        )
+        return made_of(row, self._received_on)

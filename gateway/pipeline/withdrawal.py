@@ -23,16 +23,12 @@ from gateway.pipeline.deliveries import INSTEAD, open_file, sentence, unknown
 from gateway.pipeline.outgoing import OutgoingFile, seal_file, store_files
 from gateway.pipeline.sealing import Opener
 from gateway.pipeline.statuses import status_file, use_status_number
-from gateway.pipeline.touching import Touching, mark_urgent
+from gateway.pipeline.touching import mark_urgent, touch
 from gateway.store import Connection, history, queue, signals
-from gateway.store.places import chunks
 from gateway.store.queue import Decidable
 from gateway.store.signals import Version
 
 _log = logs.get("withdrawal")
-
-#: Signals whose meldingen are marked in one short transaction.
-_TOUCH_AT_A_TIME = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +62,7 @@ def withdraw(context: Context, delivery_id: str, reason: str, *, actor: str) -> 
             name, _ = open_file(context, conn, delivery)
             rows = _rows(context, conn, versions, today)
         files = _files(context, delivery, versions, rows, name=name, reason=told)
-        _touch(context, versions)
+        touch(context, versions)
         _commit(context, delivery, len(versions), files, actor)
     told_to = sorted({each.municipality for each in versions if each.passed_on_at is not None})
     _log.info(
@@ -146,21 +142,6 @@ def _files(
             delivery_id=delivery.id,
         ),
     ]
-
-
-def _touch(context: Context, versions: Sequence[Version]) -> None:
-    """Mark what must be looked at again; looked at in vain when what follows never comes."""
-    today = local_day(context.clock.now())
-    touching = Touching(context)
-    for batch in chunks(versions, _TOUCH_AT_A_TIME):
-        with context.store.read() as conn:
-            contracts: dict[int, list[Version]] = {}
-            for other in signals.in_force(conn, "place_k1", {each.place_k1 for each in batch}, today):
-                contracts.setdefault(other.place_k1, []).append(other)
-        for version in batch:
-            touching.add(version, contracts[version.place_k1])
-        with context.store.write() as conn:
-            touching.store(conn, context.clock.now())
 
 
 def _commit(

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Connection,
     RowMapping,
     Select,
+    Subquery,
     Table,
     and_,
     case,
@@ -245,6 +246,28 @@ def _files(before: date) -> Select[Any]:
     )
 
 
+def _rows_of_deliveries(kind: Kind, counted: Subquery) -> Select[Any]:
+    """Rows that were counted by delivery, municipality, due day and data key."""
+    return select(
+        literal(kind.value).label("kind"),
+        counted.c.delivery_id.label("object_id"),
+        _DELIVERY.c.partner_id,
+        counted.c.municipality,
+        _DELIVERY.c.received_at,
+        counted.c.due_on,
+        counted.c.rows,
+        _DELIVERY.c.sealed_bytes,
+        _DELIVERY.c.sealed_sha256.label("sha256"),
+        _DATA_KEY.c.commitment.label("key"),
+        _DATA_KEY.c.id.label("key_id"),
+        literal(False).label("never_collected"),
+    ).select_from(
+        counted.join(_DELIVERY, _DELIVERY.c.id == counted.c.delivery_id).outerjoin(
+            _DATA_KEY, _DATA_KEY.c.id == counted.c.data_key_id
+        )
+    )
+
+
 def _signals(kind: Kind, goes: ColumnElement[bool], due_on: Any) -> Select[Any]:
     # rows of a municipality that takes no part never were that municipality's
     municipality = case(
@@ -263,47 +286,24 @@ def _signals(kind: Kind, goes: ColumnElement[bool], due_on: Any) -> Select[Any]:
         .group_by(_SIGNAL.c.delivery_id, municipality, due_on, _SIGNAL.c.data_key_id)
         .subquery()
     )
-    return select(
-        literal(kind.value).label("kind"),
-        counted.c.delivery_id.label("object_id"),
-        _DELIVERY.c.partner_id,
-        counted.c.municipality,
-        _DELIVERY.c.received_at,
-        counted.c.due_on,
-        counted.c.rows,
-        _DELIVERY.c.sealed_bytes,
-        _DELIVERY.c.sealed_sha256.label("sha256"),
-        _DATA_KEY.c.commitment.label("key"),
-        _DATA_KEY.c.id.label("key_id"),
-        literal(False).label("never_collected"),
-    ).select_from(
-        counted.join(_DELIVERY, _DELIVERY.c.id == counted.c.delivery_id).outerjoin(
-            _DATA_KEY, _DATA_KEY.c.id == counted.c.data_key_id
-        )
-    )
+    return _rows_of_deliveries(kind, counted)
 
 
 def _answers(before: date) -> Select[Any]:
     counted = (
-        select(_ANSWER.c.delivery_id, _ANSWER.c.municipality, _ANSWER.c.due_on, func.count().label("rows"))
+        select(
+            _ANSWER.c.delivery_id,
+            _ANSWER.c.municipality,
+            _ANSWER.c.due_on,
+            # ids, codes and days, in the clear
+            null().label("data_key_id"),
+            func.count().label("rows"),
+        )
         .where(answer_goes(before))
         .group_by(_ANSWER.c.delivery_id, _ANSWER.c.municipality, _ANSWER.c.due_on)
         .subquery()
     )
-    return select(
-        literal(Kind.ANSWERS.value).label("kind"),
-        counted.c.delivery_id.label("object_id"),
-        _DELIVERY.c.partner_id,
-        counted.c.municipality,
-        _DELIVERY.c.received_at,
-        counted.c.due_on,
-        counted.c.rows,
-        _DELIVERY.c.sealed_bytes,
-        _DELIVERY.c.sealed_sha256.label("sha256"),
-        null().label("key"),
-        null().label("key_id"),
-        literal(False).label("never_collected"),
-    ).select_from(counted.join(_DELIVERY, _DELIVERY.c.id == counted.c.delivery_id))
+    return _rows_of_deliveries(Kind.ANSWERS, counted)
 
 
 def _exclusions(kind: Kind, of: FileKind, before: date) -> Select[Any]:
@@ -319,24 +319,7 @@ def _exclusions(kind: Kind, of: FileKind, before: date) -> Select[Any]:
         .group_by(*group)
         .subquery()
     )
-    return select(
-        literal(kind.value).label("kind"),
-        counted.c.delivery_id.label("object_id"),
-        _DELIVERY.c.partner_id,
-        counted.c.municipality,
-        _DELIVERY.c.received_at,
-        counted.c.due_on,
-        counted.c.rows,
-        _DELIVERY.c.sealed_bytes,
-        _DELIVERY.c.sealed_sha256.label("sha256"),
-        _DATA_KEY.c.commitment.label("key"),
-        _DATA_KEY.c.id.label("key_id"),
-        literal(False).label("never_collected"),
-    ).select_from(
-        counted.join(_DELIVERY, _DELIVERY.c.id == counted.c.delivery_id).outerjoin(
-            _DATA_KEY, _DATA_KEY.c.id == counted.c.data_key_id
-        )
-    )
+    return _rows_of_deliveries(kind, counted)
 
 
 def _dispatches(before: date) -> Select[Any]:

@@ -380,7 +380,7 @@ class Cut(BaseException):
     """The process ends here."""
 
 
-@pytest.mark.parametrize("place", ["_touch", "_mark", "publish"])
+@pytest.mark.parametrize("place", ["touch", "_mark", "publish"])
 def test_killed_while_it_marks(town, monkeypatch, place):
     """It is done again from the start, or goes on: once."""
     town.send("gemeente", ask("1", "WISSEN"))
