@@ -281,6 +281,11 @@ def _show_destruction(console: Console, destruction: Destruction) -> None:
         counts = [sum(by_month[month][kind] for month in months) for months in titles.values()]
         shown.add_row(text, *map(_number, counts), f"{destruction.left[kind]:,}")
     console.print(shown)
+    if destruction.left["dispatches"] == destruction.reports > 0:
+        console.print(
+            f"[dim]The {destruction.reports} files that are left are aanleveroverzichten of these months: who "
+            "sent how much, and no resident.[/]"
+        )
 
 
 _KINDS = {

@@ -13,9 +13,10 @@ from gateway.clock import SteppedClock
 from gateway.demo import collected
 from gateway.demo.client import Client
 from gateway.demo.uploads import Upload
+from gateway.domain.dispatch import PROOFS, DispatchKind
 from gateway.gateway import Gateway
 from gateway.retention.due import past_runs
-from gateway.store.destruction import proofs_held
+from gateway.store.destruction import files_held
 
 #: How many mail addresses are looked for, beside the surnames.
 _MAILS = 2
@@ -57,6 +58,8 @@ class Destruction:
     #: `YYYY-MM` -> kind -> number
     by_month: dict[str, dict[str, int]]
     left: dict[str, int]
+    #: outgoing files that hold no resident: aanleveroverzichten, with their manifests
+    reports: int
 
 
 def planted(uploads: Sequence[Upload]) -> list[str]:
@@ -107,9 +110,11 @@ def destruction(gateway: Gateway) -> Destruction:
     years_on = replace(gateway, clock=SteppedClock(now.replace(year=now.year + 10)))
     left = {kind: years_on.purge(dry_run=True).counts[kind] for kind in KINDS}
     with gateway.store.read() as conn:
-        proofs = proofs_held(conn)
+        proofs = files_held(conn, PROOFS)
+        reports = files_held(conn, (DispatchKind.DELIVERY_REPORT,))
     left |= {kind: left[kind] - proofs for kind in ("dispatches", "data_keys")}
-    return Destruction(by_month=by_month, left=left | {"keys": gateway.purge(dry_run=True).counts["keys"]})
+    left |= {"keys": gateway.purge(dry_run=True).counts["keys"]}
+    return Destruction(by_month=by_month, left=left, reports=reports)
 
 
 def claims(

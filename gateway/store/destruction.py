@@ -27,7 +27,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from gateway.domain.certificate import CompactionFigures, Kind
 from gateway.domain.delivery import Kind as FileKind
-from gateway.domain.dispatch import PROOFS
+from gateway.domain.dispatch import DispatchKind
 from gateway.store.going import Going
 from gateway.store.tables import (
     CertificateRow,
@@ -264,12 +264,12 @@ def certificates(conn: Connection, parties: Collection[str] | None = None) -> li
     return [Listed(**row) for row in conn.execute(query).mappings()]
 
 
-def proofs_held(conn: Connection) -> int:
-    """How many outgoing files prove a destruction: certificates, lists, and what comes and goes with them."""
+def files_held(conn: Connection, kinds: Collection[DispatchKind]) -> int:
+    """How many outgoing files of these kinds are held, with what comes and goes with them."""
     file = _DISPATCH.alias()
-    parents = select(file.c.id).where(file.c.kind.in_(PROOFS))
-    is_proof = _DISPATCH.c.kind.in_(PROOFS) | _DISPATCH.c.parent_id.in_(parents)
-    held = select(func.count()).select_from(_DISPATCH).where(_DISPATCH.c.purged_at.is_(None), is_proof)
+    parents = select(file.c.id).where(file.c.kind.in_(kinds))
+    is_meant = _DISPATCH.c.kind.in_(kinds) | _DISPATCH.c.parent_id.in_(parents)
+    held = select(func.count()).select_from(_DISPATCH).where(_DISPATCH.c.purged_at.is_(None), is_meant)
     return int(conn.execute(held).scalar_one())
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from gateway.demo.cast import CREDITORS, MUNICIPALITIES
+from gateway.domain.dispatch import PROOFS, DispatchKind
 
 #: What the issue allows after installation. Processor time is measured: other tests run at the same time.
 MOST_SECONDS = 60
@@ -120,6 +121,12 @@ def test_nothing_is_left_afterwards(ran: Ran) -> None:
             assert db.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
         assert db.execute("SELECT DISTINCT upper(state) FROM delivery").fetchall() == [("PURGED",)]
         boxed = db.execute("SELECT count(*) FROM dispatch WHERE upper(state) != 'PURGED'").fetchone()
+        held = db.execute(
+            "SELECT DISTINCT coalesce(p.kind, d.kind) FROM dispatch d LEFT JOIN dispatch p ON p.id = d.parent_id "
+            "WHERE upper(d.state) != 'PURGED'"
+        ).fetchall()
+    assert {kind for (kind,) in held} == {*PROOFS, DispatchKind.DELIVERY_REPORT}
+    assert "files that are left are aanleveroverzichten" in ran.screen
     assert boxed == (sum(path.is_file() for path in (home / "data" / "vault").rglob("*")),)
 
 
