@@ -283,8 +283,8 @@ def _show_destruction(console: Console, destruction: Destruction) -> None:
     console.print(shown)
     if destruction.left["dispatches"] == destruction.reports > 0:
         console.print(
-            f"[dim]The {destruction.reports} files that are left are aanleveroverzichten of these months: who "
-            "sent how much, and no resident.[/]"
+            f"[dim]The {destruction.reports} files that are left are aanleveroverzichten: who sent how much, and no "
+            "resident.[/]"
         )
 
 
@@ -322,7 +322,7 @@ def _show_places(console: Console, root: Path) -> None:
     for name, text in (
         ("config/", "gateway.toml, one file a partner, one a municipality: yours to read"),
         ("keys/", "host key, root key, keyring, audit key; a key a day, until that day"),
-        ("data/vault/", "sealed files: empty again"),
+        ("data/vault/", "sealed files: only what lies in a box"),
         ("data/gateway.db", "ids, codes, dates and tombstones; names only ever sealed"),
         ("data/reference.db", "which municipality an address lies in"),
         ("log/", "the audit log as tiles, and its newest signed checkpoint"),
