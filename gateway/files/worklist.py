@@ -139,14 +139,13 @@ def render_worklist(worklist: Worklist) -> bytes:
 def _melding_cells(line: WorklistMelding) -> Mapping[str, Cell]:
     melding, first = line.melding, line.signals[0].signal
     names = dict.fromkeys(_name(each.signal) for each in line.signals)
-    addresses = dict.fromkeys(_address(each.signal) for each in line.signals)
     outcome, on = _standing(line.signals)
     return {
         "rang": melding.rank,
         "voorstel_actie": melding.action,
         "uiterlijk_aanbod": melding.offer_by,
         "inwoners": "; ".join(names),
-        "adres": "; ".join(addresses),
+        "adres": "; ".join(_addresses(line.signals)),
         "postcode": first.postcode,
         "woonplaats": next((each.signal.city for each in line.signals if each.signal.city), ""),
         "klasse": melding.klasse.value,
@@ -228,10 +227,14 @@ def _name(signal: OutboxSignal) -> str:
     return " ".join(filter(None, (signal.initials, signal.infix, signal.surname)))
 
 
-def _address(signal: OutboxSignal) -> str:
-    number = f"{signal.house_number}{signal.house_letter}"
-    suffix = f"-{signal.house_number_suffix}" if signal.house_number_suffix else ""
-    return f"{signal.street} {number}{suffix}".strip()
+def _addresses(signals: Iterable[WorklistSignal]) -> list[str]:
+    """Each door once, with its street where one of its signals names it."""
+    streets: dict[tuple[str, str], str] = {}
+    for signal in (each.signal for each in signals):
+        suffix = f"-{signal.house_number_suffix}" if signal.house_number_suffix else ""
+        door = signal.postcode, f"{signal.house_number}{signal.house_letter}{suffix}"
+        streets[door] = streets.get(door) or signal.street
+    return [f"{street} {number}".strip() for (_, number), street in streets.items()]
 
 
 def _euros(cents: int) -> Decimal:

@@ -119,6 +119,14 @@ def one():
     return render_worklist(make(line(SIGNAL, OTHER)))
 
 
+def test_a_door_stands_once(sheet):
+    """Also when one of its creditors doesn't know the street."""
+    unnamed = replace(SIGNAL, number="S0123456789AD", street="")
+    elsewhere = replace(SIGNAL, number="S0123456789AE", street="", postcode="1234AC")
+    (told,) = sheet(render_worklist(make(line(unnamed, SIGNAL, elsewhere))), "Meldingen")
+    assert told["adres"] == "Dorpsstraat 12A-3; 12A-3"
+
+
 def test_what_stands_on_the_sheets(one, sheet):
     """A line for each melding and signal; days and amounts are days and numbers, a customer number is text."""
     assert CalamineWorkbook.from_filelike(io.BytesIO(one)).sheet_names == [
