@@ -20,6 +20,7 @@ from gateway.pipeline.policies import policy_hash
 from gateway.retention.keys import ensure_keys
 from gateway.retention.notary import Notary
 from gateway.retention.purge import PurgeReport, purge, would_go
+from gateway.retention.ring import seal_again
 from gateway.retention.run import Progress
 from gateway.settings import Home, Settings, load_settings
 from gateway.settings.gemeenten import gemeente_names, pc4_gemeenten
@@ -75,9 +76,12 @@ class Gateway:
 
     def make_keys(self, *, origin: str = "schedule") -> list[str]:
         """Make the keys of the days and months to come; the ids of those that were missing."""
-        return ensure_keys(
+        made = ensure_keys(
             self.store, self.keyring, self.clock.now(), self.settings.terms, node=self.node, origin=origin
         )
+        # what a purge that was cut off left to do
+        seal_again(self.store, self.keyring, self.clock.now(), node=self.node, origin=origin, actor="gateway")
+        return made
 
     def purge(
         self,
@@ -177,7 +181,9 @@ def open_gateway(home: Path, clock: Clock | None = None, *, any_root: bool = Fal
         StoreError: the database can't be used.
     """
     settings = load_settings(home)
-    keyring = Keyring.open(settings.home.keys, None if any_root else settings.root_provider)
+    keyring = Keyring.open(
+        settings.home.keys, None if any_root else settings.root_provider, token=settings.root_token
+    )
     signer = load_signing_key(settings.home.keys)
     reserve = Reserve(settings.home.reserve)
     return Gateway(

@@ -5,9 +5,12 @@ from __future__ import annotations
 import gc
 import io
 import os
+import shutil
+import subprocess
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
+from itertools import count
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -20,6 +23,11 @@ from gateway.exchange.keys import create_host_key
 from gateway.settings import Home
 from gateway.store.engine import Store
 from gateway.vault.keyring import Keyring
+from gateway.vault.pkcs11 import Token
+
+#: The library of a hardware security module in software (Debian: softhsm2).
+SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
+PIN = "493716"
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -39,6 +47,45 @@ def bare_home(tmp_path: Path) -> Home:
     create_host_key(home.host_key)
     Store.create(home.db).close()
     return home
+
+
+@pytest.fixture(scope="session")
+def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., None]]:
+    """SoftHSM2 with tokens of its own: a call runs softhsm2-util. Under CI it must be there."""
+    if shutil.which("softhsm2-util") is None:
+        if os.environ.get("CI"):
+            pytest.fail("SoftHSM2 is not installed: apt-get install softhsm2")
+        pytest.skip("SoftHSM2 is not installed")
+    folder = tmp_path_factory.mktemp("softhsm")
+    (folder / "tokens").mkdir()
+    config = folder / "softhsm2.conf"
+    config.write_text(f"directories.tokendir = {folder / 'tokens'}\nlog.level = ERROR\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOFTHSM2_CONF", str(config))
+
+        def run(*words: str) -> None:
+            subprocess.run(["softhsm2-util", *words], check=True, capture_output=True, timeout=60)
+
+        yield run
+
+
+@pytest.fixture
+def token(
+    softhsm: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _numbers: Iterator[int]
+) -> Token:
+    """A new token; its PIN is handed over as a credential."""
+    label = f"gateway-{next(_numbers)}"
+    softhsm("--init-token", "--free", "--label", label, "--so-pin", "87654321", "--pin", PIN)
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    (folder / "gateway-pin").write_text(f"{PIN}\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
+    return Token(library=Path(SOFTHSM), label=label)
+
+
+@pytest.fixture(scope="session")
+def _numbers() -> Iterator[int]:
+    return count(1)
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ def check(context: typer.Context) -> None:
     home: Home = context.obj
     settings = load_settings(home.root)
     now = SystemClock().now()
-    check_keys(home, Keyring.open(home.keys, settings.root_provider), now)
+    check_keys(home, Keyring.open(home.keys, settings.root_provider, token=settings.root_token), now)
     Store(home.db).close()
     for remark in remarks(settings, now):
         screen.out.print(f"[yellow]![/] {escape(remark)}")

@@ -62,8 +62,10 @@ def _settings(home: Home) -> Settings | Finding:
 
 def _keys(home: Home, settings: Settings | Finding, now: datetime, *, is_running: bool) -> Iterator[Finding]:
     try:
-        provider = settings.root_provider if isinstance(settings, Settings) else None
-        keyring = Keyring.open(home.keys, provider)
+        known = (
+            (settings.root_provider, settings.root_token) if isinstance(settings, Settings) else (None, None)
+        )
+        keyring = Keyring.open(home.keys, known[0], token=known[1])
     except KeyringError as exc:
         yield fail("keyring", str(exc), "nothing can be received, read or destroyed without it")
         return

@@ -104,7 +104,8 @@ class Certificate:
     `party` is a municipality code, or the id of a partner when it was only that partner's. `due_before` is the day
     of the run. `keys` are the keys of the keyring that went with it; `copies` the places that held them.
     `unconfirmed` has the (key, copy) of which the destruction could not be confirmed.
-    `problems` are the reasons for which it is incomplete, `erasures` the requests for which something went early. `public_key` is the OpenSSH line of the signer.
+    `master` is the id of the master key in the HSM under which the keyring was sealed again after that, empty where
+    that was not so. `problems` are the reasons for which it is incomplete, `erasures` the requests for which something went early. `public_key` is the OpenSSH line of the signer.
     """
 
     number: str
@@ -121,6 +122,7 @@ class Certificate:
     keys: tuple[str, ...]
     copies: tuple[str, ...]
     unconfirmed: frozenset[tuple[str, str]] = frozenset()
+    master: str = ""
     compaction: CompactionFigures
     problems: tuple[str, ...]
     erasures: tuple[Erasure, ...]

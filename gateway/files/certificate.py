@@ -27,9 +27,22 @@ METHODS = {
     "reservekopieën zonder de map keys/ is de inhoud daarmee onleesbaar",
 }
 
+#: The way of keys when their ring is sealed in a hardware security module.
+METHOD_HSM = (
+    "gegevenssleutel verwijderd; dagsleutel vernietigd; daarna is de sleutelbos opnieuw verzegeld onder een nieuwe, niet "
+    "uitvoerbare hoofdsleutel in de HSM (kenmerk {master}), en is de vorige hoofdsleutel in de HSM vernietigd, afwezigheid "
+    "nagezien: elke kopie van de sleutelbos die onder een vorige hoofdsleutel verzegeld was, ook in reservekopieën, opent "
+    "daarmee niets meer"
+)
+KEYS_IN_BACKUPS = "reservekopieën waarin ook de map keys/ is opgenomen"
+HSM_IN_BACKUPS = (
+    "reservekopieën van de HSM zelf waarin een vorige hoofdsleutel staat, en kopieën van de map keys/ van voor het gebruik "
+    "van de HSM"
+)
+
 NOT_COVERED = (
     "kopieën die partners zelf hebben gemaakt of opgehaald",
-    "reservekopieën waarin ook de map keys/ is opgenomen",
+    KEYS_IN_BACKUPS,
     "momentopnamen onder het bestandssysteem, wisselgeheugen en geheugendumps van de machine",
     "open kolommen in reservekopieën van voor deze vernietiging (willekeurige nummers, partner, codes, maand, bedrag, "
     "data): zij verwijzen naar niemand bij naam",
@@ -68,7 +81,7 @@ def render_json(certificate: Certificate) -> bytes:
             }
             for key in made.keys
         ],
-        "wijze": METHODS,
+        "wijze": _methods(made),
         "compactie": {
             "bytes_voor": made.compaction.bytes_before,
             "bytes_na": made.compaction.bytes_after,
@@ -90,7 +103,7 @@ def render_json(certificate: Certificate) -> bytes:
         "nooit_opgehaald": [item.object_id for item in made.items if item.never_collected],
         "goedgekeurd_door": [],
         "logboek": {"index": made.log.index, "checkpoint": made.log.checkpoint},
-        "niet_omvat": list(NOT_COVERED),
+        "niet_omvat": _not_covered(made),
         "ondertekenaar": made.public_key,
     }
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
@@ -123,10 +136,10 @@ def render_text(certificate: Certificate) -> bytes:
         *_section("Op verzoek vernietigd, voor zijn dag", _erasures(made)),
         *_section("Vernietigd", _table(made)),
         *_section("Sleutels", _keys(made)),
-        *_section("Wijze", [f"- {medium}: {how}" for medium, how in METHODS.items()]),
+        *_section("Wijze", [f"- {medium}: {how}" for medium, how in _methods(made).items()]),
         *_section("Compactie van de database", [_compaction(made)]),
         *_section("Nooit opgehaald", [f"- {', '.join(never)}" if never else "- geen"]),
-        *_section("Niet omvat", [f"- {what}" for what in NOT_COVERED]),
+        *_section("Niet omvat", [f"- {what}" for what in _not_covered(made)]),
         *_section("Controlegetallen", _digests(made)),
         *_section(
             "Logboek",
@@ -266,6 +279,14 @@ def _section(title: str, lines: list[str]) -> list[str]:
 
 
 # -- words -----------------------------------------------------------------------------------------
+
+
+def _methods(made: Certificate) -> dict[str, str]:
+    return METHODS | ({"sleutels": METHOD_HSM.format(master=made.master)} if made.master else {})
+
+
+def _not_covered(made: Certificate) -> list[str]:
+    return [HSM_IN_BACKUPS if made.master and what == KEYS_IN_BACKUPS else what for what in NOT_COVERED]
 
 
 def _result(made: Certificate, key: str, copy: str) -> str:

@@ -47,6 +47,7 @@ RING = "keys"
 
 NOT_COMPACTED = "de database is niet geheel gecompacteerd"
 NOT_ALL = "niet alles kon worden vernietigd: wat er nog is, volgt op een latere verklaring"
+NOT_SEALED = "de hoofdsleutel in de HSM is nog niet vervangen: een eerdere kopie van de map keys/ kan nog worden geopend"
 #: What stands on a certificate when the database was not compacted at all.
 _NO_COMPACTION = CompactionFigures(bytes_before=0, bytes_after=0, wal_bytes=0, seconds=0, busy=True)
 
@@ -73,6 +74,7 @@ class _Circumstances:
     began_at: datetime
     keys: tuple[str, ...]
     unconfirmed: frozenset[tuple[str, str]]
+    master: str
     compaction: CompactionFigures
     log: LogPlace
     problems: tuple[str, ...]
@@ -154,12 +156,16 @@ def _circumstances(run: Run, account: _Account) -> _Circumstances:
     problems += [
         f"van sleutel {key} is de vernietiging in {copy} niet bevestigd" for key, copy in unconfirmed
     ]
+    is_to_seal = run.keyring.is_to_seal()
+    if is_to_seal:
+        problems.append(NOT_SEALED)
     if figures is None or not figures.is_complete:
         problems.append(NOT_COMPACTED)
     return _Circumstances(
         began_at=began_at,
         keys=tuple(keys),
         unconfirmed=frozenset(unconfirmed),
+        master="" if is_to_seal or not keys else run.keyring.master() or "",
         compaction=figures or _NO_COMPACTION,
         log=log,
         problems=tuple(problems),
@@ -203,6 +209,7 @@ def _certificate(
         keys=common.keys,
         copies=(RING, *run.keyring.copies()),
         unconfirmed=common.unconfirmed,
+        master=common.master,
         compaction=common.compaction,
         problems=(*common.problems, *([NOT_ALL] if party.code in account.incomplete else [])),
         erasures=tuple(_erasure(run, each) for each in common.requests if party.code in each.parties),

@@ -107,6 +107,36 @@ def problems(store: Store, keyring: Keyring, progress: Progress) -> Iterator[str
         progress(done, max(done, total))
 
 
+def seal_again(store: Store, keyring: Keyring, now: datetime, *, node: str, origin: str, actor: str) -> bool:
+    """Replace the master key in the token when keys were destroyed, so that older copies of the keyring open nothing.
+
+    Nothing is done where the root key is not sealed in a token. The audit entry is there before the old master key
+    is destroyed: an interruption may write it twice, and leaves it out never. Raises KeyringError; what is left to do
+    is done at the next call.
+    """
+    old = keyring.master()
+
+    def told(count: int, master: str) -> None:
+        with store.write() as conn:
+            record(
+                conn,
+                action="root_key.rotated",
+                object_id="root",
+                origin=origin,
+                actor=actor,
+                at=now,
+                node=node,
+                detail={
+                    "keys": count,
+                    "provider": str(Provider.PKCS11),
+                    "master": master,
+                    "replaced": old or "",
+                },
+            )
+
+    return keyring.seal_again(told)
+
+
 def rotate_root(
     store: Store,
     keyring: Keyring,
@@ -146,7 +176,8 @@ def destroy(
 
     Raises:
         CommandError: its day is not over, or something is protected by it still.
-        KeyringError: there is no such key, or it can't be destroyed.
+        KeyringError: there is no such key, or it can't be destroyed; or it is, and the master key in the token is
+            not replaced yet.
     """
     today = local_day(now)
     with store.exclusive():
@@ -179,7 +210,14 @@ def destroy(
                 at=now,
                 node=node,
             )
-    return unconfirmed
+        try:
+            seal_again(store, keyring, now, node=node, origin="cli", actor=actor)
+        except KeyringError as exc:
+            raise KeyringError(
+                f"{key_id} is destroyed, and an older copy of the keyring can still open it: {exc}; the next purge, or start "
+                "of the gateway, replaces the master key"
+            ) from exc
+        return keyring.unconfirmed(key_id)
 
 
 def _last_day(key_id: str, terms: Terms) -> date | None:

@@ -7,6 +7,7 @@ from datetime import date
 
 from gateway.domain.retention import Terms, index_due
 from gateway.errors import KeyringError
+from gateway.retention import ring
 from gateway.retention.run import Run
 from gateway.store import Connection, registers, requests, retention
 from gateway.store.data_keys import StoredKey
@@ -183,6 +184,14 @@ def destroy_keys(run: Run) -> None:
 
     for key_id in going:
         run.each("keys", [key_id], destroy)
+
+
+def seal_again(run: Run) -> None:
+    """Where a token seals the root key: its master key is replaced, so that older copies of the keyring open nothing."""
+    try:
+        ring.seal_again(run.store, run.keyring, run.now, node=run.node, origin=run.origin, actor=run.actor)
+    except KeyringError as exc:
+        run.fail("seal", "root", str(exc))
 
 
 def leave_tombstones(run: Run) -> None:

@@ -28,6 +28,7 @@ from gateway.settings.fields import (
     Whole,
     Words,
 )
+from gateway.vault.pkcs11 import Token
 from gateway.vault.root import Provider
 
 
@@ -149,10 +150,45 @@ class SectorTable(Table):
     municipalities: Annotated[tuple[GemeenteCode, ...], AfterValidator(_check_named)]
 
 
+def _check_library(value: Path) -> Path:
+    if not value.is_absolute():
+        raise ValueError(
+            "write the whole path of the token's library, such as /usr/lib/softhsm/libsofthsm2.so"
+        )
+    return value
+
+
+def _check_label(value: str) -> str:
+    # CK_TOKEN_INFO has room for 32 bytes (PKCS #11 v2.40, 3.2)
+    if not 0 < len(value.encode()) <= 32 or not value.isprintable() or value != value.strip():
+        raise ValueError("write the token's label, at most 32 bytes")
+    return value
+
+
+class TokenTable(Table):
+    """`[keys.pkcs11]`: the token that seals the root key."""
+
+    library: Annotated[Path, Field(strict=False), AfterValidator(_check_library)]
+    token: Annotated[str, AfterValidator(_check_label)]
+
+
 class KeysTable(Table):
     """`[keys]` (spec 4, Keys)."""
 
     provider: Provider = Provider.FILE
+    #: may stand while the root key moves from or to it
+    pkcs11: TokenTable | None = None
+
+    def token(self) -> Token | None:
+        """The token as a value."""
+        return None if self.pkcs11 is None else Token(library=self.pkcs11.library, label=self.pkcs11.token)
+
+    def problems(self, *, file: str) -> Iterator[ConfigError]:
+        """What can't be used although every single value can."""
+        if self.provider is Provider.PKCS11 and self.pkcs11 is None:
+            yield ConfigError(
+                'must be there for provider = "pkcs11": give library and token', file=file, key="keys.pkcs11"
+            )
 
 
 class GatewayFile(Table):
@@ -171,6 +207,7 @@ class GatewayFile(Table):
     def problems(self, *, file: str) -> Iterator[ConfigError]:
         """What can't be used although every single value can."""
         yield from self.guard.problems(file=file)
+        yield from self.keys.problems(file=file)
         if self.legacy.port and self.legacy.port == self.listen.port:
             yield ConfigError("is the port of [listen]: take another", file=file, key="legacy.port")
         names = [each.name.lower() for each in self.sector]

@@ -30,6 +30,7 @@ from gateway.settings.municipality_file import MunicipalityFile
 from gateway.settings.partner_file import PartnerFile
 from gateway.settings.problems import sentences
 from gateway.settings.service import MUNICIPALITIES, PARTNERS
+from gateway.vault.pkcs11 import Token
 from gateway.vault.root import Provider
 
 GATEWAY_FILE = "config/gateway.toml"
@@ -61,6 +62,8 @@ class Settings:
     notice_days: int
     #: where the root key of the keyring comes from
     root_provider: Provider
+    #: what seals it, where that is a token
+    root_token: Token | None
     #: municipality code -> who ordered destruction
     mandates: Mapping[str, Mandate]
     #: partner id -> partner
@@ -185,6 +188,7 @@ def build(home: Home, files: Mapping[str, bytes]) -> Settings:
         purge_schedule=own.retention.schedule,
         notice_days=own.retention.notice,
         root_provider=own.keys.provider,
+        root_token=own.keys.token(),
         mandates={code: file.mandate.value() for code, file in municipality_files.items()},
         partners=partners,
         policies={

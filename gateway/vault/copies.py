@@ -16,6 +16,8 @@ from gateway.vault.durable import place_file, sync_folder
 
 COPIES_FILE = "copies"
 SUFFIX = ".key"
+#: A root key that a token seals, as `keys/` holds it: it changes at each destruction, so no safe can keep it.
+ROOT_FILE = "root.pkcs11"
 
 TAG_FILE = "CACHEDIR.TAG"
 #: Backup programs leave out a folder with this tag (https://bford.info/cachedir/): a key that a
@@ -43,10 +45,16 @@ def registered(keys_dir: Path) -> dict[str, Path]:
     return found
 
 
-def register(keys_dir: Path, folder: Path, keys: Mapping[str, bytes], told: Callable[[str], None]) -> str:
+def register(
+    keys_dir: Path,
+    folder: Path,
+    keys: Mapping[str, bytes],
+    sealed_root: bytes | None,
+    told: Callable[[str], None],
+) -> str:
     """Make `folder` a copy that holds `keys`, durable before it is registered; gives its name.
 
-    `told` is called with the name when the keys are there, before the copy is registered.
+    `sealed_root` is what a copy holds of a root key that a token seals. `told` is called with the name when the keys are there, before the copy is registered.
 
     Raises:
         KeyringError: it can't be one.
@@ -69,6 +77,8 @@ def register(keys_dir: Path, folder: Path, keys: Mapping[str, bytes], told: Call
         folder.chmod(0o700)
         for key_id, wrapped in keys.items():
             place_file(_path(folder, key_id), wrapped)
+        if sealed_root is not None:
+            place_file(folder / ROOT_FILE, sealed_root)
         place_file(folder / TAG_FILE, CACHEDIR_TAG, mode=0o644)
         sync_folder(folder)
     except OSError as exc:
@@ -92,6 +102,39 @@ def put(folder: Path, keys: Mapping[str, bytes]) -> bool:
     try:
         for key_id, wrapped in keys.items():
             place_file(_path(folder, key_id), wrapped)
+        sync_folder(folder)
+    except OSError:
+        return False
+    return True
+
+
+def root(folder: Path) -> bytes | None:
+    """The sealed root key as a copy holds it; None when it does not, or can't be read."""
+    try:
+        return (folder / ROOT_FILE).read_bytes()
+    except OSError:
+        return None
+
+
+def put_all(folder: Path, keys: Mapping[str, bytes], sealed: bytes | None) -> bool:
+    """Put every key and the sealed root key into a copy; False when it can't be reached or written.
+
+    At no moment is there a key that neither its old nor its next root key opens. Without a sealed root key the
+    copy holds none.
+    """
+    if not is_there(folder):
+        return False
+    coming = folder / f"next-{ROOT_FILE}"
+    try:
+        if sealed is not None:
+            place_file(coming, sealed)
+            sync_folder(folder)
+        if not put(folder, keys):
+            return False
+        if sealed is not None:
+            coming.replace(folder / ROOT_FILE)
+        else:
+            (folder / ROOT_FILE).unlink(missing_ok=True)
         sync_folder(folder)
     except OSError:
         return False

@@ -29,11 +29,14 @@ from gateway.vault import copies, root
 from gateway.vault.copies import CACHEDIR_TAG, SUFFIX, TAG_FILE
 from gateway.vault.derive import KEY_BYTES, length_prefixed
 from gateway.vault.durable import place_file, sync_folder
+from gateway.vault.pkcs11 import Token
 from gateway.vault.root import Ask, Provider, Root
 
 RING_FOLDER = "ring"
 #: Beside a key that a registered copy has not got yet: it may not be relied on.
 BEHIND = ".behind"
+#: In `keys/` while keys were destroyed and the master key in the token was not replaced since.
+SEAL_AGAIN = "seal-again"
 
 _KEY_ID = re.compile(r"until-\d{4}-\d{2}-\d{2}|index-\d{4}-\d{2}|hold-[0-9A-Za-z]{1,64}", re.ASCII)
 
@@ -71,11 +74,16 @@ def month_of(key_id: str) -> str | None:
 Progress = Callable[[int, int], None]
 
 
+def _nobody(_done: int, _total: int) -> None:
+    """Nobody who wants to know how far it is."""
+
+
 class Keyring:
     """The keys of one home folder; safe to use from several threads."""
 
-    def __init__(self, folder: Path, ask: Ask, opened: Root) -> None:
+    def __init__(self, folder: Path, ask: Ask, token: Token | None, opened: Root) -> None:
         self._folder = folder
+        self._token = token
         self._ring = folder / RING_FOLDER
         self._ring_name = str(self._ring)
         self._ask = ask
@@ -106,14 +114,20 @@ class Keyring:
 
     @classmethod
     def open(
-        cls, keys_dir: Path, provider: Provider | None = None, *, ask: Ask = root.ask_at_terminal
+        cls,
+        keys_dir: Path,
+        provider: Provider | None = None,
+        *,
+        ask: Ask = root.ask_at_terminal,
+        token: Token | None = None,
     ) -> Keyring:
         """Open the keyring in `keys_dir`; KeyringError says what is wrong and what to do.
 
         Args:
             keys_dir: the folder of the root key and the ring.
             provider: where the root key must come from; None: wherever it comes from.
-            ask: how a person is asked for a passphrase.
+            ask: how a person is asked for a passphrase or a PIN.
+            token: where a root key of provider `pkcs11` is sealed.
         """
         there = root.provider_of(keys_dir) or root.provider_of(keys_dir, root.NEXT)
         if provider is not None and there not in {None, provider}:
@@ -121,10 +135,10 @@ class Keyring:
                 f'config/gateway.toml says [keys] provider = "{provider}", and {keys_dir} has a root key of provider '
                 f'"{there}": run `gateway keys rotate-root`, which replaces it, or set it back'
             )
-        opened = root.load(keys_dir, ask=ask)
+        opened = root.load(keys_dir, ask=ask, token=token)
         if not (keys_dir / RING_FOLDER).is_dir():
             raise KeyringError(f"{keys_dir / RING_FOLDER} is missing: bring the keyring back")
-        return cls(keys_dir, ask, opened)
+        return cls(keys_dir, ask, token, opened)
 
     def ensure(self, key_ids: Iterable[str]) -> list[str]:
         """Make the keys of `key_ids` that are missing, durable on return; gives the ids made.
@@ -135,6 +149,7 @@ class Keyring:
         """
         with self._exclusive():
             self._look_at_root()
+            self._catch_copies_up()
             wanted = {key_id: self._path(key_id) for key_id in key_ids}
             made = [key_id for key_id, path in wanted.items() if not path.exists()]
             fresh = {key_id: self._from_a_copy(key_id) or self._new(key_id) for key_id in made}
@@ -189,10 +204,15 @@ class Keyring:
         """Register another folder that holds every key from now on; gives its name, told before. Raises KeyringError."""
         with self._exclusive():
             keys = {key_id: self._path(key_id).read_bytes() for key_id in self.ids()}
-            return copies.register(self._folder, folder, keys, told)
+            return copies.register(self._folder, folder, keys, root.sealed_file(self._folder), told)
 
     def unconfirmed(self, key_id: str) -> list[str]:
-        """The registered copies of which it can't be seen that they do not hold a key."""
+        """The registered copies of which it can't be seen that they do not hold a destroyed key.
+
+        A copy under a master key that is gone holds nothing: none is named once the ring was sealed again.
+        """
+        if self.master() is not None and not self.is_to_seal():
+            return []
         return [name for name, folder in self.copies().items() if copies.holds(folder, key_id) is not False]
 
     def ids_in_copies(self) -> set[str]:
@@ -237,10 +257,12 @@ class Keyring:
         """Destroy a key for good; True when it was there, False when it was gone already.
 
         On return the removal is durable and seen: KeyringError otherwise. May be repeated. It goes from every
-        copy that can be reached; `unconfirmed` names the others.
+        copy that can be reached; `unconfirmed` names the others. Where the root key is sealed in a token,
+        `seal_again` must follow.
         """
         path = self._path(key_id)
         with self._exclusive():
+            self._note_to_seal()
             with self._lock:
                 self._cache.pop(key_id, None)
             try:
@@ -282,32 +304,104 @@ class Keyring:
                     "bring it back first"
                 )
             if not self._root.is_replaced:
-                root.create(self._folder, provider, ask=self._ask, prefix=root.NEXT)
-                self._look_at_root()
-            if root.provider_of(self._folder) is None:  # all but the last step was done
-                root.replace_root(self._folder)
-                self._look_at_root()
-                return 0
-            if len(set(self._root.keys)) == 1:
-                root.give_up_next(self._folder)
-                self._look_at_root()
-                raise KeyringError(
-                    "the new root key is the old one, and nothing was changed: give another passphrase, or the "
-                    f"credential {root.ROOT_CREDENTIAL}{root.NEXT_CREDENTIAL}"
-                )
-            count, key_ids = 0, self.ids()
-            for done, key_id in enumerate(key_ids, start=1):
-                count += self._wrap_again(key_id)
-                progress(done, len(key_ids))
-            sync_folder(self._ring)
-            wrapped = {key_id: self._path(key_id).read_bytes() for key_id in key_ids}
-            for name, folder in self.copies().items():
-                if not copies.put(folder, wrapped):
-                    raise KeyringError(f"{name} can't be written at {folder}: mend it, and run this again")
-            told(len(key_ids))
-            root.replace_root(self._folder)
+                self._begin_root(provider)
+            return self._finish_root(told, progress, copies_must=True)
+
+    def seal_again(self, told: Callable[[int, str], None]) -> bool:
+        """Where the root key is sealed in a token: replace it and its master key, when keys were destroyed.
+
+        On return every older copy of the keyring opens nothing: not the keys that were destroyed, and no
+        other. One that can't be reached does not stop it, and is brought up to date when it is back. May be
+        repeated after an interruption, and then completes it. Other providers: nothing is done.
+
+        Args:
+            told: called with the number of keys and the id of the new master key, before the old one goes.
+
+        Returns:
+            Whether anything was replaced.
+
+        Raises:
+            KeyringError: it can't be done now; the keyring is open as it was.
+        """
+        with self._exclusive():
             self._look_at_root()
+            if not self.is_to_seal():
+                return False
+
+            def tell(count: int) -> None:
+                told(count, root.master_of(self._folder, root.NEXT) or "")
+
+            # what was begun may have wrapped a key that was destroyed after it: it is finished, and another begun
+            if self._root.is_replaced:
+                self._finish_root(tell, _nobody, copies_must=False)
+            if (noted := self._folder / SEAL_AGAIN).exists() and self.master() is not None:
+                self._begin_root(Provider.PKCS11)
+                noted.unlink()
+                sync_folder(self._folder)
+                self._finish_root(tell, _nobody, copies_must=False)
+        return True
+
+    def master(self) -> str | None:
+        """The id of the master key in the token; None when the root key is not sealed in one."""
+        return root.master_of(self._folder) or root.master_of(self._folder, root.NEXT)
+
+    def is_to_seal(self) -> bool:
+        """Whether `seal_again` has something to do: an older copy of the keyring may still be opened by the token."""
+        is_begun = root.provider_of(self._folder, root.NEXT) is not None
+        return self.master() is not None and (is_begun or (self._folder / SEAL_AGAIN).exists())
+
+    def _note_to_seal(self) -> None:
+        noted = self._folder / SEAL_AGAIN
+        if self.master() is not None and not noted.exists():
+            place_file(noted, b"")
+            sync_folder(self._folder)
+
+    def _begin_root(self, provider: Provider) -> None:
+        root.create(self._folder, provider, ask=self._ask, token=self._token, prefix=root.NEXT)
+        self._look_at_root()
+
+    def _finish_root(self, told: Callable[[int], None], progress: Progress, *, copies_must: bool) -> int:
+        """Wrap every key under the next root key and put it in the place of the old one; how many were wrapped."""
+        if root.provider_of(self._folder) is None:  # all but the last step was done
+            self._replace_root()
+            return 0
+        if len(self._root.keys) > len(set(self._root.keys)):
+            root.give_up_next(self._folder)
+            self._look_at_root()
+            raise KeyringError(
+                "the new root key is the old one, and nothing was changed: give another passphrase, or the "
+                f"credential {root.ROOT_CREDENTIAL}{root.NEXT_CREDENTIAL}"
+            )
+        count, key_ids = 0, self.ids()
+        for done, key_id in enumerate(key_ids, start=1):
+            count += self._wrap_again(key_id)
+            progress(done, len(key_ids))
+        sync_folder(self._ring)
+        self._put_in_copies(must=copies_must)
+        told(len(key_ids))
+        self._replace_root()
         return count
+
+    def _replace_root(self) -> None:
+        root.replace_root(self._folder, ask=self._ask, token=self._token)
+        self._look_at_root()
+
+    def _put_in_copies(self, *, must: bool) -> None:
+        """Every key as it is now into every copy; KeyringError when one `must` be written and can't."""
+        keys, sealed = (
+            {key_id: self._path(key_id).read_bytes() for key_id in self.ids()},
+            root.sealed_file(self._folder),
+        )
+        for name, folder in self.copies().items():
+            if not copies.put_all(folder, keys, sealed) and must:
+                raise KeyringError(f"{name} can't be written at {folder}: mend it, and run this again")
+
+    def _catch_copies_up(self) -> None:
+        """A copy that was away while the ring was sealed again opens nothing: it gets every key anew."""
+        sealed = root.sealed_file(self._folder)
+        if self._root.is_replaced or all(copies.root(each) == sealed for each in self.copies().values()):
+            return
+        self._put_in_copies(must=False)
 
     def _wrap_again(self, key_id: str) -> bool:
         """Wrap a key under the newest root key; False when it is already."""
@@ -333,6 +427,11 @@ class Keyring:
                 continue  # destroyed while we looked
             except (KeyringError, OSError) as exc:
                 problems.append(str(exc))
+        if self.master() is not None:
+            try:
+                root.load(self._folder, ask=self._ask, token=self._token)
+            except KeyringError as exc:
+                problems.append(str(exc))
         return problems
 
     def verify_copies(self) -> list[str]:
@@ -345,6 +444,8 @@ class Keyring:
             with self._exclusive():  # nothing is made or destroyed while we compare
                 ours = {key_id: self._path(key_id).read_bytes() for key_id in self.ids()}
                 theirs = {key_id: copies.read(folder, key_id) for key_id in {*ours, *self.ids_in_copies()}}
+                if copies.root(folder) != root.sealed_file(self._folder):
+                    problems.append(f"{name} has not the root key that the token seals now")
             for key_id, wrapped in sorted(theirs.items()):
                 if key_id not in ours and wrapped is not None:
                     problems.append(f"{name} still has {key_id}, which is destroyed here")
@@ -379,7 +480,7 @@ class Keyring:
         """Read the root keys again when their files are others; whether they were."""
         if root.look(self._folder) == self._root.seen:
             return False
-        self._root = root.load(self._folder, ask=self._ask)
+        self._root = root.load(self._folder, ask=self._ask, token=self._token)
         return True
 
     @contextmanager

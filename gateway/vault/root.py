@@ -4,9 +4,10 @@
     file         root.key          nothing: it holds the 32 bytes
     passphrase   root.argon2id     a passphrase; the file holds salt and cost of Argon2id (RFC 9106)
     credential   root.credential   the systemd credential `gateway-root`, of 32 bytes
+    pkcs11       root.pkcs11       the token that sealed it (`pkcs11.py`), and its PIN
 
 While the root key is replaced there are two, and the new one's file begins with `next-`. The files of the
-last two hold a commitment too, by which a wrong passphrase or credential is known at once.
+last three hold a commitment too, by which a wrong passphrase or credential is known at once.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from pathlib import Path
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from gateway.errors import KeyringError
+from gateway.vault import pkcs11
 from gateway.vault.derive import KEY_BYTES, expand
 from gateway.vault.durable import create_file, place_file, sync_folder
+from gateway.vault.pkcs11 import MasterMissing, Pin, Token
 
 
 class Provider(StrEnum):
@@ -36,6 +39,7 @@ class Provider(StrEnum):
     FILE = "file"
     PASSPHRASE = "passphrase"  # noqa: S105  # the name of a provider
     CREDENTIAL = "credential"
+    PKCS11 = "pkcs11"
 
 
 #: The file of each provider in `keys/`.
@@ -43,12 +47,14 @@ FILES = {
     Provider.FILE: "root.key",
     Provider.PASSPHRASE: "root.argon2id",
     Provider.CREDENTIAL: "root.credential",
+    Provider.PKCS11: "root.pkcs11",
 }
 NEXT = "next-"
 
 #: Credentials of the service (systemd.exec(5), LoadCredential=), and what the next ones are called.
 PASSPHRASE_CREDENTIAL = "gateway-passphrase"  # noqa: S105  # the name of a file
 ROOT_CREDENTIAL = "gateway-root"
+PIN_CREDENTIAL = "gateway-pin"
 NEXT_CREDENTIAL = "-next"
 
 #: Characters of a new passphrase, at least (NIST SP 800-63B-4 section 3.1.1.2: 15).
@@ -79,24 +85,36 @@ def ask_at_terminal(words: str) -> str:
     if not sys.stdin.isatty():
         raise KeyringError(
             f"{words} is needed, and there is no terminal to ask it at: hand it over as the credential "
-            f"{PASSPHRASE_CREDENTIAL}, a file in the folder that CREDENTIALS_DIRECTORY names"
+            f"{PASSPHRASE_CREDENTIAL} (a PIN: {PIN_CREDENTIAL}), a file in the folder that CREDENTIALS_DIRECTORY names"
         )
     return getpass(f"{words}: ")
 
 
-def create(keys_dir: Path, provider: Provider, *, ask: Ask = ask_at_terminal, prefix: str = "") -> None:
+def create(
+    keys_dir: Path,
+    provider: Provider,
+    *,
+    ask: Ask = ask_at_terminal,
+    token: Token | None = None,
+    prefix: str = "",
+) -> None:
     """Make a root key, or with `prefix` NEXT the one that will replace it; durable on return.
 
     Raises:
         FileExistsError: there is one already.
         KeyringError: there is no passphrase or credential to make it of.
     """
-    content = _content(provider, ask, is_next=bool(prefix))
-    if prefix:
-        place_file(keys_dir / f"{prefix}{FILES[provider]}", content)
-        sync_folder(keys_dir)
-    else:
-        create_file(keys_dir / FILES[provider], content)
+    content = _content(keys_dir, provider, ask, token, is_next=bool(prefix))
+    try:
+        if prefix:
+            place_file(keys_dir / f"{prefix}{FILES[provider]}", content)
+            sync_folder(keys_dir)
+        else:
+            create_file(keys_dir / FILES[provider], content)
+    except OSError:
+        if provider is Provider.PKCS11:  # nothing tells of its master key
+            pkcs11.destroy(*_in_token(keys_dir / FILES[provider], ask, token), json.loads(content)["master"])
+        raise
 
 
 def provider_of(keys_dir: Path, prefix: str = "") -> Provider | None:
@@ -108,12 +126,12 @@ def provider_of(keys_dir: Path, prefix: str = "") -> Provider | None:
     return found[0] if found else None
 
 
-def load(keys_dir: Path, *, ask: Ask = ask_at_terminal) -> Root:
+def load(keys_dir: Path, *, ask: Ask = ask_at_terminal, token: Token | None = None) -> Root:
     """The root keys that are in force; KeyringError says what is wrong and what to do."""
     while True:
         seen = look(keys_dir)
         try:
-            opened = _load(keys_dir, seen, ask)
+            opened = _load(keys_dir, seen, ask, token)
         except KeyringError:
             if look(keys_dir) == seen:
                 raise
@@ -123,17 +141,22 @@ def load(keys_dir: Path, *, ask: Ask = ask_at_terminal) -> Root:
         # another process put a root key in the place of one while we read
 
 
-def _load(keys_dir: Path, seen: tuple[tuple[str, int, int], ...], ask: Ask) -> Root:
+def _load(keys_dir: Path, seen: tuple[tuple[str, int, int], ...], ask: Ask, token: Token | None) -> Root:
     current, coming = provider_of(keys_dir), provider_of(keys_dir, NEXT)
     if current is None and coming is None:
         raise KeyringError(
             f"{keys_dir / FILES[Provider.FILE]} is missing: run `gateway init`, or bring the key back"
         )
-    keys = [
-        _open(keys_dir / f"{prefix}{FILES[provider]}", provider, ask)
-        for prefix, provider in (("", current), (NEXT, coming))
-        if provider is not None
-    ]
+    keys = []
+    for prefix, provider in (("", current), (NEXT, coming)):
+        if provider is None:
+            continue
+        try:
+            keys.append(_open(keys_dir / f"{prefix}{FILES[provider]}", provider, ask, token))
+        except MasterMissing:
+            # cut off between the end of the old master key and the new file's name: all is under the next one
+            if prefix or coming is None:
+                raise
     return Root(keys=tuple(keys), seen=seen, is_replaced=coming is not None)
 
 
@@ -142,17 +165,45 @@ def look(keys_dir: Path) -> tuple[tuple[str, int, int], ...]:
     return tuple(_looks(keys_dir))
 
 
-def replace_root(keys_dir: Path) -> None:
-    """Destroy the root key, and put the next one in its place. May be repeated after an interruption."""
+def replace_root(keys_dir: Path, *, ask: Ask = ask_at_terminal, token: Token | None = None) -> None:
+    """Destroy the root key, and put the next one in its place. May be repeated after an interruption.
+
+    Raises:
+        KeyringError: the token does not destroy its master key; the next root key is not in its place then.
+    """
     old, new = provider_of(keys_dir), provider_of(keys_dir, NEXT)
     if new is None:
         return
     # the old one goes first: a moment with the next one alone is told from one with neither
+    if old is Provider.PKCS11:
+        pkcs11.destroy(*_in_token(keys_dir / FILES[old], ask, token), master_of(keys_dir, "") or "")
     if old is not None:
         (keys_dir / FILES[old]).unlink()
         sync_folder(keys_dir)
     (keys_dir / f"{NEXT}{FILES[new]}").rename(keys_dir / FILES[new])
     sync_folder(keys_dir)
+
+
+def master_of(keys_dir: Path, prefix: str = "") -> str | None:
+    """The id of the master key that a root key is sealed under, in hexadecimal; None without one."""
+    path = keys_dir / f"{prefix}{FILES[Provider.PKCS11]}"
+    try:
+        return bytes.fromhex(json.loads(path.read_bytes())["master"]).hex()
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise KeyringError(f"{path} can't be read: {exc.strerror}") from exc
+    except (ValueError, KeyError, TypeError) as exc:
+        raise KeyringError(f"{path} is damaged: bring it back from a registered copy") from exc
+
+
+def sealed_file(keys_dir: Path) -> bytes | None:
+    """The file of the newest root key that a token seals: without the token it opens nothing. None without one."""
+    for prefix in (NEXT, ""):
+        if provider_of(keys_dir, prefix) is not None:
+            path = keys_dir / f"{prefix}{FILES[Provider.PKCS11]}"
+            return path.read_bytes() if path.exists() else None
+    return None
 
 
 def give_up_next(keys_dir: Path) -> None:
@@ -173,7 +224,7 @@ def _looks(keys_dir: Path) -> Iterator[tuple[str, int, int]]:
         yield name, found.st_ino, found.st_mtime_ns
 
 
-def _content(provider: Provider, ask: Ask, *, is_next: bool) -> bytes:
+def _content(keys_dir: Path, provider: Provider, ask: Ask, token: Token | None, *, is_next: bool) -> bytes:
     """What the file of a new root key holds."""
     if provider is Provider.FILE:
         return secrets.token_bytes(KEY_BYTES)
@@ -181,6 +232,9 @@ def _content(provider: Provider, ask: Ask, *, is_next: bool) -> bytes:
         salt = os.urandom(_SALT_BYTES)
         root = _derive(_new_passphrase(ask, is_next=is_next), salt, _COST)
         known: dict[str, object] = {"kdf": "argon2id", "salt": b64encode(salt).decode(), **_COST}
+    elif provider is Provider.PKCS11:
+        root = secrets.token_bytes(KEY_BYTES)
+        known = {**pkcs11.seal(*_in_token(keys_dir / FILES[provider], ask, token), root)}
     else:
         root = _new_credential(is_next=is_next)
         known = {}
@@ -188,7 +242,7 @@ def _content(provider: Provider, ask: Ask, *, is_next: bool) -> bytes:
     return (json.dumps(known, indent=1) + "\n").encode()
 
 
-def _open(path: Path, provider: Provider, ask: Ask) -> bytes:
+def _open(path: Path, provider: Provider, ask: Ask, token: Token | None) -> bytes:
     try:
         mode, content = path.stat().st_mode, path.read_bytes()
     except OSError as exc:
@@ -204,10 +258,35 @@ def _open(path: Path, provider: Provider, ask: Ask) -> bytes:
         commitment = b64decode(known["commitment"], validate=True)
         if provider is Provider.CREDENTIAL:
             return _matching(_credentials(ROOT_CREDENTIAL), commitment, path)
+        if provider is Provider.PKCS11:
+            root = pkcs11.unseal(*_in_token(path, ask, token), known)
+            return _matching(iter([root]), commitment, path)
         salt, cost = b64decode(known["salt"], validate=True), {name: int(known[name]) for name in _COST}
         return _matching(_derived(salt, cost, path, ask), commitment, path)
     except (ValueError, KeyError, TypeError) as exc:
         raise KeyringError(f"{path} is damaged: bring it back from the copy of keys/") from exc
+
+
+def _in_token(path: Path, ask: Ask, token: Token | None) -> tuple[Token, pkcs11.AskPin]:
+    """The token that a root key is sealed in, and what gets its PIN."""
+    if token is None:
+        raise KeyringError(
+            f"{path} belongs to a token, and config/gateway.toml names none: [keys.pkcs11] needs library and token, also "
+            "while the root key moves to another provider"
+        )
+
+    def pin() -> Pin:
+        handed = _credential(PIN_CREDENTIAL)
+        if handed is not None:
+            try:
+                return Pin(value=handed.removesuffix(b"\n").decode(), is_handed=True)
+            except UnicodeDecodeError as exc:
+                raise KeyringError(
+                    f"the credential {PIN_CREDENTIAL} is no text: it holds the PIN alone"
+                ) from exc
+        return Pin(value=ask(f'the PIN of the token "{token.label}"'), is_handed=False)
+
+    return token, pin
 
 
 def _derived(salt: bytes, cost: dict[str, int], path: Path, ask: Ask) -> Iterator[bytes]:

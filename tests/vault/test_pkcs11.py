@@ -1,0 +1,213 @@
+"""The root key in a token: nothing leaves it, and what its old master key sealed is dead wherever it lies (SoftHSM2)."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pkcs11
+import pytest
+from pkcs11 import Attribute, KeyType
+
+from gateway.errors import KeyringError
+from gateway.vault import pkcs11 as hsm
+from gateway.vault.keyring import Keyring
+from gateway.vault.pkcs11 import Pin, Token
+from gateway.vault.root import Provider
+
+DAYS = [f"until-2027-05-{day:02}" for day in range(1, 6)]
+PIN = "493716"
+
+
+def silent(*_: object) -> None:
+    """Nobody who wants to know."""
+
+
+def typed(pin: str = PIN) -> hsm.AskPin:
+    """A person who types this."""
+    return lambda: Pin(value=pin, is_handed=False)
+
+
+def masters(token: Token) -> list[str]:
+    """The ids of the keys in a token."""
+    found = pkcs11.lib(str(token.library)).get_token(token_label=token.label)
+    with found.open(user_pin=PIN) as session:
+        return [each[Attribute.ID].hex() for each in session.get_objects()]
+
+
+def keys_of(keyring: Keyring) -> dict[str, bytes]:
+    """Every key, opened."""
+    return {key_id: keyring.get(key_id) for key_id in keyring.ids()}
+
+
+@pytest.fixture
+def sealed(keyring: Keyring, keys_dir: Path, token: Token) -> Keyring:
+    """A keyring with keys, its root key in the token."""
+    keyring.ensure(DAYS)
+    ring = Keyring.open(keys_dir, token=token)
+    ring.rotate_root(Provider.PKCS11, silent, silent)
+    return ring
+
+
+def dead(keys_dir: Path, token: Token) -> None:
+    """A copy of the keyring opens nothing, although the token is there, with its PIN."""
+    with pytest.raises(KeyringError, match="holds no master key"):
+        Keyring.open(keys_dir, token=token)
+
+
+def test_the_root_key_moves_into_a_token_and_out_again(sealed: Keyring, keys_dir: Path, token: Token) -> None:
+    """No key changes; nothing in keys/ opens the ring without the token; out of it, the master key is destroyed."""
+    before = keys_of(sealed)
+    assert [path.name for path in keys_dir.glob("*root*")] == ["root.pkcs11"]
+    assert (keys_dir / "root.pkcs11").stat().st_mode & 0o777 == 0o600
+    assert masters(token) == [sealed.master()]
+    assert keys_of(Keyring.open(keys_dir, Provider.PKCS11, token=token)) == before
+    assert sealed.verify() == []
+    with pytest.raises(KeyringError, match="names none"):
+        Keyring.open(keys_dir)
+    old = sealed.master()
+    sealed.rotate_root(Provider.PKCS11, silent, silent)
+    assert masters(token) == [sealed.master()] != [old]
+    sealed.rotate_root(Provider.FILE, silent, silent)
+    assert masters(token) == []
+    assert keys_of(Keyring.open(keys_dir, Provider.FILE)) == before
+
+
+def test_the_master_key_can_not_leave_the_token(sealed: Keyring, keys_dir: Path, token: Token) -> None:
+    """Made in it, sensitive, never extractable; one that is not so is refused, whatever it opens."""
+    found = pkcs11.lib(str(token.library)).get_token(token_label=token.label)
+    with found.open(rw=True, user_pin=PIN) as session:
+        (master,) = session.get_objects()
+        wanted = {"LOCAL": True, "ALWAYS_SENSITIVE": True, "NEVER_EXTRACTABLE": True, "MODIFIABLE": False}
+        assert {name: master[Attribute[name]] for name in wanted} == wanted
+        with pytest.raises(pkcs11.AttributeSensitive):
+            master[Attribute.VALUE]
+        weak = session.generate_key(
+            KeyType.AES, 256, id=master[Attribute.ID], store=True, template={Attribute.EXTRACTABLE: True}
+        )
+        master.destroy()
+        assert weak[Attribute.EXTRACTABLE]
+    with pytest.raises(KeyringError, match=r"refused for its .*EXTRACTABLE"):
+        Keyring.open(keys_dir, token=token)
+    assert any("refused" in problem for problem in sealed.verify())
+
+
+def test_an_old_copy_opens_nothing_after_a_destruction(
+    sealed: Keyring, keys_dir: Path, token: Token, tmp_path: Path
+) -> None:
+    """Promise 2 with an HSM: not the key that was destroyed, and no other; the live keyring goes on."""
+    daemon = Keyring.open(keys_dir, token=token)
+    before = keys_of(daemon)
+    old = Path(shutil.copytree(keys_dir, tmp_path / "backup"))
+    assert keys_of(Keyring.open(old, token=token)) == before
+    assert not sealed.seal_again(silent)  # nothing was destroyed
+    sealed.destroy(DAYS[0])
+    assert sealed.is_to_seal()
+    assert keys_of(Keyring.open(old, token=token)) == before  # not yet
+    told: list[object] = []
+    assert sealed.seal_again(lambda *what: told.append(what))
+    assert told == [(len(DAYS) - 1, sealed.master())]
+    dead(old, token)
+    # nor with the files of today beside it, in whatever mixture
+    shutil.copy(keys_dir / "root.pkcs11", old / "root.pkcs11")
+    mixed = Keyring.open(old, token=token)
+    assert len(mixed.verify()) == len(DAYS)
+    assert masters(token) == [sealed.master()]
+    assert not sealed.is_to_seal()
+    del before[DAYS[0]]
+    for ring in (sealed, daemon, Keyring.open(keys_dir, token=token)):
+        assert keys_of(ring) == before
+        assert ring.verify() == []
+    daemon.ensure(["until-2027-06-01"])
+    assert Keyring.open(keys_dir, token=token).verify() == []
+
+
+def test_other_providers_have_nothing_to_seal_again(keyring: Keyring, keys_dir: Path) -> None:
+    """No token, no master key, no trace."""
+    keyring.ensure(DAYS)
+    before = (keys_dir / "root.key").read_bytes()
+    keyring.destroy(DAYS[0])
+    assert not keyring.seal_again(silent)
+    assert (keys_dir / "root.key").read_bytes() == before
+    assert (keyring.master(), keyring.is_to_seal()) == (None, False)
+
+
+DRIVER = """
+import os, signal, sys
+from pathlib import Path
+from gateway.vault import pkcs11 as hsm
+from gateway.vault.keyring import Keyring
+
+keys_dir, library, label, key_id = sys.argv[1:]
+token = hsm.Token(library=Path(library), label=label)
+
+def killed_before(number):
+    # in a child: the parent has never opened the token
+    ring, left = Keyring.open(Path(keys_dir), token=token), number
+    def counted(name, call):
+        def step(*args, **named):
+            nonlocal left
+            left -= 1
+            if left < 0:
+                print(name, flush=True)
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*args, **named)
+        return step
+    for place, names in ((os, ("fsync", "replace", "rename", "unlink")), (hsm, ("seal", "destroy"))):
+        for name in names:
+            setattr(place, name, counted(name, getattr(place, name)))
+    ring.destroy(key_id)
+    ring.seal_again(lambda *_: None)
+    print("nowhere", flush=True)
+    os._exit(0)
+
+for line in sys.stdin:
+    if (child := os.fork()) == 0:
+        killed_before(int(line))
+    os.waitpid(child, 0)
+"""
+
+
+def test_killed_at_every_step(sealed: Keyring, keys_dir: Path, token: Token, tmp_path: Path) -> None:
+    """Whatever was done, every key that stays opens, also by the copy; and what is run again completes it."""
+    copy = tmp_path / "safe"
+    sealed.add_copy(copy, silent)
+    first, second, *rest = DAYS[:4]
+    sealed.destroy(DAYS[4])
+    sealed.seal_again(silent)
+    kept = {key_id: sealed.get(key_id) for key_id in rest}
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, keys_dir, token.library, token.label, first],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert driver.stdin is not None
+    assert driver.stdout is not None
+    where: list[str] = []
+    while "nowhere" not in where:
+        sealed.ensure([first, second])
+        old = Path(shutil.copytree(keys_dir, tmp_path / f"old-{len(where)}"))
+        print(len(where), file=driver.stdin, flush=True)
+        where.append(driver.stdout.readline().strip())
+        ring = Keyring.open(keys_dir, token=token)
+        assert {key_id: ring.get(key_id) for key_id in rest} == kept, where
+        saved = tmp_path / f"saved-{len(where)}"
+        shutil.copytree(copy, saved / "ring")
+        for path in (saved / "ring").glob("*root*"):
+            path.rename(saved / path.name)
+        assert {key_id: Keyring.open(saved, token=token).get(key_id) for key_id in rest} == kept, where
+        # the next purge; what it destroys may have been wrapped under the master key that was begun with
+        ring.destroy(first)
+        ring.destroy(second)
+        ring.seal_again(silent)
+        assert keys_of(ring) == kept, where
+        assert (ring.verify(), ring.verify_copies(), ring.is_to_seal()) == ([], [], False), where
+        dead(old, token)
+        dead(saved, token)
+        assert sealed.master() in masters(token)
+    driver.communicate()
+    assert {"seal", "destroy", "rename", "replace", "unlink", "fsync"} <= {*where}
+    assert len(where) > 30
