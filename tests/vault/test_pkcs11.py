@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import json
+import os
 import shutil
 import subprocess
 import sys
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pkcs11
@@ -12,9 +18,9 @@ import pytest
 from pkcs11 import Attribute, KeyType
 
 from gateway.errors import KeyringError
-from gateway.vault import pkcs11 as hsm
+from gateway.vault.durable import create_file
 from gateway.vault.keyring import Keyring
-from gateway.vault.pkcs11 import Pin, Token
+from gateway.vault.pkcs11 import Token
 from gateway.vault.root import Provider
 
 DAYS = [f"until-2027-05-{day:02}" for day in range(1, 6)]
@@ -23,11 +29,6 @@ PIN = "493716"
 
 def silent(*_: object) -> None:
     """Nobody who wants to know."""
-
-
-def typed(pin: str = PIN) -> hsm.AskPin:
-    """A person who types this."""
-    return lambda: Pin(value=pin, is_handed=False)
 
 
 def masters(token: Token) -> list[str]:
@@ -40,6 +41,30 @@ def masters(token: Token) -> list[str]:
 def keys_of(keyring: Keyring) -> dict[str, bytes]:
     """Every key, opened."""
     return {key_id: keyring.get(key_id) for key_id in keyring.ids()}
+
+
+@pytest.fixture
+def credentials(token: Token, tmp_path: Path) -> Path:
+    """The folder that systemd would name."""
+    return tmp_path / "credentials"
+
+
+@pytest.fixture
+def taken_out() -> Callable[[Token], AbstractContextManager[None]]:
+    """Takes a token out of its slot for a while: SoftHSM keeps each in a folder."""
+
+    @contextmanager
+    def take(token: Token) -> Iterator[None]:
+        serial = pkcs11.lib(str(token.library)).get_token(token_label=token.label).serial.decode()
+        tokens = Path(os.environ["SOFTHSM2_CONF"]).with_name("tokens")
+        (folder,) = (path for path in tokens.iterdir() if path.name.replace("-", "").endswith(serial))
+        aside = folder.rename(tokens.with_name(folder.name))
+        try:
+            yield
+        finally:
+            aside.rename(folder)
+
+    return take
 
 
 @pytest.fixture
@@ -136,6 +161,7 @@ def test_other_providers_have_nothing_to_seal_again(keyring: Keyring, keys_dir: 
 
 DRIVER = """
 import os, signal, sys
+import pkcs11._pkcs11
 from pathlib import Path
 from gateway.vault import pkcs11 as hsm
 from gateway.vault.keyring import Keyring
@@ -174,8 +200,9 @@ def test_killed_at_every_step(sealed: Keyring, keys_dir: Path, token: Token, tmp
     """Whatever was done, every key that stays opens, also by the copy; and what is run again completes it."""
     copy = tmp_path / "safe"
     sealed.add_copy(copy, silent)
-    first, second, *rest = DAYS[:4]
-    sealed.destroy(DAYS[4])
+    first, second, *rest = DAYS[:3]
+    for key_id in DAYS[3:]:
+        sealed.destroy(key_id)
     sealed.seal_again(silent)
     kept = {key_id: sealed.get(key_id) for key_id in rest}
     driver = subprocess.Popen(
@@ -211,3 +238,157 @@ def test_killed_at_every_step(sealed: Keyring, keys_dir: Path, token: Token, tmp
     driver.communicate()
     assert {"seal", "destroy", "rename", "replace", "unlink", "fsync"} <= {*where}
     assert len(where) > 30
+
+
+def test_a_wrong_pin_is_given_once(
+    sealed: Keyring, keys_dir: Path, token: Token, credentials: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token locks itself after a few: a service that is restarted over and over must not do that."""
+    assert sealed.verify() == []
+    (credentials / "gateway-pin").write_text("1234")
+    with pytest.raises(KeyringError, match="says that the PIN is wrong"):
+        Keyring.open(keys_dir, token=token)
+    for pin in ("1234", PIN):
+        (credentials / "gateway-pin").write_text(pin)
+        with pytest.raises(KeyringError, match="the credential is not tried"):
+            Keyring.open(keys_dir, token=token)
+    # a person takes it on; after the right one, the credential is tried again
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    with pytest.raises(KeyringError, match="says that the PIN is wrong"):
+        Keyring.open(keys_dir, token=token, ask=lambda _: "4321")
+    words: list[str] = []
+    ring = Keyring.open(keys_dir, token=token, ask=lambda what: words.append(what) or PIN)
+    assert words == [f'the PIN of the token "{token.label}"']
+    ring.destroy(DAYS[0])
+    assert ring.seal_again(silent)  # the person is not asked again
+    assert len(words) == 1
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    assert Keyring.open(keys_dir, token=token).verify() == []
+
+
+def test_nobody_to_ask_for_the_pin(
+    sealed: Keyring, keys_dir: Path, token: Token, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without terminal and credential the error says what to hand over."""
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    with pytest.raises(KeyringError, match="gateway-pin"):
+        Keyring.open(keys_dir, token=token)
+    assert sealed.get(DAYS[0])  # what is open goes on
+
+
+@pytest.mark.parametrize(
+    ("library", "label", "reason"),
+    [
+        ("/usr/lib/none.so", None, r"/usr/lib/none.so does not load .*\[keys.pkcs11\] library"),
+        (None, "another", r'the token "another" is not there'),
+    ],
+)
+def test_a_library_or_token_that_is_not_there(
+    sealed: Keyring, keys_dir: Path, token: Token, library: str | None, label: str | None, reason: str
+) -> None:
+    """The error names it and the setting."""
+    wrong = Token(library=Path(library or token.library), label=label or token.label)
+    with pytest.raises(KeyringError, match=reason):
+        Keyring.open(keys_dir, token=wrong)
+
+
+def test_a_token_that_is_taken_out(
+    sealed: Keyring, keys_dir: Path, token: Token, taken_out: Callable[[Token], AbstractContextManager[None]]
+) -> None:
+    """The keyring goes on, also with a destruction; what needs the token waits for it, and is done when it is back."""
+    before = keys_of(sealed)
+    old = Path(shutil.copytree(keys_dir, keys_dir.with_name("old")))
+    with taken_out(token):
+        sealed.ensure(["until-2027-06-01"])
+        assert sealed.destroy(DAYS[0])
+        for _ in range(2):
+            with pytest.raises(KeyringError, match="is not there: put it in"):
+                sealed.seal_again(silent)
+            assert sealed.is_to_seal()
+        assert sealed.get(DAYS[1]) == before[DAYS[1]]
+        assert "is not there" in sealed.verify()[-1]
+    assert sealed.seal_again(silent)
+    assert not sealed.is_to_seal()
+    dead(old, token)
+    assert sealed.verify() == []
+
+
+def test_a_copy_that_is_away_is_dead_until_it_is_back(
+    sealed: Keyring, keys_dir: Path, token: Token, tmp_path: Path
+) -> None:
+    """It stops no destruction, and the destroyed key in it counts as gone; back, it gets every key anew."""
+    copy, away = tmp_path / "safe", tmp_path / "away"
+    sealed.add_copy(copy, silent)
+    assert (copy / "root.pkcs11").read_bytes() == (keys_dir / "root.pkcs11").read_bytes()
+    copy.rename(away)
+    sealed.destroy(DAYS[0])
+    assert sealed.unconfirmed(DAYS[0]) == ["copy-1"]
+    sealed.seal_again(silent)
+    assert sealed.unconfirmed(DAYS[0]) == []
+    stolen = tmp_path / "stolen"
+    shutil.copytree(away, stolen / "ring")
+    (stolen / "ring" / "root.pkcs11").rename(stolen / "root.pkcs11")
+    dead(stolen, token)
+    sealed.ensure(DAYS[1:])
+    away.rename(copy)
+    assert any("has not the root key" in problem for problem in sealed.verify_copies())
+    sealed.ensure(DAYS[1:])
+    assert sealed.verify_copies() == [f"copy-1 still has {DAYS[0]}, which is destroyed here"]
+    sealed.destroy(DAYS[0])
+    sealed.seal_again(silent)
+    assert sealed.verify_copies() == []
+    # what the copy holds is enough to go on with, and the token
+    saved = tmp_path / "saved"
+    shutil.copytree(copy, saved / "ring")
+    (saved / "ring" / "root.pkcs11").rename(saved / "root.pkcs11")
+    assert keys_of(Keyring.open(saved, token=token)) == keys_of(sealed)
+    sealed.rotate_root(Provider.FILE, silent, silent)
+    assert not (copy / "root.pkcs11").exists()
+
+
+OTHER = """
+import sys
+from pathlib import Path
+from gateway.vault.keyring import Keyring
+from gateway.vault.pkcs11 import Token
+
+ring = Keyring.open(Path(sys.argv[1]), token=Token(library=Path(sys.argv[2]), label=sys.argv[3]))
+ring.destroy(sys.argv[4])
+assert ring.seal_again(lambda *_: None)
+"""
+
+
+def test_another_process_replaces_the_master_key(sealed: Keyring, keys_dir: Path, token: Token) -> None:
+    """`gateway retention run` beside the daemon: it reads the root key again, by itself."""
+    before = keys_of(sealed)
+    command = [sys.executable, "-c", OTHER, keys_dir, token.library, token.label, DAYS[0]]
+    subprocess.run(command, check=True, timeout=60)
+    del before[DAYS[0]]
+    assert keys_of(sealed) == before
+    assert masters(token) == [sealed.master()]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}", b'{"master": "00", "nonce": "x", "sealed": "x", "commitment": "eA=="}', b"[1]", b"\xff"],
+)
+def test_a_damaged_file_is_named(keys_dir: Path, keyring: Keyring, token: Token, content: bytes) -> None:
+    """Whatever lies in it, the error is ours, and no token is asked."""
+    (keys_dir / "root.key").unlink()
+    create_file(keys_dir / "root.pkcs11", content)
+    with pytest.raises(KeyringError, match="damaged"):
+        Keyring.open(keys_dir, token=token)
+
+
+def test_a_root_key_that_is_altered_does_not_open(sealed: Keyring, keys_dir: Path, token: Token) -> None:
+    """It is sealed with its master key's id as associated data; the token refuses every other byte."""
+    path = keys_dir / "root.pkcs11"
+    known = json.loads(path.read_bytes())
+    for name in ("sealed", "nonce"):
+        altered = bytearray(b64decode(known[name]))
+        altered[0] ^= 1
+        path.write_text(json.dumps(known | {name: b64encode(altered).decode()}))
+        with pytest.raises(KeyringError, match="does not open the root key"):
+            Keyring.open(keys_dir, token=token)
+    assert sealed.get(DAYS[0])
