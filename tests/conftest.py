@@ -9,11 +9,13 @@ import shutil
 import subprocess
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import date
 from itertools import count
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pkcs11
 import pytest
 import xlsxwriter
 from python_calamine import CalamineWorkbook
@@ -81,6 +83,24 @@ def token(
     (folder / "gateway-pin").write_text(f"{PIN}\n")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
     return Token(library=Path(SOFTHSM), label=label)
+
+
+@pytest.fixture
+def taken_out() -> Callable[[Token], AbstractContextManager[None]]:
+    """Takes a token out of its slot for a while: SoftHSM keeps each in a folder."""
+
+    @contextmanager
+    def take(token: Token) -> Iterator[None]:
+        serial = pkcs11.lib(str(token.library)).get_token(token_label=token.label).serial.decode()
+        tokens = Path(os.environ["SOFTHSM2_CONF"]).with_name("tokens")
+        (folder,) = (path for path in tokens.iterdir() if path.name.replace("-", "").endswith(serial))
+        aside = folder.rename(tokens.with_name(folder.name))
+        try:
+            yield
+        finally:
+            aside.rename(folder)
+
+    return take
 
 
 @pytest.fixture(scope="session")

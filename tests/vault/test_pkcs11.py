@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import subprocess
 import sys
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pkcs11
@@ -47,24 +46,6 @@ def keys_of(keyring: Keyring) -> dict[str, bytes]:
 def credentials(token: Token, tmp_path: Path) -> Path:
     """The folder that systemd would name."""
     return tmp_path / "credentials"
-
-
-@pytest.fixture
-def taken_out() -> Callable[[Token], AbstractContextManager[None]]:
-    """Takes a token out of its slot for a while: SoftHSM keeps each in a folder."""
-
-    @contextmanager
-    def take(token: Token) -> Iterator[None]:
-        serial = pkcs11.lib(str(token.library)).get_token(token_label=token.label).serial.decode()
-        tokens = Path(os.environ["SOFTHSM2_CONF"]).with_name("tokens")
-        (folder,) = (path for path in tokens.iterdir() if path.name.replace("-", "").endswith(serial))
-        aside = folder.rename(tokens.with_name(folder.name))
-        try:
-            yield
-        finally:
-            aside.rename(folder)
-
-    return take
 
 
 @pytest.fixture
