@@ -37,12 +37,16 @@ def show_status(
         found = ring.standings(gateway.store, gateway.keyring, now, gateway.settings.terms)
         ahead = keys_ahead(gateway, now)
         folders = gateway.keyring.copies()
-        provider = provider_of(gateway.home.keys)
+        provider, master = provider_of(gateway.home.keys), gateway.keyring.master()
+        is_to_seal = gateway.keyring.is_to_seal()
+        token = gateway.settings.root_token
     reached = {name: copies.is_there(folder) for name, folder in folders.items()}
     if as_json:
         screen.print_json(
             {
                 "provider": provider,
+                "master": master,
+                "master_to_replace": is_to_seal,
                 "days_ahead": ahead.days_ahead,
                 "wanted_days_ahead": ahead.wanted_days_ahead,
                 "copies": [
@@ -55,6 +59,14 @@ def show_status(
         return
     _show(found)
     screen.out.print(f"\nThe root key comes from the provider [bold]{provider}[/].")
+    if master is not None and token is not None:
+        screen.out.print(
+            f"It is sealed under the master key {master} in the token {escape(token.label)}.", soft_wrap=True
+        )
+    if is_to_seal:
+        screen.out.print(
+            "[red]Keys were destroyed, and that master key must be replaced[/]: gateway retention run."
+        )
     screen.out.print(
         f"Keys reach {screen.counted(ahead.days_ahead, 'day')} further than is needed today; {ahead.wanted_days_ahead} are wanted."
     )

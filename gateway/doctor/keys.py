@@ -17,6 +17,12 @@ from gateway.vault.keyring import Keyring, index_id, until_id
 def whole(keyring: Keyring) -> Finding:
     """Whether every key in the ring opens with the root key."""
     problems = keyring.verify()
+    if not problems and keyring.is_to_seal():
+        return warn(
+            "keyring",
+            "keys were destroyed, and the master key in the token is still the one of before: it opens older copies of keys/",
+            "gateway retention run, which replaces it or says what is in the way",
+        )
     if not problems:
         return ok("keyring", f"{len(keyring.ids()):,} keys, and each opens")
     more = f"; and {len(problems) - 1:,} more" if len(problems) > 1 else ""

@@ -50,6 +50,10 @@ def one(problems):
             "guard.longest_penalty",
             "is shorter than the first one",
         ),
+        ('[keys]\nprovider = "pkcs11"', "keys.pkcs11", "give library and token"),
+        ('[keys.pkcs11]\nlibrary = "a.so"\ntoken = "t"', "keys.pkcs11.library", "write the whole path"),
+        ('[keys.pkcs11]\nlibrary = "/a.so"\ntoken = ""', "keys.pkcs11.token", "at most 32 bytes"),
+        ('[keys.pkcs11]\nlibrary = "/a.so"\ntoken = "t"\npin = "1"', "keys.pkcs11.pin", "unknown setting"),
         ('[boxes]\nlisted_for = "1 year"', "boxes.listed_for", 'such as "24 hours"'),
     ],
 )
