@@ -197,11 +197,13 @@ def test_killed_at_every_step(sealed: Keyring, keys_dir: Path, token: Token, tmp
     where: list[str] = []
     while "nowhere" not in where:
         sealed.ensure([first, second])
-        old = Path(shutil.copytree(keys_dir, tmp_path / f"old-{len(where)}"))
+        old, master = Path(shutil.copytree(keys_dir, tmp_path / f"old-{len(where)}")), sealed.master()
         print(len(where), file=driver.stdin, flush=True)
         where.append(driver.stdout.readline().strip())
         ring = Keyring.open(keys_dir, token=token)
         assert {key_id: ring.get(key_id) for key_id in rest} == kept, where
+        # what is left to do is known
+        assert first in ring.ids() or ring.is_to_seal() or ring.master() != master, where
         saved = tmp_path / f"saved-{len(where)}"
         shutil.copytree(copy, saved / "ring")
         for path in (saved / "ring").glob("*root*"):
