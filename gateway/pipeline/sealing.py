@@ -12,11 +12,8 @@ from gateway.store import Connection, data_keys, signals
 from gateway.store.data_keys import StoredKey
 from gateway.vault.datakey import DataKey, WrappedKey, unwrap, wrap
 from gateway.vault.keyring import until_id
+from gateway.vault.objects import SIGNAL
 from gateway.vault.rows import RowSealer
-
-#: The tables that a sealed row is bound to.
-SIGNAL = "signal"
-EXCLUSION = "exclusion"
 
 
 class Sealed(Protocol):
@@ -65,6 +62,7 @@ def store_key(
     municipality: str = "",
 ) -> int:
     """Wrap a data key under the key of its day and store it; its id."""
+    # in the transaction that stores it: no other version comes into force between the two
     key = wrap(context.keyring, until_id(due_on), data_key, partner=partner_id, object_id=object_id)
     return data_keys.add(
         conn,

@@ -11,7 +11,7 @@ from gateway.clock import local_day
 from gateway.domain.retention import KEYS_AHEAD_DAYS, Terms, index_due, key_days
 from gateway.domain.ring_key import KeyState, key_state
 from gateway.errors import CommandError, KeyringError, VaultError
-from gateway.store import data_keys, places, registers, retention
+from gateway.store import data_keys, key_versions, places, registers, retention
 from gateway.store.engine import Store
 from gateway.vault.datakey import WrappedKey, unwrap
 from gateway.vault.keyring import Keyring, Progress, day_of, month_of
@@ -23,7 +23,10 @@ _BATCH = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """One key as it stands: `data_keys` are wrapped under it, `tokens` were made with it."""
+    """One key as it stands: `data_keys` are wrapped under it, `tokens` were made with it.
+
+    `versions` are those in the keyring, the newest last. `compromised_at` is None unless it is in that state.
+    """
 
     id: str
     state: KeyState
@@ -31,6 +34,8 @@ class Standing:
     destroyed_at: datetime | None
     data_keys: int
     tokens: int
+    versions: list[int]
+    compromised_at: datetime | None
 
     @property
     def kind(self) -> str:
@@ -42,20 +47,23 @@ def standings(store: Store, keyring: Keyring, now: datetime, terms: Terms) -> li
     """Every key that is in the keyring or ever was, by id."""
     today = local_day(now)
     last_needed = key_days(today, terms)[-1] - timedelta(days=KEYS_AHEAD_DAYS)
-    there = set(keyring.ids())
+    there = keyring.all_versions()
     with store.read() as conn:
         known = {key.id: key for key in registers.keys(conn)}
+        registered = key_versions.all_keys(conn)
         wrapped = data_keys.count_by_key(conn)
         tokens = places.count_by_key(conn)
     found = []
     for key_id in sorted({*there, *known}):
-        key = known.get(key_id)
+        key, versions = known.get(key_id), registered.get(key_id)
+        is_compromised = versions is not None and versions.is_compromised
         protects = wrapped.get(key_id, 0) + tokens.get(key_id, 0)
         state = key_state(
             day=day_of(key_id),
             month=month_of(key_id),
             protects=protects,
             is_destroyed=key_id not in there and key is not None and key.destroyed_at is not None,
+            is_compromised=is_compromised,
             today=today,
             last_needed=last_needed,
         )
@@ -67,6 +75,8 @@ def standings(store: Store, keyring: Keyring, now: datetime, terms: Terms) -> li
                 destroyed_at=None if key is None else key.destroyed_at,
                 data_keys=wrapped.get(key_id, 0),
                 tokens=tokens.get(key_id, 0),
+                versions=there.get(key_id, []),
+                compromised_at=versions.compromised_at if is_compromised and versions is not None else None,
             )
         )
     return found
