@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from gateway.retention.purge import PurgeReport, purge, would_go
 from gateway.retention.run import Progress
 from gateway.settings import Home, Settings, load_settings
 from gateway.settings.gemeenten import gemeente_names, pc4_gemeenten
-from gateway.store import requests
+from gateway.store import key_versions, requests
 from gateway.store.engine import Store
 from gateway.vault.blobs import BlobFolder
 from gateway.vault.index import Indexer
@@ -180,11 +181,12 @@ def open_gateway(home: Path, clock: Clock | None = None, *, any_root: bool = Fal
     keyring = Keyring.open(settings.home.keys, None if any_root else settings.root_provider)
     signer = load_signing_key(settings.home.keys)
     reserve = Reserve(settings.home.reserve)
+    store = Store(settings.home.db, make_room=reserve.release)
     return Gateway(
         settings=settings,
-        store=Store(settings.home.db, make_room=reserve.release),
+        store=store,
         keyring=keyring,
-        indexer=Indexer(keyring),
+        indexer=Indexer(keyring, partial(_versions, store)),
         blobs=BlobFolder(settings.home.vault),
         reserve=reserve,
         signer=signer,
@@ -192,6 +194,11 @@ def open_gateway(home: Path, clock: Clock | None = None, *, any_root: bool = Fal
         clock=clock or SystemClock(),
         node=node_id(),
     )
+
+
+def _versions(store: Store) -> Mapping[str, int]:
+    with store.read() as conn:
+        return key_versions.in_force(conn)
 
 
 def node_id() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import date
 from typing import Any, NamedTuple, Protocol
 
@@ -85,10 +86,11 @@ class Opener:
         self._sealers: dict[int, RowSealer] = {}
 
     def load(self, key_ids: Iterable[int | None]) -> None:
-        """Make the data keys of these rows ready, in one query."""
+        """Make the data keys of these rows ready, in one query; those whose key was destroyed are left out."""
         missing = {key_id for key_id in key_ids if key_id is not None} - self._sealers.keys()
         for key_id, stored in data_keys.by_id(self._conn, missing).items():
-            self._sealers[key_id] = RowSealer(open_key(self._context, stored).row_key())
+            with suppress(KeyMissing):  # `open` says so of the rows that it sealed
+                self._sealers[key_id] = RowSealer(open_key(self._context, stored).row_key())
 
     def open(self, row: Sealed, table: str = SIGNAL) -> dict[str, Any]:
         """The sealed fields of a row; none when its contents are not kept.
