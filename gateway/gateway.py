@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,14 +18,14 @@ from gateway.pipeline.context import Context
 from gateway.pipeline.erasure import carry_out
 from gateway.pipeline.outgoing import post
 from gateway.pipeline.policies import policy_hash
-from gateway.retention.keys import ensure_keys
+from gateway.retention.keys import ensure_keys, warn_of_few
 from gateway.retention.notary import Notary
 from gateway.retention.purge import PurgeReport, purge, would_go
 from gateway.retention.ring import seal_again
 from gateway.retention.run import Progress
 from gateway.settings import Home, Settings, load_settings
 from gateway.settings.gemeenten import gemeente_names, pc4_gemeenten
-from gateway.store import requests
+from gateway.store import key_versions, requests
 from gateway.store.engine import Store
 from gateway.vault.blobs import BlobFolder
 from gateway.vault.index import Indexer
@@ -82,6 +83,10 @@ class Gateway:
         # what a purge that was cut off left to do
         seal_again(self.store, self.keyring, self.clock.now(), node=self.node, origin=origin, actor="gateway")
         return made
+
+    def warn_of_few_keys(self) -> bool:
+        """Log an error when there are keys for fewer than 3 days to come; whether there are so few."""
+        return warn_of_few(self.keyring, self.clock.now(), self.settings.terms)
 
     def purge(
         self,
@@ -186,11 +191,12 @@ def open_gateway(home: Path, clock: Clock | None = None, *, any_root: bool = Fal
     )
     signer = load_signing_key(settings.home.keys)
     reserve = Reserve(settings.home.reserve)
+    store = Store(settings.home.db, make_room=reserve.release)
     return Gateway(
         settings=settings,
-        store=Store(settings.home.db, make_room=reserve.release),
+        store=store,
         keyring=keyring,
-        indexer=Indexer(keyring),
+        indexer=Indexer(keyring, partial(_versions, store)),
         blobs=BlobFolder(settings.home.vault),
         reserve=reserve,
         signer=signer,
@@ -198,6 +204,11 @@ def open_gateway(home: Path, clock: Clock | None = None, *, any_root: bool = Fal
         clock=clock or SystemClock(),
         node=node_id(),
     )
+
+
+def _versions(store: Store) -> Mapping[str, int]:
+    with store.read() as conn:
+        return key_versions.in_force(conn)
 
 
 def node_id() -> str:

@@ -58,6 +58,13 @@ def show_status(
         )
         return
     _show(found)
+    for key in found:
+        if key.state is KeyState.COMPROMISED:
+            screen.out.print(
+                f"[bold red]{key.id} is compromised[/] since {screen.instant(key.compromised_at)}: what it protected is "
+                f"not all sealed again. `gateway keys compromise {key.id}` goes on with it.",
+                soft_wrap=True,
+            )
     screen.out.print(f"\nThe root key comes from the provider [bold]{provider}[/].")
     if master is not None and token is not None:
         screen.out.print(
@@ -79,7 +86,7 @@ def show_status(
 
 def verify(context: typer.Context) -> None:
     """See whether every key opens, every data key fits the key that wraps it, and every copy is the same."""
-    with opened(context.obj) as gateway, _bar("data keys") as progress:
+    with opened(context.obj) as gateway, bar("data keys") as progress:
         problems = list(ring.problems(gateway.store, gateway.keyring, progress))
         count = len(gateway.keyring.ids())
     for problem in problems:
@@ -97,7 +104,7 @@ def rotate_root(context: typer.Context) -> None:
     home: Home = context.obj
     provider = load_settings(home.root).root_provider
     _refuse_while_running(home, provider)
-    with opened(home, any_root=True) as gateway, _bar("keys wrapped again") as progress:
+    with opened(home, any_root=True) as gateway, bar("keys wrapped again") as progress:
         count = ring.rotate_root(
             gateway.store,
             gateway.keyring,
@@ -198,11 +205,13 @@ def _json(key: Standing) -> dict[str, object]:
         "destroyed_at": screen.instant(key.destroyed_at),
         "data_keys": key.data_keys,
         "index_tokens": key.tokens,
+        "versions": key.versions,
+        "compromised_at": screen.instant(key.compromised_at),
     }
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[keyring.Progress]:
+def bar(what: str) -> Iterator[keyring.Progress]:
     """A bar on the terminal while keys are gone through; nothing stays of it."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=screen.err, transient=True, disable=not screen.err.is_terminal) as bar:

@@ -14,6 +14,7 @@ import pytest
 
 from gateway.errors import KeyringError
 from gateway.retention import ring
+from gateway.retention.versions import By, retire, rewrap
 from gateway.store import data_keys
 from gateway.store.engine import Store
 from gateway.store.tables import CertificateRow
@@ -202,3 +203,17 @@ def test_a_key_that_is_destroyed_by_command(sealed: World, token: Token, backup:
     with pytest.raises(KeyringError, match="holds no master key"):
         openable(old, token)
     assert '"actor":"jan"' in sealed.audit("root_key.rotated")[-1]
+
+
+def test_an_older_version_is_retired(sealed: World, token: Token, backup: Callable[[], Path]) -> None:
+    """A key that leaked, or was renewed: with its older version the copies of the keyring of before go too."""
+    delivery = sealed.deliver(signals=0)
+    by = By(actor="jan", node="test", now=sealed.now)
+    rewrap(sealed.store, sealed.keyring, "until-2026-12-06", sealed.terms, by=by, progress=silent)
+    old = backup()
+    assert openable(old, token) == {delivery}
+    assert retire(sealed.store, sealed.keyring, "until-2026-12-06", by) == []
+    with pytest.raises(KeyringError, match="holds no master key"):
+        openable(old, token)
+    assert openable(backup(), token) == {delivery}
+    assert sealed.keyring.verify() == []
