@@ -136,9 +136,10 @@ def seal_again(store: Store, keyring: Keyring, now: datetime, *, node: str, orig
     is destroyed: an interruption may write it twice, and leaves it out never. Raises KeyringError; what is left to do
     is done at the next call.
     """
-    old = keyring.master()
+    replaced = keyring.master() or ""
 
     def told(count: int, master: str) -> None:
+        nonlocal replaced
         with store.write() as conn:
             record(
                 conn,
@@ -152,9 +153,10 @@ def seal_again(store: Store, keyring: Keyring, now: datetime, *, node: str, orig
                     "keys": count,
                     "provider": str(Provider.PKCS11),
                     "master": master,
-                    "replaced": old or "",
+                    "replaced": replaced,
                 },
             )
+        replaced = master
 
     return keyring.seal_again(told)
 

@@ -267,7 +267,7 @@ class Keyring:
 
         A copy under a master key that is gone holds nothing: none is named once the ring was sealed again.
         """
-        if self.master() is not None and not self.is_to_seal():
+        if self._is_in_token() and not self.is_to_seal():
             return []
         found = []
         for name, folder in self.copies().items():
@@ -442,22 +442,27 @@ class Keyring:
             KeyringError: it can't be done now; the keyring is open as it was.
         """
         with self._exclusive():
-            self._look_at_root()
             if not self.is_to_seal():
                 return False
-
-            def tell(count: int) -> None:
-                told(count, root.master_of(self._folder, root.NEXT) or "")
-
-            # what was begun may have wrapped a key that was destroyed after it: it is finished, and another begun
-            if self._root.is_replaced:
-                self._finish_root(tell, _nobody, copies_must=False)
-            if (noted := self._folder / SEAL_AGAIN).exists() and self.master() is not None:
-                self._begin_root(Provider.PKCS11)
-                noted.unlink()
-                sync_folder(self._folder)
-                self._finish_root(tell, _nobody, copies_must=False)
+            try:
+                self._seal_again(told)
+            except OSError as exc:
+                raise KeyringError(f"the keyring can't be sealed again: {exc.strerror}") from exc
         return True
+
+    def _seal_again(self, told: Callable[[int, str], None]) -> None:
+        def tell(count: int) -> None:
+            told(count, root.master_of(self._folder, root.NEXT) or "")
+
+        self._look_at_root()
+        # what was begun may have wrapped a key that was destroyed after it: it is finished, and another begun
+        if self._root.is_replaced:
+            self._finish_root(tell, _nobody, copies_must=False)
+        if (noted := self._folder / SEAL_AGAIN).exists() and self._is_in_token():
+            self._begin_root(Provider.PKCS11)
+            noted.unlink()
+            sync_folder(self._folder)
+            self._finish_root(tell, _nobody, copies_must=False)
 
     def master(self) -> str | None:
         """The id of the master key in the token; None when the root key is not sealed in one."""
@@ -466,13 +471,22 @@ class Keyring:
     def is_to_seal(self) -> bool:
         """Whether `seal_again` has something to do: an older copy of the keyring may still be opened by the token."""
         is_begun = root.provider_of(self._folder, root.NEXT) is not None
-        return self.master() is not None and (is_begun or (self._folder / SEAL_AGAIN).exists())
+        return self._is_in_token() and (is_begun or (self._folder / SEAL_AGAIN).exists())
+
+    def _is_in_token(self) -> bool:
+        there = root.provider_of(self._folder) or root.provider_of(self._folder, root.NEXT)
+        return there is Provider.PKCS11
 
     def _note_to_seal(self) -> None:
         noted = self._folder / SEAL_AGAIN
-        if self.master() is not None and not noted.exists():
-            place_file(noted, b"")
-            sync_folder(self._folder)
+        if self._is_in_token() and not noted.exists():
+            try:
+                place_file(noted, b"")
+                sync_folder(self._folder)
+            except OSError as exc:
+                raise KeyringError(
+                    f"{noted} can't be written, and nothing was destroyed: {exc.strerror}"
+                ) from exc
 
     def _begin_root(self, provider: Provider) -> None:
         root.create(self._folder, provider, ask=self._ask, token=self._token, prefix=root.NEXT)
@@ -543,7 +557,7 @@ class Keyring:
                 continue  # destroyed while we looked
             except (KeyringError, OSError) as exc:
                 problems.append(str(exc))
-        if self.master() is not None:
+        if self._is_in_token():
             try:
                 root.load(self._folder, ask=self._ask, token=self._token)
             except KeyringError as exc:

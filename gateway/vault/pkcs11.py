@@ -17,13 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pkcs11
 
 from gateway.errors import KeyringError
 from gateway.vault.derive import length_prefixed
-
-if TYPE_CHECKING:
-    import pkcs11
 
 #: CKA_LABEL of every master key, for the tools of a token; it is found by its id.
 LABEL = "gateway-root"
@@ -69,8 +68,6 @@ def seal(token: Token, ask: AskPin, secret: bytes) -> dict[str, str]:
     Raises:
         KeyringError: it can't be done; no master key is left then.
     """
-    import pkcs11
-
     master, nonce = secrets.token_bytes(_ID_BYTES), secrets.token_bytes(_NONCE_BYTES)
     with _session(token, ask) as session:
         key = session.generate_key(
@@ -108,8 +105,6 @@ def unseal(token: Token, ask: AskPin, known: Mapping[str, object]) -> bytes:
         MasterMissing: its master key is not in the token.
         KeyringError: it can't be opened, or the master key could leave the token.
     """
-    import pkcs11
-
     master, nonce, sealed = _parsed(known)
     with _session(token, ask) as session:
         key = _find(session, master)
@@ -147,8 +142,6 @@ def destroy(token: Token, ask: AskPin, master: str) -> None:
 @contextmanager
 def _session(token: Token, ask: AskPin) -> Iterator[pkcs11.Session]:
     """A session that is logged in, for one operation."""
-    import pkcs11
-
     with _LOCK:
         try:
             with _opened(token, ask) as session:
@@ -162,8 +155,6 @@ def _session(token: Token, ask: AskPin) -> Iterator[pkcs11.Session]:
 
 
 def _opened(token: Token, ask: AskPin) -> pkcs11.Session:
-    import pkcs11
-
     try:
         library = pkcs11.lib(str(token.library))
     except pkcs11.PKCS11Error as exc:
@@ -183,8 +174,6 @@ def _opened(token: Token, ask: AskPin) -> pkcs11.Session:
 
 def _logged_in(found: pkcs11.Token, token: Token, ask: AskPin) -> pkcs11.Session:
     """A session of the user. A wrong PIN is given once: after a few, a token locks itself for good."""
-    import pkcs11
-
     flags = found.flags
     if flags & pkcs11.TokenFlag.USER_PIN_LOCKED:
         raise KeyringError(
@@ -211,8 +200,6 @@ def _logged_in(found: pkcs11.Token, token: Token, ask: AskPin) -> pkcs11.Session
 
 
 def _find(session: pkcs11.Session, master: bytes) -> pkcs11.SecretKey | None:
-    import pkcs11
-
     wanted = {pkcs11.Attribute.CLASS: pkcs11.ObjectClass.SECRET_KEY, pkcs11.Attribute.ID: master}
     found = list(session.get_objects(wanted))
     if len(found) > 1:
@@ -226,8 +213,6 @@ def _find(session: pkcs11.Session, master: bytes) -> pkcs11.SecretKey | None:
 
 def _sealed(key: pkcs11.SecretKey, secret: bytes, how: dict[str, Any], token: Token) -> bytes:
     """Sealed, and seen to open: some tokens take a nonce of their own choice."""
-    import pkcs11
-
     assert isinstance(key, pkcs11.EncryptMixin)
     assert isinstance(key, pkcs11.DecryptMixin)
     sealed = key.encrypt(secret, **how)
@@ -239,8 +224,6 @@ def _sealed(key: pkcs11.SecretKey, secret: bytes, how: dict[str, Any], token: To
 
 def _check(key: pkcs11.SecretKey, master: bytes, token: Token) -> None:
     """Refuse a master key that could leave the token, or ever could: its copies would outlive it."""
-    import pkcs11
-
     wanted = {
         pkcs11.Attribute.SENSITIVE: True,
         pkcs11.Attribute.ALWAYS_SENSITIVE: True,
@@ -263,8 +246,6 @@ def _parsed(known: Mapping[str, object]) -> tuple[bytes, bytes, bytes]:
 
 
 def _mechanism(master: bytes, nonce: bytes) -> dict[str, Any]:
-    import pkcs11
-
     associated = length_prefixed("gw/v1/root") + length_prefixed(master.hex())
     return {
         "mechanism": pkcs11.Mechanism.AES_GCM,

@@ -52,7 +52,7 @@ NOT_VISITED = {
     "vault/copies.": "keys add-copy: tests/vault/test_copies.py",
     "vault/root.": "keys rotate-root, gateway init: killed in tests/vault/test_root.py",
     "vault/keyring.Keyring._finish_root": "keys rotate-root; with a token also a purge: tests/vault/test_pkcs11.py kills it",
-    "vault/keyring.Keyring.seal_again": "with a token alone: tests/vault/test_pkcs11.py kills before each step",
+    "vault/keyring.Keyring._seal_again": "with a token alone: tests/vault/test_pkcs11.py kills before each step",
     "vault/keyring.Keyring._note_to_seal": "the same",
     "vault/keyring._caught_up": "a copy that was away is back: tests/vault/test_copies.py",
     "vault/keyring.Keyring._wrap_again": "keys rotate-root",

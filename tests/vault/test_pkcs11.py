@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import shutil
@@ -295,6 +296,37 @@ def test_a_token_that_is_taken_out(
     assert not sealed.is_to_seal()
     dead(old, token)
     assert sealed.verify() == []
+
+
+def test_a_disk_that_is_full(
+    sealed: Keyring, keys_dir: Path, token: Token, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error is ours, at whatever step; nothing is lost, no master key is left over, and it is completed later."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = keys_of(sealed)
+    with monkeypatch.context() as patch:
+        patch.setattr("gateway.vault.keyring.place_file", full)
+        with pytest.raises(KeyringError, match=r"nothing was destroyed.*No space"):
+            sealed.destroy(DAYS[0])
+    assert keys_of(sealed) == before
+    sealed.destroy(DAYS[0])
+    for where, masters_then in (
+        ("gateway.vault.root.place_file", 1),
+        ("gateway.vault.keyring.place_file", 2),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, full)
+            with pytest.raises(KeyringError, match=r"can't be sealed again.*No space"):
+                sealed.seal_again(silent)
+        assert len(masters(token)) == masters_then
+        assert sealed.is_to_seal()
+    sealed.seal_again(silent)
+    del before[DAYS[0]]
+    assert keys_of(Keyring.open(keys_dir, token=token)) == before
+    assert masters(token) == [sealed.master()]
 
 
 def test_a_copy_that_is_away_is_dead_until_it_is_back(
