@@ -12,6 +12,7 @@ GatewayError
   ReaderError        ours: workbooks can't be read here
   StoreError         ours: the database; exit 11
   AuditError         ours: the log does not verify; exit 13
+  SignatureRefused   who signed: a signature approves nothing; exit 1
   CommandError       operator: as things stand, a command can't be carried out; exit 1
   IllegalTransition  a bug: a state change that the table of transitions does not list
 """
@@ -101,6 +102,10 @@ class AuditError(GatewayError):
     """The audit log does not verify."""
 
     exit_code = 13
+
+
+class SignatureRefused(GatewayError):
+    """A signature does not approve what it is given for; the text says why."""
 
 
 class CommandError(GatewayError):

@@ -31,6 +31,17 @@ class Subject(StrEnum):
     CLOCK = "klok"
 
 
+class ApprovalMode(StrEnum):
+    """Who gives leave for destruction on its day: `[mandate] approval` of a municipality."""
+
+    #: the mandate itself, and nobody again
+    MANDATE = "mandate"
+    #: two people, for a time
+    STANDING = "standing"
+    #: two people, each month
+    PER_BATCH = "per_batch"
+
+
 class ApprovalState(StrEnum):
     """Where a request for approval is."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
+from gateway.domain.approval import ApprovalMode
 from gateway.domain.request import Erasure
 
 #: How long a certificate is kept, in calendar months: 7 years (spec 4, Retention).
@@ -42,12 +43,16 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mandate:
-    """`[mandate]` of a municipality: who ordered the destruction. Nothing is on file while `reference` is empty."""
+    """`[mandate]` of a municipality: who ordered the destruction, and who must approve it besides.
+
+    Nothing is on file while `reference` is empty.
+    """
 
     reference: str = ""
     given_on: date | None = None
     #: the last day on which it holds
     until: date | None = None
+    approval: ApprovalMode = ApprovalMode.MANDATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
