@@ -11,6 +11,7 @@ from datetime import date, datetime
 from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
+from gateway.domain.approval import ApprovalState, Subject
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.dispatch import DispatchState
 from gateway.domain.request import RequestState
@@ -18,7 +19,8 @@ from gateway.domain.signal import SignalState
 
 
 def _one_of(
-    column: str, values: type[DeliveryState | DispatchState | RequestState | SignalState]
+    column: str,
+    values: type[ApprovalState | DeliveryState | DispatchState | RequestState | SignalState | Subject],
 ) -> CheckConstraint:
     listed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_listed")
@@ -609,6 +611,48 @@ class CertificateRow(SQLModel, table=True):
     as_text: bytes = Field(sa_type=LargeBinary)
     text_signature: bytes = Field(sa_type=LargeBinary)
     keep_until: date
+
+
+class ApprovalRow(SQLModel, table=True):
+    """A request for approval by two people: the exact bytes that they sign, and what came of it. No personal data.
+
+    Columns as `gateway.domain.approval.Approval`; `detail` is JSON.
+    """
+
+    __tablename__ = "approval"
+    __table_args__ = (
+        _one_of("state", ApprovalState),
+        _one_of("subject", Subject),
+        Index("approval_state", "state"),
+    )
+
+    number: str = Field(primary_key=True)
+    subject: str
+    object_id: str
+    municipality: str
+    detail: str
+    through: date | None = None
+    text: bytes = Field(sa_type=LargeBinary)
+    state: str
+    asked_at: datetime
+    asked_by: str
+    open_until: date | None = None
+    ended_at: datetime | None = None
+    posted_at: datetime | None = None
+
+
+class ApprovalSignatureRow(SQLModel, table=True):
+    """A signature under a request for approval; `origin` is where it came from: `cli`, or the id of a partner."""
+
+    __tablename__ = "approval_signature"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    number: str = Field(primary_key=True)
+    fingerprint: str = Field(primary_key=True)
+    principal: str
+    at: datetime
+    armour: bytes = Field(sa_type=LargeBinary)
+    origin: str
 
 
 class PenaltyRow(SQLModel, table=True):
