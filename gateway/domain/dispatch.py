@@ -17,6 +17,8 @@ class DispatchState(StrEnum):
     READY = "ready"
     #: read whole by the partner; still listed
     COLLECTED = "collected"
+    #: its day is over and its destruction waits for approval: nobody sees it
+    BLOCKED = "blocked"
     #: a newer one took its place
     REPLACED = "replaced"
     PURGING = "purging"

@@ -1,7 +1,8 @@
 """What goes (spec 4, Retention): the conditions by which the purge counts, finds and is checked, and its figures.
 
 The due day in the row decides: everything whose day is before `before` goes, and what was refused or
-replaced goes whatever its day.
+replaced goes whatever its day. Not so what a legal hold covers, nor what waits for its municipality's approval:
+that stays, and takes part in nothing.
 """
 
 from __future__ import annotations
@@ -40,8 +41,11 @@ from gateway.store.tables import (
     Delivery,
     Dispatch,
     ExclusionRow,
+    HoldDelivery,
+    HoldRow,
     RequestRow,
     SignalRow,
+    WaitingRow,
 )
 
 _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
@@ -51,11 +55,31 @@ _ANSWER: Table = AnswerRow.__table__  # type: ignore[attr-defined]
 _EXCLUSION: Table = ExclusionRow.__table__  # type: ignore[attr-defined]
 _DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
 _REQUEST: Table = RequestRow.__table__  # type: ignore[attr-defined]
+_HOLD: Table = HoldRow.__table__  # type: ignore[attr-defined]
+_HOLD_DELIVERY: Table = HoldDelivery.__table__  # type: ignore[attr-defined]
+_WAITING: Table = WaitingRow.__table__  # type: ignore[attr-defined]
 
 #: Still to be processed: the received file is kept, day by day.
 UNPROCESSED = (DeliveryState.STAGED, DeliveryState.ARRIVED, DeliveryState.PROCESSING, DeliveryState.FAILED)
+#: Outgoing files that lie ready, or did until their day.
+_LIVE = (DispatchState.READY, DispatchState.COLLECTED, DispatchState.BLOCKED)
 #: Nothing of these is to stay but the tombstone.
 _ENDED = (DeliveryState.REJECTED, DeliveryState.ABORTED, DeliveryState.PURGING)
+
+
+def is_held(delivery_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Deliveries under a legal hold that is in force: all of them stays, whatever its day."""
+    covered = (
+        select(_HOLD_DELIVERY.c.delivery_id)
+        .join(_HOLD, _HOLD.c.id == _HOLD_DELIVERY.c.hold_id)
+        .where(_HOLD.c.placed_at.is_not(None), _HOLD.c.lifted_at.is_(None))
+    )
+    return delivery_id.in_(covered.correlate(None))
+
+
+def waits(municipality: ColumnElement[Any], due_on: ColumnElement[Any]) -> ColumnElement[bool]:
+    """What is due on a day whose destruction its municipality has not approved yet."""
+    return exists().where(_WAITING.c.municipality == municipality, _WAITING.c.through < due_on)
 
 
 def is_needed() -> ColumnElement[bool]:
@@ -69,19 +93,29 @@ def ended() -> Select[Any]:
     return select(_DELIVERY.c.id).where(_DELIVERY.c.state.in_(_ENDED)).correlate(None)
 
 
+def _is_over(table: Table, before: date) -> ColumnElement[bool]:
+    """Rows whose own day is over, and approved where that is needed; what a request ended waits for nobody."""
+    return and_(table.c.due_on < before, or_(table.c.is_erased, ~waits(table.c.municipality, table.c.due_on)))
+
+
+def _goes(table: Table, before: date) -> ColumnElement[bool]:
+    """Rows whose own day is over, or whose delivery goes whole."""
+    return and_(or_(_is_over(table, before), table.c.delivery_id.in_(ended())), ~is_held(table.c.delivery_id))
+
+
 def row_goes(before: date) -> ColumnElement[bool]:
     """Rows of signals whose own day is over, or whose delivery goes whole."""
-    return or_(_SIGNAL.c.due_on < before, _SIGNAL.c.delivery_id.in_(ended()))
+    return _goes(_SIGNAL, before)
 
 
 def answer_goes(before: date) -> ColumnElement[bool]:
     """Answers whose signal's day is over, or whose delivery goes whole."""
-    return or_(_ANSWER.c.due_on < before, _ANSWER.c.delivery_id.in_(ended()))
+    return _goes(_ANSWER, before)
 
 
 def exclusion_goes(before: date) -> ColumnElement[bool]:
     """Listed residents whose own day is over, or whose delivery goes whole."""
-    return or_(_EXCLUSION.c.due_on < before, _EXCLUSION.c.delivery_id.in_(ended()))
+    return _goes(_EXCLUSION, before)
 
 
 def contents_go(before: date) -> ColumnElement[bool]:
@@ -90,7 +124,9 @@ def contents_go(before: date) -> ColumnElement[bool]:
         _SIGNAL.c.contents_due_on < _SIGNAL.c.due_on,
         _SIGNAL.c.contents_due_on < before,
         _SIGNAL.c.sealed.is_not(None),
-        _SIGNAL.c.due_on >= before,
+        ~waits(_SIGNAL.c.municipality, _SIGNAL.c.contents_due_on),
+        ~is_held(_SIGNAL.c.delivery_id),
+        ~_is_over(_SIGNAL, before),
     )
 
 
@@ -103,26 +139,38 @@ def raw_goes(before: date) -> ColumnElement[bool]:
             _DELIVERY.c.state.in_(_ENDED),
             and_(_DELIVERY.c.state == DeliveryState.PROCESSED, _DELIVERY.c.raw_due_on < before, ~is_needed()),
         ),
+        ~is_held(_DELIVERY.c.id),
     )
 
 
 def ends(before: date) -> ColumnElement[bool]:
     """Deliveries of which nothing stays: the file is gone or goes, and so is every row."""
-    row_stays = exists().where(_SIGNAL.c.delivery_id == _DELIVERY.c.id, _SIGNAL.c.due_on >= before)
-    answer_stays = exists().where(_ANSWER.c.delivery_id == _DELIVERY.c.id, _ANSWER.c.due_on >= before)
-    exclusion_stays = exists().where(
-        _EXCLUSION.c.delivery_id == _DELIVERY.c.id, _EXCLUSION.c.due_on >= before
+    row_stays, answer_stays, exclusion_stays = (
+        exists().where(table.c.delivery_id == _DELIVERY.c.id, ~_is_over(table, before))
+        for table in (_SIGNAL, _ANSWER, _EXCLUSION)
     )
-    return or_(
-        _DELIVERY.c.state.in_(_ENDED),
-        and_(
-            _DELIVERY.c.state == DeliveryState.PROCESSED,
-            or_(_DELIVERY.c.raw_gone_at.is_not(None), _DELIVERY.c.raw_due_on < before),
-            ~is_needed(),
-            ~row_stays,
-            ~answer_stays,
-            ~exclusion_stays,
+    return and_(
+        or_(
+            _DELIVERY.c.state.in_(_ENDED),
+            and_(
+                _DELIVERY.c.state == DeliveryState.PROCESSED,
+                or_(_DELIVERY.c.raw_gone_at.is_not(None), _DELIVERY.c.raw_due_on < before),
+                ~is_needed(),
+                ~row_stays,
+                ~answer_stays,
+                ~exclusion_stays,
+            ),
         ),
+        ~is_held(_DELIVERY.c.id),
+    )
+
+
+def dispatch_waits(before: date) -> ColumnElement[bool]:
+    """Outgoing files whose day is over and whose municipality's approval is waited for; not what was replaced."""
+    return and_(
+        _DISPATCH.c.due_on < before,
+        _DISPATCH.c.state.in_(_LIVE),
+        waits(_DISPATCH.c.municipality, _DISPATCH.c.due_on),
     )
 
 
@@ -131,14 +179,14 @@ def dispatch_goes(before: date) -> ColumnElement[bool]:
     file = _DISPATCH.alias()
     gone_files = select(file.c.id).where(
         or_(
-            file.c.due_on < before,
+            and_(file.c.due_on < before, ~waits(file.c.municipality, file.c.due_on)),
             file.c.state.in_((DispatchState.REPLACED, DispatchState.PURGING, DispatchState.PURGED)),
         )
     )
     return and_(
         _DISPATCH.c.state != DispatchState.PURGED,
         or_(
-            _DISPATCH.c.due_on < before,
+            and_(_DISPATCH.c.due_on < before, ~waits(_DISPATCH.c.municipality, _DISPATCH.c.due_on)),
             _DISPATCH.c.state.in_((DispatchState.REPLACED, DispatchState.PURGING)),
             _DISPATCH.c.parent_id.in_(gone_files),
         ),
@@ -162,13 +210,14 @@ def data_key_goes(before: date) -> ColumnElement[bool]:
         ~contents_go(before),
     )
     is_of_listed = exists().where(_EXCLUSION.c.data_key_id == _DATA_KEY.c.id, ~exclusion_goes(before))
+    of_waiting = exists().where(_DISPATCH.c.id == _DATA_KEY.c.object_id, dispatch_waits(before))
     ends = or_(
         _DATA_KEY.c.due_on < before,
         _DATA_KEY.c.object_id.in_(ended()),
         of_rows,
         _DATA_KEY.c.object_id.in_(select(_DISPATCH.c.id).where(dispatch_goes(before))),
     )
-    return and_(ends, ~of_needed, ~is_used, ~is_of_listed)
+    return and_(ends, ~of_needed, ~is_used, ~is_of_listed, ~of_waiting, ~is_held(_DATA_KEY.c.object_id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

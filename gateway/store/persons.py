@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Table, or_, select, update
 from sqlalchemy import delete as delete_from
 
 from gateway.domain.delivery import DeliveryState
-from gateway.domain.dispatch import PROOFS, DispatchState
+from gateway.domain.dispatch import LISTED, PROOFS, DispatchState
 from gateway.store.places import CHUNK, chunks
 from gateway.store.signals import Version
 from gateway.store.tables import (
@@ -183,7 +183,7 @@ class Outgoing:
 
 
 _OUTGOING = [_DISPATCH.c[name] for name in Outgoing.__slots__]
-_IS_HELD = _DISPATCH.c.state.in_((DispatchState.READY, DispatchState.COLLECTED, DispatchState.REPLACED))
+_IS_HELD = _DISPATCH.c.state.in_((*LISTED, DispatchState.BLOCKED, DispatchState.REPLACED))
 
 
 def outgoing_of(conn: Connection, partner_id: str, municipalities: Collection[str]) -> list[Outgoing]:

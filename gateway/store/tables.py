@@ -127,7 +127,8 @@ class SignalRow(SQLModel, table=True):
     `first_received_at`, `first_arrival` and `first_line` are those of the first version (order, rank,
     deadline). `place_*` are random numbers that stand for a key (spec 4, Rows and index). `content_token`
     tells whether a row is the same again, under the index key `content_key`. D41 rows have no `sealed`.
-    `passed_on_at` is when its melding first went out with it, `reported_before` whether that was D11.
+    `passed_on_at` is when its melding first went out with it, `reported_before` whether that was D11. `is_erased`:
+    a request to destroy ended it, so that it waits for no approval.
     """
 
     __tablename__ = "signal"
@@ -182,6 +183,7 @@ class SignalRow(SQLModel, table=True):
     reported_before: bool = False
     due_on: date
     contents_due_on: date
+    is_erased: bool = False
     sealed: bytes | None = Field(default=None, sa_type=LargeBinary)
 
 
@@ -189,7 +191,8 @@ class AnswerRow(SQLModel, table=True):
     """What a municipality answered on one signal (spec 2, Feedback file): ids, codes and days only.
 
     It counts while its delivery is PROCESSED: before that it is staged. `arrival` and `line` are its order of
-    receipt. `partner_id` is who answered, for `municipality`. `due_on` is that of the signal.
+    receipt. `partner_id` is who answered, for `municipality`. `due_on` is that of the signal,
+    `is_erased` as for it.
     """
 
     __tablename__ = "answer"
@@ -214,6 +217,7 @@ class AnswerRow(SQLModel, table=True):
     consents: bool
     suspend_until: date | None = None
     due_on: date
+    is_erased: bool = False
 
 
 class ExclusionRow(SQLModel, table=True):
@@ -221,7 +225,7 @@ class ExclusionRow(SQLModel, table=True):
 
     Rows that a delivery stages are not in force before its last transaction; one that was replaced or ended no longer
     is. There are no tokens: the few rows of a municipality are opened in memory (spec 4, Rows and index). `until` is
-    the last day, inclusive; after `due_on` the row goes.
+    the last day, inclusive; after `due_on` the row goes. `is_erased` as for a signal.
     """
 
     __tablename__ = "exclusion"
@@ -241,6 +245,7 @@ class ExclusionRow(SQLModel, table=True):
     in_force: bool = False
     until: date
     due_on: date
+    is_erased: bool = False
     sealed: bytes = Field(sa_type=LargeBinary)
 
 
@@ -533,6 +538,47 @@ class Destruction(SQLModel, table=True):
     destroyed_at: datetime | None = None
     certificate: str | None = None
     keep_until: date
+
+
+class HoldRow(SQLModel, table=True):
+    """A legal hold: its deliveries stay past their day, under a key of their own (spec 4, Retention).
+
+    In force from `placed_at` until `lifted_at`; before the first it is asked for. `placed_by` and `lifted_by` are
+    its approvers, each on a line. Grounds are a word of `gateway.domain.hold`; no personal data: the row stays.
+    """
+
+    __tablename__ = "hold"
+
+    id: str = Field(primary_key=True)
+    grounds: str
+    authority: str
+    reference: str
+    review_on: date
+    asked_at: datetime
+    placed_at: datetime | None = None
+    placed_by: str = ""
+    lift_asked_at: datetime | None = None
+    lifted_at: datetime | None = None
+    lifted_by: str = ""
+
+
+class HoldDelivery(SQLModel, table=True):
+    """A delivery that a legal hold covers."""
+
+    __tablename__ = "hold_delivery"
+    __table_args__ = (Index("hold_delivery_of", "delivery_id"), {"sqlite_with_rowid": False})
+
+    hold_id: str = Field(primary_key=True)
+    delivery_id: str = Field(primary_key=True)
+
+
+class WaitingRow(SQLModel, table=True):
+    """A municipality whose destruction waits for approval: of what is due after `through`; absent: nothing waits."""
+
+    __tablename__ = "waiting"
+
+    municipality: str = Field(primary_key=True)
+    through: date
 
 
 class CompactionRow(SQLModel, table=True):

@@ -1,0 +1,170 @@
+"""Legal holds, and what waits for approval (spec 4, Retention). Each function works in the caller's transaction.
+
+What they keep is decided by `gateway.store.going`; here is which there are, and under which key it belongs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete, insert, select, update
+
+from gateway.store.data_keys import StoredKey
+from gateway.store.tables import DataKeyRow, Delivery, HoldDelivery, HoldRow, WaitingRow
+
+_HOLD: Table = HoldRow.__table__  # type: ignore[attr-defined]
+_COVERED: Table = HoldDelivery.__table__  # type: ignore[attr-defined]
+_WAITING: Table = WaitingRow.__table__  # type: ignore[attr-defined]
+_DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
+_DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A legal hold as stored: asked for, in force from `placed_at`, until `lifted_at`."""
+
+    id: str
+    grounds: str
+    authority: str
+    reference: str
+    review_on: date
+    asked_at: datetime
+    placed_at: datetime | None
+    placed_by: tuple[str, ...]
+    lift_asked_at: datetime | None
+    lifted_at: datetime | None
+    lifted_by: tuple[str, ...]
+    #: the deliveries that it covers
+    deliveries: tuple[str, ...]
+
+    @property
+    def is_in_force(self) -> bool:
+        """Whether what it covers stays."""
+        return self.placed_at is not None and self.lifted_at is None
+
+
+_COLUMNS = [_HOLD.c[name] for name in Hold.__slots__ if name != "deliveries"]
+
+
+def add(
+    conn: Connection,
+    hold_id: str,
+    *,
+    grounds: str,
+    authority: str,
+    reference: str,
+    review_on: date,
+    deliveries: Iterable[str],
+    at: datetime,
+) -> None:
+    """A hold is asked for; it keeps nothing before it is placed."""
+    conn.execute(
+        insert(_HOLD).values(
+            id=hold_id,
+            grounds=grounds,
+            authority=authority,
+            reference=reference,
+            review_on=review_on,
+            asked_at=at,
+        )
+    )
+    conn.execute(
+        insert(_COVERED), [{"hold_id": hold_id, "delivery_id": each} for each in sorted(set(deliveries))]
+    )
+
+
+def hold(conn: Connection, hold_id: str) -> Hold | None:
+    """A hold; None when there is none of that id."""
+    return next(iter(_holds(conn, _HOLD.c.id == hold_id)), None)
+
+
+def listed(conn: Connection) -> list[Hold]:
+    """Every hold that there ever was, oldest first."""
+    return _holds(conn)
+
+
+def held(conn: Connection) -> list[Hold]:
+    """The holds that are in force, oldest first."""
+    return [each for each in _holds(conn) if each.is_in_force]
+
+
+def place(conn: Connection, hold_id: str, approvers: Iterable[str], at: datetime) -> None:
+    """A hold is in force from now on."""
+    conn.execute(
+        update(_HOLD).where(_HOLD.c.id == hold_id).values(placed_at=at, placed_by="\n".join(approvers))
+    )
+
+
+def ask_lift(conn: Connection, hold_id: str, at: datetime) -> None:
+    """It is asked to lift a hold; it stays in force."""
+    conn.execute(update(_HOLD).where(_HOLD.c.id == hold_id).values(lift_asked_at=at))
+
+
+def lift(conn: Connection, hold_id: str, approvers: Iterable[str], at: datetime) -> None:
+    """A hold is not in force any more."""
+    conn.execute(
+        update(_HOLD).where(_HOLD.c.id == hold_id).values(lifted_at=at, lifted_by="\n".join(approvers))
+    )
+
+
+def wrapped(conn: Connection, hold_id: str) -> list[StoredKey]:
+    """The data keys of what a hold covers, as they are wrapped now; by id."""
+    covered = select(_COVERED.c.delivery_id).where(_COVERED.c.hold_id == hold_id)
+    query = select(*(_DATA_KEY.c[name] for name in StoredKey.__slots__)).where(
+        _DATA_KEY.c.object_id.in_(covered)
+    )
+    return [StoredKey(**row) for row in conn.execute(query.order_by(_DATA_KEY.c.id)).mappings()]
+
+
+def covering(conn: Connection, delivery_ids: Collection[str]) -> dict[str, list[str]]:
+    """Delivery -> the holds in force that cover it, oldest first."""
+    found: dict[str, list[str]] = {}
+    for each in held(conn):
+        for delivery_id in set(each.deliveries).intersection(delivery_ids):
+            found.setdefault(delivery_id, []).append(each.id)
+    return found
+
+
+def states(conn: Connection, delivery_ids: Collection[str]) -> dict[str, str]:
+    """The states of those of these deliveries that there are."""
+    query = select(_DELIVERY.c.id, _DELIVERY.c.state).where(_DELIVERY.c.id.in_(delivery_ids))
+    return {row.id: row.state for row in conn.execute(query)}
+
+
+# What waits for approval ---------------------------------------------------------------------------------
+
+
+def set_waiting(conn: Connection, through: Mapping[str, date]) -> None:
+    """Of these municipalities, what is due after the day given waits for approval; of others nothing does."""
+    conn.execute(delete(_WAITING))
+    if through:
+        rows = [{"municipality": each, "through": day} for each, day in sorted(through.items())]
+        conn.execute(insert(_WAITING), rows)
+
+
+def waiting(conn: Connection) -> dict[str, date]:
+    """Municipality -> the last due day whose destruction is approved, where any waits."""
+    return {row.municipality: row.through for row in conn.execute(select(_WAITING))}
+
+
+def _holds(conn: Connection, *conditions: Any) -> list[Hold]:
+    query = select(*_COLUMNS).where(*conditions).order_by(_HOLD.c.asked_at, _HOLD.c.id)
+    rows = list(conn.execute(query).mappings())
+    deliveries: dict[str, list[str]] = {row["id"]: [] for row in rows}
+    covered = select(_COVERED.c.hold_id, _COVERED.c.delivery_id).where(_COVERED.c.hold_id.in_(deliveries))
+    for hold_id, delivery_id in conn.execute(covered.order_by(_COVERED.c.delivery_id)):
+        deliveries[hold_id].append(delivery_id)
+    return [
+        Hold(
+            **{
+                **row,
+                "placed_by": tuple(row["placed_by"].split("\n")) if row["placed_by"] else (),
+                "lifted_by": tuple(row["lifted_by"].split("\n")) if row["lifted_by"] else (),
+                "deliveries": tuple(deliveries[row["id"]]),
+            }
+        )
+        for row in rows
+    ]
