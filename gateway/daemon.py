@@ -144,6 +144,7 @@ class Daemon:
         await asyncio.to_thread(self.worker.stop)
         if self._watching is not None:
             self._watching.cancel()
+        await asyncio.to_thread(self.gateway.beat)
         await asyncio.to_thread(self.gateway.sign)
         self.room.end()
         self.gateway.home.status_file.unlink(missing_ok=True)
@@ -338,7 +339,9 @@ class Daemon:
     def _jobs(self) -> list[Job]:
         gateway = self.gateway
         return [
+            Job(name="heartbeat", line="* * * * *", run=gateway.beat),
             Job(name="keys", line="15 0 * * *", run=gateway.make_keys),
+            Job(name="approvals", line="*/5 * * * *", run=gateway.tend_approvals),
             Job(name="purge", line=gateway.settings.purge_schedule, run=gateway.purge),
             Job(name="requests", line="*/5 * * * *", run=gateway.carry_out_requests),
             Job(name="checkpoint", line="0 * * * *", run=gateway.sign),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from itertools import combinations
 
+from gateway.clock import add_months, month_of, shift_month
+
 #: In what namespace an approval is signed: `ssh-keygen -Y sign -n retention@gateway`.
 NAMESPACE = "retention@gateway"
+#: How long a standing approval holds, in calendar months.
+STANDING_MONTHS = 12
 #: After so many days nobody can sign any more what was asked for one occasion.
 OPEN_DAYS = 30
 
@@ -46,12 +50,18 @@ class ApprovalState(StrEnum):
     """Where a request for approval is."""
 
     OPEN = "open"
-    #: two people signed, and what they approved is in force or carried out
+    #: two people signed: what they approved is in force, or is carried out next
     APPROVED = "approved"
+    #: carried out
+    DONE = "done"
     #: taken back, or overtaken by another
     DROPPED = "dropped"
     #: not signed by two in time
     EXPIRED = "expired"
+
+
+#: What is in force once it is approved; the rest is carried out, once.
+LASTING = frozenset({Subject.BATCH, Subject.STANDING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +126,57 @@ def is_approved(signatures: Collection[Signature]) -> bool:
         one.principal != other.principal and one.fingerprint != other.fingerprint
         for one, other in combinations(signatures, 2)
     )
+
+
+def approved_through(
+    mode: ApprovalMode, approvals: Iterable[Approval], municipality: str, today: date
+) -> date | None:
+    """The last due day that a municipality's approvers gave leave for; None: nothing of it waits for them.
+
+    Args:
+        mode: of the municipality.
+        approvals: those that were approved, of whatever municipality and subject.
+        municipality: its code.
+        today: Europe/Amsterdam.
+    """
+    if mode is ApprovalMode.MANDATE:
+        return None
+    subject = Subject.STANDING if mode is ApprovalMode.STANDING else Subject.BATCH
+    last = max(
+        (
+            each.through
+            for each in approvals
+            if (each.subject, each.municipality) == (subject, municipality) and each.through is not None
+        ),
+        default=date.min,
+    )
+    return None if mode is ApprovalMode.STANDING and today <= last else last
+
+
+def months_to_ask(through: date, today: date, notice_days: int) -> list[str]:
+    """The months (`YYYY-MM`) of due days that are to be approved one by one, so long ahead, and are not wholly yet."""
+    last = month_of(today + timedelta(days=notice_days))
+    months = [month_of(today)]
+    while months[-1] < last:
+        months.append(shift_month(months[-1], 1))
+    return [month for month in months if through < last_day(month)]
+
+
+def standing_to_ask(through: date, today: date, notice_days: int, mandate_until: date | None) -> date | None:
+    """Until when a standing approval is asked for that follows on one that ends `through`; None: none is yet.
+
+    It holds for a year, and no longer than the mandate that it rests on.
+    """
+    if through > today + timedelta(days=notice_days):
+        return None
+    until = add_months(max(through, today), STANDING_MONTHS)
+    until = until if mandate_until is None or mandate_until < today else min(until, mandate_until)
+    return until if until > through else None
+
+
+def last_day(month: str) -> date:
+    """The last day of a month (`YYYY-MM`)."""
+    return date.fromisoformat(f"{shift_month(month, 1)}-01") - timedelta(days=1)
 
 
 def open_until(subject: Subject, asked_on: date, through: date | None) -> date | None:

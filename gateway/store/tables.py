@@ -655,6 +655,17 @@ class ApprovalSignatureRow(SQLModel, table=True):
     origin: str
 
 
+class HeartbeatRow(SQLModel, table=True):
+    """The time that is believed; the only row. Columns as `gateway.domain.heartbeat.Heartbeat`."""
+
+    __tablename__ = "heartbeat"
+
+    id: int = Field(primary_key=True)
+    at: datetime
+    jumped_to: datetime | None = None
+    seen_at: datetime | None = None
+
+
 class PenaltyRow(SQLModel, table=True):
     """What a source scored (`gateway.domain.guard.Standing`): an IPv4 address, or an IPv6 network of 64 bits."""
 
