@@ -153,6 +153,24 @@ def approved_through(
     return None if mode is ApprovalMode.STANDING and today <= last else last
 
 
+def gave_leave(
+    mode: ApprovalMode, approvals: Iterable[Approval], municipality: str, due_days: Collection[date]
+) -> list[Approval]:
+    """By which approvals what was due on these days of a municipality was destroyed; by number.
+
+    Of several that cover a day it is the one that reaches least far.
+    """
+    subject = {ApprovalMode.STANDING: Subject.STANDING, ApprovalMode.PER_BATCH: Subject.BATCH}.get(mode)
+    own = sorted(
+        (each.through, each.number, each)
+        for each in approvals
+        if each.through is not None and (each.subject, each.municipality) == (subject, municipality)
+    )
+    covering = (next((each for last, _, each in own if last >= day), None) for day in due_days)
+    found = {each.number: each for each in covering if each is not None}
+    return [found[number] for number in sorted(found)]
+
+
 def months_to_ask(through: date, today: date, notice_days: int) -> list[str]:
     """The months (`YYYY-MM`) of due days that are to be approved one by one, so long ahead, and are not wholly yet."""
     last = month_of(today + timedelta(days=notice_days))

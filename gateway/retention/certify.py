@@ -16,6 +16,7 @@ from gateway import __version__
 from gateway.audit.log import Entry, record_all
 from gateway.audit.sshsig import public_line
 from gateway.clock import add_months, local_day
+from gateway.domain.approval import Approval, Subject, gave_leave
 from gateway.domain.certificate import (
     CERTIFICATE_MONTHS,
     LIST_DAYS,
@@ -32,9 +33,10 @@ from gateway.files.certificate import render_json, render_text
 from gateway.files.manifest import render_manifest
 from gateway.files.names import certificate_names, destroyed_name, manifest_name
 from gateway.files.registers import DestroyedRow, render_destroyed
+from gateway.retention.notary import Party
 from gateway.retention.run import Run
 from gateway.retention.steps import due_keys
-from gateway.store import destruction, registers, requests
+from gateway.store import approvals, destruction, registers, requests
 from gateway.store.audit import place_of
 from gateway.store.destruction import Signed, Taken
 from gateway.store.going import Going, going
@@ -77,6 +79,8 @@ class _Circumstances:
     log: LogPlace
     problems: tuple[str, ...]
     requests: Sequence[Stored]
+    #: given by two people each, and of use to this run
+    approvals: Sequence[Approval]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +153,7 @@ def _circumstances(run: Run, account: _Account) -> _Circumstances:
         keys = registers.destroyed_in(conn, run.id)
         began_at = registers.run(conn, run.id).started_at
         erased = requests.erasing(conn)
+        given = approvals.given(conn, clock_after=registers.started_before(conn, run.id))
     problems = [f"sleutel {key} is niet vernietigd" for key in account.stuck]
     unconfirmed = [(key, copy) for key in keys for copy in run.keyring.unconfirmed(key)]
     problems += [
@@ -164,6 +169,7 @@ def _circumstances(run: Run, account: _Account) -> _Circumstances:
         log=log,
         problems=tuple(problems),
         requests=erased,
+        approvals=given,
     )
 
 
@@ -206,6 +212,7 @@ def _certificate(
         compaction=common.compaction,
         problems=(*common.problems, *([NOT_ALL] if party.code in account.incomplete else [])),
         erasures=tuple(_erasure(run, each) for each in common.requests if party.code in each.parties),
+        approvals=_approvals(party, taken, common),
         log=common.log,
         node=run.node,
         version=__version__,
@@ -225,6 +232,19 @@ def _certificate(
         keep_until=_keep_until(run),
     )
     return _Made(signed=signed, taken=taken)
+
+
+def _approvals(party: Party, taken: Sequence[Taken], common: _Circumstances) -> tuple[Approval, ...]:
+    """What two people each approved of this: the days, the end of a hold, and a clock that had jumped."""
+    leave = gave_leave(party.mandate.approval, common.approvals, party.code, {one.due_on for one in taken})
+    objects = {one.object_id for one in taken}
+    others = [
+        each
+        for each in common.approvals
+        if each.subject is Subject.CLOCK
+        or (each.subject is Subject.LIFT and objects.intersection(str(each.detail["deliveries"]).split()))
+    ]
+    return (*leave, *others)
 
 
 def _erasure(run: Run, request: Stored) -> Erasure:

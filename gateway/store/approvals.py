@@ -106,6 +106,18 @@ def listed(
     return _found(conn, _APPROVAL.c.state.in_(states), _APPROVAL.c.subject.in_(subjects))
 
 
+def given(conn: Connection, *, clock_after: datetime | None) -> list[Approval]:
+    """What two people each approved and a certificate may name; of the clock only what is newer than that."""
+    found = listed(conn, states=(ApprovalState.APPROVED, ApprovalState.DONE))
+    return [
+        each
+        for each in found
+        if each.subject is not Subject.CLOCK
+        or clock_after is None
+        or (each.ended_at is not None and each.ended_at > clock_after)
+    ]
+
+
 def sign(conn: Connection, number: str, signature: Signature, *, origin: str) -> None:
     """Keep a signature that was found good."""
     conn.execute(
