@@ -178,7 +178,7 @@ class Gateway:
         """What is due without the leave that its municipality wants stays, out of sight, and is told of."""
         today = local_day(self.clock.now())
         with self.store.write() as conn:
-            through = approvals.waiting(conn, self.notary(), today)
+            through = approvals.waiting(conn, self.settings.mandates, today)
             holds.set_waiting(conn, through)
             late = approvals.overdue(conn, through, today)
         for each in late:

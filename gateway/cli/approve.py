@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +25,9 @@ from gateway.domain.approval import (
 from gateway.errors import CommandError
 from gateway.files.approval import request_name
 from gateway.gateway import Gateway
+from gateway.overview import Consent
 from gateway.retention.approvals import drop as drop_request
+from gateway.retention.approvals import to_sign
 from gateway.store import approvals
 
 #: What is asked, in words.
@@ -75,8 +77,7 @@ def approve(
 
 def _list(gateway: Gateway, *, as_json: bool) -> None:
     with gateway.store.read() as conn:
-        found = approvals.listed(conn)
-        found += approvals.listed(conn, states=(ApprovalState.APPROVED,), subjects=set(Subject) - LASTING)
+        found = to_sign(conn)
     if as_json:
         screen.print_json([_json(each) for each in found])
     elif found:
@@ -171,6 +172,20 @@ def _table(found: Sequence[Approval]) -> Table:
             state or signed or "[dim]nobody[/]",
         )
     return made
+
+
+def remarks(seen: Consent) -> Iterator[str]:
+    """What waits for two people, in lines for a terminal."""
+    if seen.clock:
+        yield f"[bold red]the clock[/]: {escape(seen.clock)}"
+    for each in seen.overdue:
+        count = screen.counted(sum(each.counts.values()), "record")
+        yield f"[bold red]{each.municipality}: {count} overdue[/], not approved and out of sight"
+    for request in seen.to_sign:
+        signed = screen.counted(len(request.signatures), "signature")
+        yield f"[yellow]{request.number}[/] asks {WORDS[request.subject]} ({escape(request.object_id)}), {signed}"
+    if seen.to_sign:
+        yield "[cyan]gateway retention approve[/]"
 
 
 def _signed_by(approval: Approval) -> str:

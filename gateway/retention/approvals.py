@@ -26,6 +26,7 @@ from gateway.domain.approval import (
     months_to_ask,
     standing_to_ask,
 )
+from gateway.domain.certificate import Mandate
 from gateway.domain.dispatch import DispatchKind, Letter
 from gateway.domain.partner import Box
 from gateway.domain.retention import Terms, dispatch_due
@@ -139,15 +140,21 @@ def carry_out(
     return results
 
 
-def waiting(conn: Connection, notary: Notary, today: date) -> dict[str, date]:
+def waiting(conn: Connection, mandates: Mapping[str, Mandate], today: date) -> dict[str, date]:
     """Municipality -> the last due day that its approvers gave leave for; what is due later waits for them."""
     given = approvals.listed(conn, states=(ApprovalState.APPROVED,), subjects=LASTING)
     found = {}
-    for code, mandate in notary.mandates.items():
+    for code, mandate in mandates.items():
         through = approved_through(mandate.approval, given, code, today)
         if through is not None:
             found[code] = through
     return found
+
+
+def to_sign(conn: Connection) -> list[Approval]:
+    """What two people must still sign, and what they approved and is not carried out; oldest first."""
+    given = approvals.listed(conn, states=(ApprovalState.APPROVED,), subjects=set(Subject) - LASTING)
+    return sorted([*approvals.listed(conn), *given], key=lambda each: each.number)
 
 
 def overdue(conn: Connection, through: Mapping[str, date], today: date) -> list[Overdue]:
