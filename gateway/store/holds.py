@@ -10,16 +10,22 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import Connection, Table, delete, func, insert, select, update
 
+from gateway.domain.hold import HeldOut, waiting_id
+from gateway.store import going
 from gateway.store.data_keys import StoredKey
-from gateway.store.tables import DataKeyRow, Delivery, HoldDelivery, HoldRow, WaitingRow
+from gateway.store.tables import DataKeyRow, Delivery, Dispatch, HoldDelivery, HoldRow, WaitingRow
 
 _HOLD: Table = HoldRow.__table__  # type: ignore[attr-defined]
 _COVERED: Table = HoldDelivery.__table__  # type: ignore[attr-defined]
 _WAITING: Table = WaitingRow.__table__  # type: ignore[attr-defined]
 _DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
 _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
+_DISPATCH: Table = Dispatch.__table__  # type: ignore[attr-defined]
+
+#: How ids of the keys of holds begin.
+KEYS = "hold-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,15 +125,6 @@ def wrapped(conn: Connection, hold_id: str) -> list[StoredKey]:
     return [StoredKey(**row) for row in conn.execute(query.order_by(_DATA_KEY.c.id)).mappings()]
 
 
-def covering(conn: Connection, delivery_ids: Collection[str]) -> dict[str, list[str]]:
-    """Delivery -> the holds in force that cover it, oldest first."""
-    found: dict[str, list[str]] = {}
-    for each in held(conn):
-        for delivery_id in set(each.deliveries).intersection(delivery_ids):
-            found.setdefault(delivery_id, []).append(each.id)
-    return found
-
-
 def states(conn: Connection, delivery_ids: Collection[str]) -> dict[str, str]:
     """The states of those of these deliveries that there are."""
     query = select(_DELIVERY.c.id, _DELIVERY.c.state).where(_DELIVERY.c.id.in_(delivery_ids))
@@ -148,6 +145,113 @@ def set_waiting(conn: Connection, through: Mapping[str, date]) -> None:
 def waiting(conn: Connection) -> dict[str, date]:
     """Municipality -> the last due day whose destruction is approved, where any waits."""
     return {row.municipality: row.through for row in conn.execute(select(_WAITING))}
+
+
+# Keys ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Misplaced:
+    """A data key that belongs under the key of a hold, or (None) under that of its day again."""
+
+    stored: StoredKey
+    hold_id: str | None
+
+
+def misplaced(conn: Connection, today: date) -> list[Misplaced]:
+    """The data keys that are not under the key they belong under, by id.
+
+    What a legal hold covers belongs under the key of the first such hold that was placed; what stays past its day
+    because it waits for approval, under that of its municipality and month of due days; all else under its day's.
+    """
+    first: dict[str, list[str]] = {}
+    for each in sorted(held(conn), key=lambda one: (one.placed_at, one.id)):
+        for delivery_id in each.deliveries:
+            first.setdefault(delivery_id, []).append(each.id)
+    found = []
+    columns = [_DATA_KEY.c[name] for name in StoredKey.__slots__]
+    is_covered = going.is_held(_DATA_KEY.c.object_id)
+    for row in conn.execute(select(*columns).where(is_covered)).mappings():
+        of = first[row["object_id"]]
+        if row["key_id"] not in {f"{KEYS}{hold_id}" for hold_id in of}:
+            found.append(Misplaced(stored=StoredKey(**row), hold_id=of[0]))
+    freed = select(*columns).where(
+        _DATA_KEY.c.key_id.startswith(KEYS), _DATA_KEY.c.due_on >= today, ~is_covered
+    )
+    found += [Misplaced(stored=StoredKey(**row), hold_id=None) for row in conn.execute(freed).mappings()]
+    whose = func.coalesce(_DISPATCH.c.municipality, _DATA_KEY.c.municipality)
+    waits = (
+        select(*columns, whose.label("whose"))
+        .select_from(_DATA_KEY.outerjoin(_DISPATCH, _DISPATCH.c.id == _DATA_KEY.c.object_id))
+        .where(
+            _DATA_KEY.c.due_on < today,
+            ~is_covered,
+            whose.in_(select(_WAITING.c.municipality)),
+            ~going.data_key_goes(today),
+        )
+    )
+    for row in conn.execute(waits).mappings():
+        hold_id = waiting_id(row["whose"], row["due_on"])
+        if row["key_id"] != f"{KEYS}{hold_id}":
+            stored = StoredKey(**{name: row[name] for name in StoredKey.__slots__})
+            found.append(Misplaced(stored=stored, hold_id=hold_id))
+    return sorted(found, key=lambda one: one.stored.id)
+
+
+def rewrap(conn: Connection, stored_id: int, *, key_id: str, key_version: int, wrapped: bytes) -> None:
+    """A data key is wrapped under another key; its due day stays."""
+    conn.execute(
+        update(_DATA_KEY)
+        .where(_DATA_KEY.c.id == stored_id)
+        .values(key_id=key_id, key_version=key_version, wrapped=wrapped)
+    )
+
+
+def keys_over(conn: Connection, key_ids: Collection[str], today: date) -> list[str]:
+    """Those of the keys of holds that nothing needs which stays after today's purge, in their order."""
+    in_force = {f"{KEYS}{each.id}" for each in held(conn)}
+    needed = select(_DATA_KEY.c.key_id).where(
+        _DATA_KEY.c.key_id.startswith(KEYS), ~going.data_key_goes(today)
+    )
+    used = set(conn.execute(needed.distinct()).scalars())
+    return [key_id for key_id in key_ids if key_id not in in_force | used]
+
+
+def left_out(conn: Connection, today: date) -> list[tuple[str, str, HeldOut]]:
+    """What is kept past its day: municipality (empty: only its partner's), partner, and how many objects by hold.
+
+    An object is what one data key serves. One that several holds cover counts for each of them.
+    """
+    known = held(conn)
+    found: dict[tuple[str, str, str], int] = {}
+    of = func.coalesce(_DISPATCH.c.municipality, _DATA_KEY.c.municipality)
+    query = (
+        select(of.label("of"), _DATA_KEY.c.partner_id, _DATA_KEY.c.object_id, _DATA_KEY.c.key_id)
+        .select_from(_DATA_KEY.outerjoin(_DISPATCH, _DISPATCH.c.id == _DATA_KEY.c.object_id))
+        .where(_DATA_KEY.c.due_on < today, _DATA_KEY.c.key_id.startswith(KEYS))
+    )
+    for row in conn.execute(query):
+        ids = [each.id for each in known if row.object_id in each.deliveries]
+        for hold_id in ids or [row.key_id.removeprefix(KEYS)]:
+            at = (row.of, row.partner_id, hold_id)
+            found[at] = found.get(at, 0) + 1
+    by_id = {each.id: each for each in known}
+    told = []
+    for (municipality, partner_id, hold_id), objects in sorted(found.items()):
+        hold = by_id.get(hold_id)
+        told.append(
+            (
+                municipality,
+                partner_id,
+                HeldOut(
+                    hold_id=hold_id,
+                    grounds="" if hold is None else hold.grounds,
+                    review_on=None if hold is None else hold.review_on,
+                    objects=objects,
+                ),
+            )
+        )
+    return told
 
 
 def _holds(conn: Connection, *conditions: Any) -> list[Hold]:

@@ -244,14 +244,17 @@ def drop_tokens(conn: Connection, tokens: Iterable[tuple[str, str, bytes]]) -> N
 
 def end_rows(conn: Connection, ids: Collection[int], last: date) -> None:
     """These rows and what was answered on their signals are overdue from now on: they take part in nothing."""
+    gone = {"due_on": last, "contents_due_on": last, "is_erased": True}
     for chunk in chunks(ids, CHUNK):
-        conn.execute(update(_SIGNAL).where(_SIGNAL.c.id.in_(chunk)).values(due_on=last, contents_due_on=last))
+        conn.execute(update(_SIGNAL).where(_SIGNAL.c.id.in_(chunk)).values(gone))
 
 
 def end_answers(conn: Connection, numbers: Iterable[str], last: date) -> None:
     """What was answered on these signals is overdue from now on."""
     for chunk in chunks(numbers, CHUNK):
-        conn.execute(update(_ANSWER).where(_ANSWER.c.signal_number.in_(chunk)).values(due_on=last))
+        conn.execute(
+            update(_ANSWER).where(_ANSWER.c.signal_number.in_(chunk)).values(due_on=last, is_erased=True)
+        )
 
 
 def end_raws(conn: Connection, ids: Collection[str], last: date) -> None:

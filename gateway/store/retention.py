@@ -129,6 +129,14 @@ def dispatches_going(conn: Connection, today: date) -> list[Held]:
     return [_held(row) for row in conn.execute(query.order_by(_DISPATCH.c.id))]
 
 
+def dispatches_waiting(conn: Connection, today: date) -> list[str]:
+    """Outgoing files that wait for approval and can still be seen."""
+    query = select(_DISPATCH.c.id).where(
+        going.dispatch_waits(today), _DISPATCH.c.state != DispatchState.BLOCKED
+    )
+    return list(conn.execute(query.order_by(_DISPATCH.c.id)).scalars())
+
+
 def rows_going(conn: Connection, today: date) -> list[int]:
     """Rows of signals that go, by delivery: a batch then touches few of them."""
     # sorted here: an ORDER BY makes SQLite walk the whole table in that order
@@ -251,6 +259,11 @@ def block_deliveries(conn: Connection, ids: Sequence[str]) -> None:
 def block_dispatches(conn: Connection, ids: Sequence[str]) -> None:
     """Take dispatches out of sight: PURGING."""
     conn.execute(update(_DISPATCH).where(_DISPATCH.c.id.in_(ids)).values(state=DispatchState.PURGING))
+
+
+def withhold_dispatches(conn: Connection, ids: Sequence[str]) -> None:
+    """Take dispatches out of sight that wait for approval: BLOCKED."""
+    conn.execute(update(_DISPATCH).where(_DISPATCH.c.id.in_(ids)).values(state=DispatchState.BLOCKED))
 
 
 def forget_raws(conn: Connection, ids: Sequence[str], at: datetime) -> None:
