@@ -5,6 +5,7 @@ GatewayError
     ConfigErrors     all that is wrong with the configuration, told together
   KeyringError       operator: a key is missing, unreadable or damaged; exit 12
     KeyMissing       the key is not in the keyring: never made, or destroyed on its day
+    KeySuperseded    a newer version of the key is in force: wrap again
   VaultError         ours: alarm
     BlobMissing, BlobDamaged, WrongKey
   TransferError      sender, during SFTP
@@ -55,6 +56,10 @@ class KeyringError(GatewayError):
 
 class KeyMissing(KeyringError):
     """The key is not in the keyring: destroyed on its day, or never made here."""
+
+
+class KeySuperseded(KeyringError):
+    """A data key was wrapped under a version of a key that a newer one has taken the place of: wrap it again."""
 
 
 class VaultError(GatewayError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,19 +15,20 @@ from gateway.audit.loss import check_not_lost
 from gateway.audit.publish import begin_again, seal_log
 from gateway.audit.sequencer import Sequencer
 from gateway.clock import Clock, SystemClock, local_day
-from gateway.domain.approval import Subject
+from gateway.domain.approval import Approval, Subject
 from gateway.pipeline.context import Context
 from gateway.pipeline.erasure import carry_out
 from gateway.pipeline.outgoing import post
 from gateway.pipeline.policies import policy_hash
-from gateway.retention import approvals, clock_guard
+from gateway.retention import approvals, clock_guard, ring
+from gateway.retention import holds as hold
 from gateway.retention.keys import ensure_keys
 from gateway.retention.notary import Notary
 from gateway.retention.purge import PurgeReport, purge, would_go
 from gateway.retention.run import Progress
 from gateway.settings import Home, Settings, load_settings
 from gateway.settings.gemeenten import gemeente_names, pc4_gemeenten
-from gateway.store import heartbeat, holds, requests
+from gateway.store import heartbeat, holds, key_versions, requests
 from gateway.store.engine import Store
 from gateway.vault.blobs import BlobFolder
 from gateway.vault.index import Indexer
@@ -149,7 +151,12 @@ class Gateway:
     def carry_out_approved(self, *, origin: str = "schedule", actor: str = "gateway") -> dict[str, str]:
         """Do what two people approved and is not done; number -> why it could not be done, empty when it is."""
         return approvals.carry_out(
-            self.store, self.clock, self._doers(origin, actor), origin=origin, actor=actor, node=self.node
+            self.store,
+            self.clock,
+            partial(self._do, origin=origin, actor=actor),
+            origin=origin,
+            actor=actor,
+            node=self.node,
         )
 
     def clock_refusal(self) -> str:
@@ -170,9 +177,19 @@ class Gateway:
             node=self.node,
         )
 
-    def _doers(self, origin: str, actor: str) -> dict[Subject, approvals.Doer]:
-        """How each thing is done that two people approved."""
-        return {Subject.CLOCK: lambda given: clock_guard.accept(self.store, given.object_id)}
+    def _do(self, given: Approval, *, origin: str, actor: str) -> None:
+        """Do once what two people approved."""
+        store, keyring, node, what = self.store, self.keyring, self.node, given.object_id
+        who = [each.principal for each in given.signatures]
+        if given.subject is Subject.HOLD:
+            hold.place(store, keyring, what, who, clock=self.clock, node=node, actor=actor, origin=origin)
+        elif given.subject is Subject.LIFT:
+            hold.lift(store, keyring, what, who, clock=self.clock, node=node, actor=actor, origin=origin)
+        elif given.subject is Subject.KEY:
+            now, terms = self.clock.now(), self.settings.terms
+            ring.destroy(store, keyring, what, now, terms, node=node, actor=actor, approved=True)
+        elif given.subject is Subject.CLOCK:
+            clock_guard.accept(store, what)
 
     def _wait_for_approval(self) -> None:
         """What is due without the leave that its municipality wants stays, out of sight, and is told of."""
@@ -257,11 +274,12 @@ def open_gateway(
     keyring = Keyring.open(settings.home.keys, None if any_root else settings.root_provider)
     signer = load_signing_key(settings.home.keys)
     reserve = Reserve(settings.home.reserve)
+    store = Store(settings.home.db, make_room=reserve.release)
     return Gateway(
         settings=settings,
-        store=Store(settings.home.db, make_room=reserve.release),
+        store=store,
         keyring=keyring,
-        indexer=Indexer(keyring),
+        indexer=Indexer(keyring, partial(_versions, store)),
         blobs=BlobFolder(settings.home.vault),
         reserve=reserve,
         signer=signer,
@@ -270,6 +288,11 @@ def open_gateway(
         guards_clock=clock is None if guards_clock is None else guards_clock,
         node=node_id(),
     )
+
+
+def _versions(store: Store) -> Mapping[str, int]:
+    with store.read() as conn:
+        return key_versions.in_force(conn)
 
 
 def node_id() -> str:

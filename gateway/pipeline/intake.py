@@ -41,13 +41,11 @@ from gateway.store import Connection, data_keys, queue
 from gateway.store.queue import Claimed
 from gateway.vault import objects
 from gateway.vault.datakey import DataKey
+from gateway.vault.index import DIGEST_LEVEL
 from gateway.vault.keyring import index_id
 from gateway.vault.stream import SealedReader
 
 _log = logs.get("intake")
-
-#: The level of a whole file's digest.
-_FILE = "file"
 
 
 def process(context: Context, delivery: Claimed) -> None:
@@ -253,6 +251,6 @@ def _store_answers(
 def _digests(context: Context, partner_id: str, digest: bytes) -> dict[bytes, str]:
     """The keyed digest of the bytes under each live index key, with that key's id."""
     return {
-        context.indexer.token(month, _FILE, partner_id, (digest.hex(),)): index_id(month)
+        context.indexer.token(month, DIGEST_LEVEL, partner_id, (digest.hex(),)): index_id(month)
         for month in context.indexer.live_months()
     }

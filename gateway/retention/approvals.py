@@ -40,9 +40,6 @@ from gateway.store.engine import Store
 
 _log = logs.get("retention")
 
-#: Does what was approved; may be called twice.
-Doer = Callable[[Approval], None]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overdue:
@@ -105,7 +102,7 @@ def drop(conn: Connection, number: str, *, actor: str, now: datetime, node: str)
 
 
 def carry_out(
-    store: Store, clock: Clock, doers: Mapping[Subject, Doer], *, origin: str, actor: str, node: str
+    store: Store, clock: Clock, do: Callable[[Approval], None], *, origin: str, actor: str, node: str
 ) -> dict[str, str]:
     """Do what was approved and is not done; number -> why it could not be done, empty when it is.
 
@@ -113,11 +110,11 @@ def carry_out(
     it does must bear that.
     """
     with store.read() as conn:
-        waiting = approvals.listed(conn, states=(ApprovalState.APPROVED,), subjects=doers.keys() - LASTING)
+        waiting = approvals.listed(conn, states=(ApprovalState.APPROVED,), subjects=set(Subject) - LASTING)
     results = {}
     for approval in waiting:
         try:
-            doers[approval.subject](approval)
+            do(approval)
         except GatewayError as exc:
             _log.error("approval.failed", approval=approval.number, error=str(exc))
             results[approval.number] = str(exc)

@@ -103,7 +103,8 @@ class DataKeyRow(SQLModel, table=True):
 
     __tablename__ = "data_key"
     __table_args__ = (
-        UniqueConstraint("object_id", "municipality", "due_on"),
+        # two while what a compromised version protected is sealed again
+        UniqueConstraint("object_id", "municipality", "due_on", "key_version"),
         Index("data_key_of", "key_id"),
     )
 
@@ -452,12 +453,19 @@ class Counter(SQLModel, table=True):
 
 
 class KeyRow(SQLModel, table=True):
-    """A key of the keyring as the register knows it; the key itself is never here."""
+    """A key of the keyring as the register knows it; the key itself is never here.
+
+    `version` and what follows it: `gateway.store.key_versions`.
+    """
 
     __tablename__ = "key"
 
     id: str = Field(primary_key=True)
     version: int = 1
+    wanted_version: int | None = None
+    compromised_before: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
+    compromised_at: datetime | None = None
+    destroyed_before: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
     made_at: datetime
     destroyed_at: datetime | None = None
     #: the run of the purge that destroyed it
