@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -93,8 +92,7 @@ def _list(gateway: Gateway, *, as_json: bool) -> None:
 
 def _show(approval: Approval) -> None:
     """The text alone on standard output, so that it can be saved; what to do with it beside that."""
-    sys.stdout.buffer.write(approval.text)
-    sys.stdout.flush()
+    print(approval.text.decode(), end="", flush=True)
     name = request_name(approval.number)
     if approval.state is not ApprovalState.OPEN:
         screen.err.print(

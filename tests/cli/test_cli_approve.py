@@ -43,7 +43,8 @@ def people(tmp_path_factory) -> dict[str, Path]:
 def clock(monkeypatch) -> SteppedClock:
     """The host's clock, for every command and every gateway that is opened without one."""
     clock = SteppedClock(at("2026-11-03"))
-    monkeypatch.setattr("gateway.gateway.SystemClock", lambda: clock)
+    for module in ("gateway.gateway", "gateway.cli.doctor"):
+        monkeypatch.setattr(f"{module}.SystemClock", lambda: clock)
     return clock
 
 
@@ -59,6 +60,7 @@ class Place:
 
     def __init__(self, house, people, clock):
         self.house, self.people, self.clock = house, people, clock
+        self.made = 0
         self.name_approvers("archivaris", "controller")
 
     def name_approvers(self, *names: str) -> None:
@@ -120,7 +122,8 @@ class Place:
             check=True,
             capture_output=True,
         )
-        return made.rename(path.with_name(f"{number}.{who}.sig"))
+        self.made += 1
+        return made.rename(path.with_name(f"{self.made}.{who}.sig"))
 
     def hand_in(self, number: str, *files: Path):
         """`gateway retention approve NUMBER --signature FILE …`."""
