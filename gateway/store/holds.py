@@ -22,8 +22,13 @@ _COVERED: Table = HoldDelivery.__table__  # type: ignore[attr-defined]
 _WAITING: Table = WaitingRow.__table__  # type: ignore[attr-defined]
 _DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
 _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
-_DISPATCH: Table = Dispatch.__table__  # type: ignore[attr-defined]
+_DISPATCH = Dispatch.__table__.alias("sent")  # type: ignore[attr-defined]
 
+#: Whose a data key's object is: a municipality; empty when it is only its partner's.
+_WHOSE = func.coalesce(
+    select(_DISPATCH.c.municipality).where(_DISPATCH.c.id == _DATA_KEY.c.object_id).scalar_subquery(),
+    _DATA_KEY.c.municipality,
+)
 #: How ids of the keys of holds begin.
 KEYS = "hold-"
 
@@ -179,16 +184,11 @@ def misplaced(conn: Connection, today: date) -> list[Misplaced]:
         _DATA_KEY.c.key_id.startswith(KEYS), _DATA_KEY.c.due_on >= today, ~is_covered
     )
     found += [Misplaced(stored=StoredKey(**row), hold_id=None) for row in conn.execute(freed).mappings()]
-    whose = func.coalesce(_DISPATCH.c.municipality, _DATA_KEY.c.municipality)
-    waits = (
-        select(*columns, whose.label("whose"))
-        .select_from(_DATA_KEY.outerjoin(_DISPATCH, _DISPATCH.c.id == _DATA_KEY.c.object_id))
-        .where(
-            _DATA_KEY.c.due_on < today,
-            ~is_covered,
-            whose.in_(select(_WAITING.c.municipality)),
-            ~going.data_key_goes(today),
-        )
+    waits = select(*columns, _WHOSE.label("whose")).where(
+        _DATA_KEY.c.due_on < today,
+        ~is_covered,
+        _WHOSE.in_(select(_WAITING.c.municipality)),
+        ~going.data_key_goes(today),
     )
     for row in conn.execute(waits).mappings():
         hold_id = waiting_id(row["whose"], row["due_on"])
@@ -224,16 +224,13 @@ def left_out(conn: Connection, today: date) -> list[tuple[str, str, HeldOut]]:
     """
     known = held(conn)
     found: dict[tuple[str, str, str], int] = {}
-    of = func.coalesce(_DISPATCH.c.municipality, _DATA_KEY.c.municipality)
-    query = (
-        select(of.label("of"), _DATA_KEY.c.partner_id, _DATA_KEY.c.object_id, _DATA_KEY.c.key_id)
-        .select_from(_DATA_KEY.outerjoin(_DISPATCH, _DISPATCH.c.id == _DATA_KEY.c.object_id))
-        .where(_DATA_KEY.c.due_on < today, _DATA_KEY.c.key_id.startswith(KEYS))
-    )
+    query = select(
+        _WHOSE.label("whose"), _DATA_KEY.c.partner_id, _DATA_KEY.c.object_id, _DATA_KEY.c.key_id
+    ).where(_DATA_KEY.c.due_on < today, _DATA_KEY.c.key_id.startswith(KEYS))
     for row in conn.execute(query):
         ids = [each.id for each in known if row.object_id in each.deliveries]
         for hold_id in ids or [row.key_id.removeprefix(KEYS)]:
-            at = (row.of, row.partner_id, hold_id)
+            at = (row.whose, row.partner_id, hold_id)
             found[at] = found.get(at, 0) + 1
     by_id = {each.id: each for each in known}
     told = []
