@@ -79,6 +79,7 @@ class Gateway:
             reference=settings.home.reference,
             pc4=pc4_gemeenten(),
             node=self.node,
+            approvers=settings.approvers,
             scanner=settings.scanner,
         )
 

@@ -15,10 +15,13 @@ from structlog.testing import capture_logs
 from gateway.clock import AMSTERDAM, SteppedClock
 from gateway.domain.approval import ApprovalState
 from gateway.errors import ClockRefused
+from gateway.pipeline.sealing import open_key
 from gateway.pipeline.worker import step
 from gateway.retention import approvals as asking
 from gateway.retention import ring
-from gateway.store import approvals, heartbeat
+from gateway.store import approvals, data_keys, heartbeat, requests
+from gateway.vault.objects import dispatched_file
+from gateway.vault.stream import SealedReader
 
 ROWS = ("s1;Huur;k1;Bakker;7938PL;18;600;60;J", "s2;Huur;k2;Visser;7938PL;20;700;60;J")
 
@@ -84,6 +87,26 @@ class Place:
             while step(opened.pipeline()):
                 pass
             opened.beat()
+
+    def send(self, user: str, content: bytes) -> dict[str, object]:
+        """A file is received and processed; its receipt."""
+        self.house.receive(user, "handtekening.sig", content, self.clock)
+        with self.house.opened() as opened:
+            context = opened.pipeline()
+            while step(context):
+                pass
+            with opened.store.read() as conn:
+                found = conn.exec_driver_sql(
+                    "SELECT d.id, d.partner_id, d.blob, d.delivery_id FROM dispatch d JOIN delivery i ON i.id = "
+                    "d.delivery_id WHERE d.name LIKE 'ontvangst_%.json' ORDER BY i.arrival DESC LIMIT 1"
+                ).one()
+                stored = data_keys.of_object(conn, found.id)
+            file = dispatched_file(
+                partner=found.partner_id, delivery=found.delivery_id, dispatch=found.id, kind="receipt"
+            )
+            with opened.blobs.open(found.blob) as blob:
+                key = open_key(context, stored).file_key(found.id)
+                return json.loads(b"".join(SealedReader(key, file, blob.read_at, blob.size).chunks()))
 
     def wait_until(self, day: str, hour: int = 9) -> None:
         """The days pass with a gateway that runs: its heart beats, its keys are made."""
@@ -312,6 +335,47 @@ def test_the_municipality_gets_the_text_in_its_outbox(place):
     assert len(names) == len(set(names))
 
 
+def test_a_municipality_signs_in_its_inbox(place):
+    """Its archivist's signature is taken with a receipt that names the request; the controller's comes by command."""
+    place.configure(approval="per_batch")
+    place.receive()
+    place.wait_until("2027-05-05", 3)
+    place.purge()
+    wanted = {each["object"]: each["number"] for each in place.asked()}
+    assert wanted.keys() == {"GM1731-2027-05"}
+    (number,) = wanted.values()
+    signature = place.sign(number, "archivaris").read_bytes()
+    receipt = place.send("middendrenthe", signature)
+    assert (receipt["resultaat"], receipt["bestand"]["goedkeuring"]) == ("verwerkt", number)
+    (request,) = place.asked()
+    assert [each["principal"] for each in request["signatures"]] == ["archivaris"]
+    assert place.entries("approval.signed")[0]["actor"] == "middendrenthe"
+
+    other = place.text(number).with_name("other.txt")
+    other.write_text(place.text(number).read_text() + " ")
+    for content, code in (
+        (signature, "F11"),  # again
+        (place.sign(number, "fg").read_bytes(), "F11"),
+        (place.sign(number, "controller", other).read_bytes(), "F11"),
+        (place.sign(number, "controller", namespace="file").read_bytes(), "F11"),
+        (signature[:-10], "F11"),
+        (signature + b"x" * 20_000, "F06"),
+    ):
+        receipt = place.send("middendrenthe", content)
+        assert receipt["weigering"]["code"] == code
+        assert "goedkeuring" not in receipt["bestand"]
+    # who does not serve the municipality signs nothing of it, with whatever key
+    receipt = place.send("woonservice", place.sign(number, "controller").read_bytes())
+    assert receipt["resultaat"] == "geweigerd"
+    assert len(place.asked()[0]["signatures"]) == 1
+
+    assert place.hand_in(number, place.sign(number, "controller")).code == 0
+    place.purge()
+    assert place.signals() == 0
+    receipt = place.send("middendrenthe", place.sign(number, "controller").read_bytes())
+    assert "geen open verzoek" in receipt["weigering"]["toelichting"]
+
+
 # -- the clock -------------------------------------------------------------------------------------
 
 
@@ -377,13 +441,11 @@ def test_set_right_again_nothing_is_asked_any_more(place):
 def test_a_request_to_destroy_waits_for_the_clock_too(place):
     """WISSEN is destruction by the clock as any other."""
     place.receive()
-    rows = (
-        "verzoek_id;avg_verzoek;achternaam;geboortedatum;postcode;huisnummer\nv1;WISSEN;Bakker;;7938PL;18\n"
-    )
-    place.house.receive("middendrenthe", "verzoek.csv", rows.encode(), place.clock)
+    rows = "verzoek_id;avg_verzoek;achternaam;geboortedatum;postcode;huisnummer\n2027-01;WISSEN;Bakker;;7938PL;18\n"
+    assert place.send("middendrenthe", rows.encode())["afgekeurd"] == []
     with place.house.opened() as opened:
-        while step(opened.pipeline()):
-            pass
+        with opened.store.read() as conn:
+            assert [each.number for each in requests.listed(conn)] == ["2027-01"]
         place.clock.step(timedelta(days=3))
         with pytest.raises(ClockRefused):
             opened.carry_out_requests()
