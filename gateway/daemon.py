@@ -17,6 +17,7 @@ from pathlib import Path
 from gateway import logs, notify
 from gateway.audit.log import record
 from gateway.audit.shelf import LogShelf
+from gateway.domain.approval import approvers_digest
 from gateway.domain.host_key import HostKey, HostKeyKind, in_use
 from gateway.errors import ConfigError, ConfigErrors, GatewayError, KeyringError
 from gateway.exchange import host_keys
@@ -31,6 +32,7 @@ from gateway.pipeline.delivery_report import send_delivery_reports
 from gateway.pipeline.feedback import tell_silence
 from gateway.pipeline.statement import send_statements
 from gateway.pipeline.worker import Worker
+from gateway.retention.approval_shelf import ApprovalShelf
 from gateway.retention.schedule import Job, Schedule
 from gateway.retention.shelves import CertificateShelf, RegisterShelf
 from gateway.running import Running, only_one, tell
@@ -204,7 +206,11 @@ class Daemon:
                     actor="gateway",
                     at=now,
                     node=gateway.node,
-                    detail={"sha256": gateway.settings.digest, "partners": len(gateway.settings.partners)},
+                    detail={
+                        "sha256": gateway.settings.digest,
+                        "partners": len(gateway.settings.partners),
+                        "approvers": approvers_digest(gateway.settings.approvers),
+                    },
                 )
         self.generation, self._refused = generation.number, ""
         _log.info("config.loaded", generation=generation.number, count=len(gateway.settings.partners))
@@ -320,6 +326,7 @@ class Daemon:
                         if policy.known_residents_basis
                     },
                 ),
+                "goedkeuringen": ApprovalShelf(gateway.store),
                 "verklaringen": CertificateShelf(gateway.store, gateway.signer),
             },
         )

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from hashlib import sha256
 from itertools import combinations
 
 from gateway.clock import add_months, month_of, shift_month
@@ -118,6 +119,12 @@ class Approval:
     ended_at: datetime | None
     posted_at: datetime | None
     signatures: tuple[Signature, ...] = ()
+
+
+def approvers_digest(approvers: Iterable[Approver]) -> str:
+    """Names a set of approvers in the log: who knows their keys sees whether others were named since."""
+    keys = "\n".join(sorted(each.fingerprint for each in approvers))
+    return sha256(keys.encode()).hexdigest()
 
 
 def is_approved(signatures: Collection[Signature]) -> bool:

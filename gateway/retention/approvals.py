@@ -14,7 +14,7 @@ from hashlib import sha256
 
 from gateway import logs
 from gateway.audit.log import record
-from gateway.clock import Clock, local_day
+from gateway.clock import Clock, add_months, end_of_day, local_day
 from gateway.domain.approval import (
     LASTING,
     Approval,
@@ -26,7 +26,7 @@ from gateway.domain.approval import (
     months_to_ask,
     standing_to_ask,
 )
-from gateway.domain.certificate import Mandate
+from gateway.domain.certificate import CERTIFICATE_MONTHS, Mandate
 from gateway.domain.dispatch import DispatchKind, Letter
 from gateway.domain.partner import Box
 from gateway.domain.retention import Terms, dispatch_due
@@ -84,6 +84,8 @@ def tend(store: Store, notary: Notary, clock: Clock, terms: Terms, *, notice_day
     with store.exclusive():
         with store.write() as conn:
             _end(conn, now, node)
+            kept_from = add_months(local_day(now), -CERTIFICATE_MONTHS)
+            approvals.forget(conn, ended_before=end_of_day(kept_from))
             for code, mandate in notary.mandates.items():
                 if mandate.approval is not ApprovalMode.MANDATE:
                     _ask_leave(conn, notary, code, now, notice_days=notice_days, node=node)

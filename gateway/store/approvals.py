@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, insert, select, update
+from sqlalchemy import Connection, Table, delete, func, insert, or_, select, update
 
 from gateway.clock import local_day
 from gateway.domain.approval import Approval, ApprovalState, Signature, Subject, open_until
@@ -145,6 +145,16 @@ def advance(conn: Connection, number: str, before: ApprovalState, after: Approva
 def mark_posted(conn: Connection, number: str, at: datetime) -> None:
     """The text of a request lies in the outbox of the municipality's partner."""
     conn.execute(update(_APPROVAL).where(_APPROVAL.c.number == number).values(posted_at=at))
+
+
+def forget(conn: Connection, *, ended_before: datetime) -> None:
+    """Requests that ended so long ago, and their signatures; what is in force stays."""
+    old = select(_APPROVAL.c.number).where(
+        _APPROVAL.c.ended_at < ended_before,
+        or_(_APPROVAL.c.through.is_(None), _APPROVAL.c.through < local_day(ended_before)),
+    )
+    conn.execute(delete(_SIGNATURE).where(_SIGNATURE.c.number.in_(old)))
+    conn.execute(delete(_APPROVAL).where(_APPROVAL.c.number.in_(old)))
 
 
 def falling_due(

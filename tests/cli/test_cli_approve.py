@@ -19,6 +19,7 @@ from gateway.pipeline.sealing import open_key
 from gateway.pipeline.worker import step
 from gateway.retention import approvals as asking
 from gateway.retention import ring
+from gateway.retention.approval_shelf import ApprovalShelf
 from gateway.store import approvals, data_keys, heartbeat, requests
 from gateway.vault.objects import dispatched_file
 from gateway.vault.stream import SealedReader
@@ -374,6 +375,69 @@ def test_a_municipality_signs_in_its_inbox(place):
     assert place.signals() == 0
     receipt = place.send("middendrenthe", place.sign(number, "controller").read_bytes())
     assert "geen open verzoek" in receipt["weigering"]["toelichting"]
+
+
+def test_an_auditor_checks_the_approvals_alone(place, tmp_path):
+    """From the folder of /audit: ssh-keygen says who signed which text; another municipality's auditor sees none."""
+    place.configure(approval="per_batch")
+    place.receive()
+    place.wait_until("2027-05-05", 3)
+    place.purge()
+    (request,) = place.asked()
+    place.approve(request["number"])
+    with place.house.opened() as opened:
+        shelf = ApprovalShelf(opened.store)
+        shown = {each.name: each.size for each in shelf.listing((), ("GM1731",))}
+        for name, size in shown.items():
+            data = shelf.document((name,), ("GM1731",)).data
+            assert len(data) == size
+            (tmp_path / name).write_bytes(data)
+        assert [each.name for each in shelf.listing((), ("GM0303",))] == ["allowed_signers"]
+        assert shelf.document((f"goedkeuring_{request['number']}.txt",), ("GM0303",)) is None
+        assert shelf.document(("allowed_signers",), ("GM0303",)).data == b""
+        assert shelf.listing(("x",), None) is shelf.document(("x",), None) is None
+    text = f"goedkeuring_{request['number']}.txt"
+    assert set(shown) == {"allowed_signers", text, f"{text}.archivaris.sig", f"{text}.controller.sig"}
+    for who, content, good in (
+        ("archivaris", (tmp_path / text).read_bytes(), True),
+        ("controller", (tmp_path / text).read_bytes(), True),
+        ("controller", (tmp_path / text).read_bytes()[:-1], False),
+    ):
+        command = [
+            "ssh-keygen",
+            "-Y",
+            "verify",
+            "-f",
+            "allowed_signers",
+            "-I",
+            who,
+            "-n",
+            "retention@gateway",
+        ]
+        done = subprocess.run(
+            [*command, "-s", f"{text}.{who}.sig"],
+            input=content,
+            cwd=tmp_path,
+            check=False,
+            capture_output=True,
+        )
+        assert (done.returncode == 0) == good
+
+
+def test_what_ended_long_ago_is_forgotten_and_what_is_in_force_is_not(place):
+    """After 7 years, as the certificates that name it."""
+    place.configure(approval="per_batch")
+    place.receive()
+    place.wait_until("2027-04-20", 3)
+    place.purge()
+    (request,) = place.asked()
+    place.approve(request["number"])
+    with place.house.opened() as opened:
+        with opened.store.write() as conn:
+            approvals.forget(conn, ended_before=at("2027-05-31", 23))
+            assert approvals.get(conn, request["number"]) is not None
+            approvals.forget(conn, ended_before=at("2027-06-02"))
+            assert approvals.get(conn, request["number"]) is None
 
 
 # -- the clock -------------------------------------------------------------------------------------
