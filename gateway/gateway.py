@@ -200,7 +200,7 @@ class Gateway:
             holds.set_waiting(conn, through)
             late = approvals.overdue(conn, through, today)
         for each in late:
-            _log.error("approval.overdue", municipality=each.municipality, count=sum(each.counts.values()))
+            _log.error("approval.awaited", municipality=each.municipality, count=sum(each.counts.values()))
 
     def _check_clock(self) -> None:
         if self.guards_clock:

@@ -184,7 +184,7 @@ def test_a_month_goes_when_two_people_approved_it(place):
 
     place.wait_until("2027-05-05", 3)
     logged = place.purge()
-    assert [each["municipality"] for each in logged if each["event"] == "approval.overdue"] == ["GM1731"]
+    assert [each["municipality"] for each in logged if each["event"] == "approval.awaited"] == ["GM1731"]
     assert place.signals() == 2
     late = place.house.json("status")["approvals"]["overdue"]
     assert (late[0]["municipality"], late[0]["approved_through"], late[0]["signals"]) == ("GM1731", None, 2)

@@ -45,6 +45,7 @@ CHANGES: Mapping[str, str] = {
     "deliveries withdraw": "delivery.withdrawn",
     "deliveries retry": "delivery.retried",
     "deliveries reject": "delivery.rejected",
+    "retention approve": "approval.dropped",
     "retention run": "purge.started",
     "partner leave": "partner.left",
     "serve": "log.restored",
@@ -147,6 +148,7 @@ def test_what_reads_only_commits_nothing(house):
             assert ran.code in {0, 1}, (command, ran)
             assert version() == commits, f"{command} wrote to the database"
             assert files(home) == contents, f"{command} changed a file"
+        assert house.run("retention", "approve").code == 0
         for command in ("retention run", "reroute"):
             assert house.run(*command.split(), "--dry-run").code == 0
             assert (version(), files(home)) == (commits, contents), f"{command} --dry-run changed something"
@@ -184,6 +186,11 @@ def test_what_changes_something_is_on_record_with_who_ran_it(house, key_file, mo
             opened.keyring.ensure(["until-2026-01-02"])
         return "until-2026-01-02"
 
+    def asked() -> str:
+        house.run("keys", "destroy", f"until-{now.date()}")
+        (request,) = house.json("retention", "approve")
+        return str(request["number"])
+
     def lose_the_log() -> str:
         with house.opened() as opened:
             opened.sign()
@@ -219,6 +226,7 @@ def test_what_changes_something_is_on_record_with_who_ran_it(house, key_file, mo
         "deliveries withdraw": lambda: (delivery, "--reason", "Verkeerd bestand."),
         "deliveries retry": lambda: (fail(),),
         "deliveries reject": lambda: (fail(), "--reason", "Onleesbaar."),
+        "retention approve": lambda: (asked(), "--drop"),
         "retention run": lambda: (),
         "partner leave": lambda: ("dezorgkas",),
         "serve": lambda: (lose_the_log(),),
