@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from gateway.cli import screen
+from gateway.cli import hold, screen
 from gateway.cli.opened import actor, opened
 from gateway.clock import AMSTERDAM, local_day
 from gateway.errors import CommandError
@@ -43,6 +43,7 @@ WORDS: Mapping[str, str] = {
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 app = typer.Typer(no_args_is_help=True)
+app.add_typer(hold.app, name="hold", help="What is kept past its day on legal grounds.")
 
 
 @app.command("due")
