@@ -140,11 +140,11 @@ def show_certificate(
 def _due_table(days: list[DueDay], today: date) -> Table:
     made = screen.table("day")
     made.add_column("")
-    for name in ("received files", "signals", "exclusions", "contents", "outgoing files"):
+    for name in ("received files", "signals", "exclusions", "contents", "outgoing files", "held"):
         made.add_column(name, justify="right")
     made.add_column("keys", overflow="fold")
     for day in days:
-        numbers = (day.raws, day.signals, day.exclusions, day.contents, day.dispatches)
+        numbers = (day.raws, day.signals, day.exclusions, day.contents, day.dispatches, day.held)
         keys = ", ".join(day.keys)
         made.add_row(str(day.day), _when(day.day, today), *map(_number, numbers), keys)
     return made
@@ -243,6 +243,7 @@ def _day_json(day: DueDay) -> dict[str, object]:
         "exclusions": day.exclusions,
         "contents": day.contents,
         "dispatches": day.dispatches,
+        "held": day.held,
         "keys": list(day.keys),
     }
 

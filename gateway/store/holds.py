@@ -15,11 +15,20 @@ from sqlalchemy import Connection, Table, delete, func, insert, select, update
 from gateway.domain.hold import AWAITING, HeldOut, waiting_id
 from gateway.store import going
 from gateway.store.data_keys import NO_MUNICIPALITY, StoredKey
-from gateway.store.tables import DataKeyRow, Delivery, Dispatch, HoldDelivery, HoldRow, WaitingRow
+from gateway.store.tables import (
+    DataKeyRow,
+    Delivery,
+    DeliveryShare,
+    Dispatch,
+    HoldDelivery,
+    HoldRow,
+    WaitingRow,
+)
 
 _HOLD: Table = HoldRow.__table__  # type: ignore[attr-defined]
 _COVERED: Table = HoldDelivery.__table__  # type: ignore[attr-defined]
 _WAITING: Table = WaitingRow.__table__  # type: ignore[attr-defined]
+_SHARE: Table = DeliveryShare.__table__  # type: ignore[attr-defined]
 _DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
 _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
 _DISPATCH = Dispatch.__table__.alias("sent")  # type: ignore[attr-defined]
@@ -137,6 +146,20 @@ def wrapped(conn: Connection, hold_id: str) -> list[StoredKey]:
         _DATA_KEY.c.object_id.in_(covered)
     )
     return [StoredKey(**row) for row in conn.execute(query.order_by(_DATA_KEY.c.id)).mappings()]
+
+
+def owners(conn: Connection, hold_id: str) -> set[tuple[str, str]]:
+    """Municipality (empty: nobody's) and partner of all that a hold covers or, when it has gone, covered."""
+    covered = select(_COVERED.c.delivery_id).where(_COVERED.c.hold_id == hold_id)
+    shares = (
+        select(_SHARE.c.municipality, _DELIVERY.c.partner_id)
+        .join(_DELIVERY, _DELIVERY.c.id == _SHARE.c.delivery_id)
+        .where(_SHARE.c.delivery_id.in_(covered))
+    )
+    files = select(_DELIVERY.c.partner_id).where(_DELIVERY.c.id.in_(covered))
+    return {(row.municipality, row.partner_id) for row in conn.execute(shares)} | {
+        ("", row.partner_id) for row in conn.execute(files)
+    }
 
 
 def states(conn: Connection, delivery_ids: Collection[str]) -> dict[str, str]:
