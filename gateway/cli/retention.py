@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from gateway.cli import approve, screen
+from gateway.cli import approve, hold, screen
 from gateway.cli.opened import actor, opened
 from gateway.clock import AMSTERDAM, local_day
 from gateway.errors import CommandError
@@ -45,6 +45,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 app = typer.Typer(no_args_is_help=True)
 app.command("approve")(approve.approve)
+app.add_typer(hold.app, name="hold", help="What is kept past its day on legal grounds.")
 
 
 @app.command("due")
@@ -145,11 +146,11 @@ def show_certificate(
 def _due_table(days: list[DueDay], today: date) -> Table:
     made = screen.table("day")
     made.add_column("")
-    for name in ("received files", "signals", "exclusions", "contents", "outgoing files"):
+    for name in ("received files", "signals", "exclusions", "contents", "outgoing files", "held"):
         made.add_column(name, justify="right")
     made.add_column("keys", overflow="fold")
     for day in days:
-        numbers = (day.raws, day.signals, day.exclusions, day.contents, day.dispatches)
+        numbers = (day.raws, day.signals, day.exclusions, day.contents, day.dispatches, day.held)
         keys = ", ".join(day.keys)
         made.add_row(str(day.day), _when(day.day, today), *map(_number, numbers), keys)
     return made
@@ -248,6 +249,7 @@ def _day_json(day: DueDay) -> dict[str, object]:
         "exclusions": day.exclusions,
         "contents": day.contents,
         "dispatches": day.dispatches,
+        "held": day.held,
         "keys": list(day.keys),
     }
 

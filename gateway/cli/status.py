@@ -56,6 +56,7 @@ def status(
     [cyan]approvals[/] {to_sign, overdue, clock: null, or why nothing is destroyed by it}
     [cyan]  to_sign[/] [{number, subject, object, state, signatures, open_until}]
     [cyan]  overdue[/] [{municipality, approved_through, signals, answers, exclusions, contents, dispatches}]
+    [cyan]holds[/] [{id, grounds, review_on, deliveries: how many}] in force, the first review first
     [cyan]keys[/] {until, days_ahead, wanted_days_ahead}; below 0 no file can be received
     [cyan]audit[/] {entries, unsequenced, checkpoint_at}
     [cyan]disk[/] {vault_bytes, vault_files, database_bytes, free_bytes, reserve_bytes, takes_files}
@@ -154,6 +155,15 @@ def to_json(seen: Overview) -> dict[str, Any]:
             ],
             "clock": seen.consent.clock or None,
         },
+        "holds": [
+            {
+                "id": each.id,
+                "grounds": each.grounds,
+                "review_on": each.review_on.isoformat(),
+                "deliveries": len(each.deliveries),
+            }
+            for each in seen.holds
+        ],
         "keys": {
             "until": seen.keys.until and seen.keys.until.isoformat(),
             "days_ahead": seen.keys.days_ahead,
@@ -226,6 +236,8 @@ def _show(seen: Overview) -> None:
     made.add_row("Purge", _purge(seen))
     if waiting := list(remarks(seen.consent)):
         made.add_row("Approvals", "\n".join(waiting))
+    if seen.holds:
+        made.add_row("Legal holds", _holds(seen))
     made.add_row("Keys", _keys(seen))
     if seen.ending_keys or seen.locked_out:
         made.add_row("Partner keys", _partner_keys(seen))
@@ -342,6 +354,15 @@ def _due(day: DueDay) -> str:
         (len(day.keys), "key", ""),
     )
     return ", ".join(screen.counted(count, one, many) for count, one, many in parts if count)
+
+
+def _holds(seen: Overview) -> str:
+    late = [each for each in seen.holds if each.review_on < local_day(seen.at)]
+    text = f"{len(seen.holds):,} in force"
+    if not late:
+        return f"{text}, the next review by {seen.holds[0].review_on}"
+    named = ", ".join(each.id for each in late)
+    return f"{text}, [bold red]review is over[/] of {named}: gateway retention hold list"
 
 
 def _keys(seen: Overview) -> str:

@@ -15,7 +15,7 @@ from gateway.retention import approvals
 from gateway.retention.clock_guard import refusal
 from gateway.settings import Home
 from gateway.store import blobs as known_blobs
-from gateway.store import heartbeat
+from gateway.store import heartbeat, holds
 from gateway.store.engine import Store
 from gateway.vault.blobs import BlobFolder
 
@@ -41,6 +41,7 @@ def look(home: Home, store: Store, now: datetime, mandates: Mapping[str, Mandate
     yield _log(home, store)
     yield _clock(store, now)
     yield _approvals(store, now, mandates)
+    yield _holds(store, now)
 
 
 def _journal(home: Home) -> Finding:
@@ -123,3 +124,18 @@ def _approvals(store: Store, now: datetime, mandates: Mapping[str, Mandate]) -> 
         what = ", ".join(each.number for each in asked)
         return warn("approvals", f"two people are asked to sign: {what}", "gateway retention approve")
     return ok("approvals", "nothing waits for two people")
+
+
+def _holds(store: Store, now: datetime) -> Finding:
+    """A legal hold stays past its review: somebody must say whether it is needed still."""
+    with store.read() as conn:
+        held = holds.held(conn)
+    late = [each for each in held if each.review_on < local_day(now)]
+    if late:
+        return fail(
+            "legal holds",
+            f"the review of {', '.join(each.id for each in late)} is over, the first since "
+            f"{min(each.review_on for each in late)}",
+            "gateway retention hold list; lift it, after a new one is placed where it is needed still",
+        )
+    return ok("legal holds", f"{len(held):,} in force, no review is over")

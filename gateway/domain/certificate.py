@@ -10,6 +10,7 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from gateway.domain.approval import Approval, ApprovalMode
+from gateway.domain.hold import HeldOut
 from gateway.domain.request import Erasure
 
 #: How long a certificate is kept, in calendar months: 7 years (spec 4, Retention).
@@ -110,7 +111,8 @@ class Certificate:
     of the run. `keys` are the keys of the keyring that went with it; `copies` the places that held them.
     `unconfirmed` has the (key, copy) of which the destruction could not be confirmed.
     `problems` are the reasons for which it is incomplete, `erasures` the requests for which something went early,
-    `approvals` what two people each approved of it. `public_key` is the OpenSSH line of the signer.
+    `approvals` what two people each approved of it, `held` what was left out. `public_key` is the OpenSSH line of the
+    signer.
     """
 
     number: str
@@ -131,6 +133,7 @@ class Certificate:
     problems: tuple[str, ...]
     erasures: tuple[Erasure, ...]
     approvals: tuple[Approval, ...]
+    held: tuple[HeldOut, ...] = ()
     log: LogPlace
     node: str
     version: str

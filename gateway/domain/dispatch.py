@@ -50,6 +50,8 @@ class DispatchKind(StrEnum):
     WITHDRAWAL = "withdrawal"
     #: `inzage_<verzoek_id>.html`: what is held on a person, for its municipality
     ACCESS = "access"
+    #: `wissen_<verzoek_id>.txt`: what a legal hold keeps of a request to destroy
+    ERASURE = "erasure"
     #: `vernietigd_<date>.csv`: what went of a creditor's deliveries
     DESTROYED = "destroyed"
     #: `goedkeuring_<nr>.txt`: what a municipality is asked to approve

@@ -37,11 +37,15 @@ class Grounds(StrEnum):
     INCIDENT = "datalek"
 
 
+#: What stands in the place of grounds where nothing but approval is waited for.
+AWAITING = "wacht op goedkeuring"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOut:
-    """What a certificate, or an auditor, is told of a hold: how many objects of one party it keeps past their day.
+    """What a certificate is told of a hold: how many objects of its party are kept past their day.
 
-    `hold_id` is that of a legal hold with its grounds and review, or of what waits for approval, without.
+    `hold_id` is that of a legal hold, or of what waits for approval: that has no review.
     """
 
     hold_id: str

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from hashlib import sha256
 from itertools import groupby
@@ -27,6 +27,7 @@ from gateway.domain.certificate import (
     LogPlace,
 )
 from gateway.domain.dispatch import DispatchKind, Letter
+from gateway.domain.hold import HeldOut
 from gateway.domain.partner import Box, Role
 from gateway.domain.request import Erasure
 from gateway.files.certificate import render_json, render_text
@@ -36,10 +37,11 @@ from gateway.files.registers import DestroyedRow, render_destroyed
 from gateway.retention.notary import Party
 from gateway.retention.run import Run
 from gateway.retention.steps import due_keys
-from gateway.store import approvals, destruction, registers, requests
+from gateway.store import approvals, destruction, holds, registers, requests
 from gateway.store.audit import place_of
 from gateway.store.destruction import Signed, Taken
 from gateway.store.going import Going, going
+from gateway.store.holds import LeftOut
 from gateway.store.requests import Stored
 from gateway.store.retention import writing
 from gateway.vault.keyring import until_id
@@ -81,6 +83,10 @@ class _Circumstances:
     requests: Sequence[Stored]
     #: given by two people each, and of use to this run
     approvals: Sequence[Approval]
+    #: delivery -> the legal holds that keep it
+    holds: Mapping[str, Sequence[str]]
+    #: party -> what is kept of it past its day
+    held: Mapping[str, Sequence[HeldOut]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +160,8 @@ def _circumstances(run: Run, account: _Account) -> _Circumstances:
         began_at = registers.run(conn, run.id).started_at
         erased = requests.erasing(conn)
         given = approvals.given(conn, clock_after=registers.started_before(conn, run.id))
+        covering = holds.covering(conn)
+        left_out = holds.left_out(conn, run.today)
     problems = [f"sleutel {key} is niet vernietigd" for key in account.stuck]
     unconfirmed = [(key, copy) for key in keys for copy in run.keyring.unconfirmed(key)]
     problems += [
@@ -170,7 +178,21 @@ def _circumstances(run: Run, account: _Account) -> _Circumstances:
         problems=tuple(problems),
         requests=erased,
         approvals=given,
+        holds=covering,
+        held=_by_party(run, left_out),
     )
+
+
+def _by_party(run: Run, left_out: Sequence[LeftOut]) -> dict[str, list[HeldOut]]:
+    """What is kept past its day, for each party by hold."""
+    counts: dict[str, dict[HeldOut, int]] = defaultdict(lambda: defaultdict(int))
+    for one in left_out:
+        party = run.notary.party_for(one.municipality, one.partner_id)
+        counts[party][replace(one.held, objects=0)] += one.held.objects
+    return {
+        party: [replace(held, objects=count) for held, count in found.items()]
+        for party, found in counts.items()
+    }
 
 
 def _log_place(run: Run) -> LogPlace:
@@ -211,8 +233,11 @@ def _certificate(
         unconfirmed=common.unconfirmed,
         compaction=common.compaction,
         problems=(*common.problems, *([NOT_ALL] if party.code in account.incomplete else [])),
-        erasures=tuple(_erasure(run, each) for each in common.requests if party.code in each.parties),
         approvals=_approvals(party, taken, common),
+        erasures=tuple(
+            _erasure(run, each, common.holds) for each in common.requests if party.code in each.parties
+        ),
+        held=tuple(common.held.get(party.code, ())),
         log=common.log,
         node=run.node,
         version=__version__,
@@ -247,11 +272,12 @@ def _approvals(party: Party, taken: Sequence[Taken], common: _Circumstances) -> 
     return (*leave, *others)
 
 
-def _erasure(run: Run, request: Stored) -> Erasure:
+def _erasure(run: Run, request: Stored, covering: Mapping[str, Sequence[str]]) -> Erasure:
     return Erasure(
         number=request.number,
         received_at=request.received_at,
-        backups_until=request.backups_until or run.today,
+        backups_until=max(request.backups_until or run.today, run.today),
+        waits_for=tuple(sorted({hold for each in request.deliveries for hold in covering.get(each, ())})),
     )
 
 

@@ -7,6 +7,7 @@ from datetime import date
 
 from gateway.domain.retention import Terms, index_due
 from gateway.errors import KeyringError
+from gateway.retention.erasures import waiting_letters
 from gateway.retention.holds import key_of, rewrap, warn_of_reviews, wrapped_again
 from gateway.retention.run import Run
 from gateway.store import Connection, holds, registers, requests, retention
@@ -49,12 +50,20 @@ def rewrap_unprocessed(run: Run) -> None:
 def hold(run: Run) -> None:
     """What a legal hold covers or what waits for approval gets a key that outlives its day; what waits is out of sight.
 
-    A hold that was lifted gives back what has time left.
+    A hold that was lifted gives back what has time left, and a request to destroy that waited for that goes on.
     """
     warn_of_reviews(run.store, run.today)
     with run.store.read() as conn:
         found = holds.misplaced(conn, run.today)
         waiting = retention.dispatches_waiting(conn, run.today)
+        lifted = [
+            each for each in requests.held(conn) if not holds.covering(conn).keys() & {*each.deliveries}
+        ]
+    if lifted:
+        with run.transaction() as conn:
+            for request in lifted:
+                requests.go_on(conn, request.id)
+                run.note(conn, "request.resumed", request.id)
     run.keyring.ensure(sorted({key_of(one) for one in found}))
 
     def move(batch: list[Misplaced]) -> None:
@@ -259,15 +268,35 @@ def verify(run: Run) -> None:
 
 
 def finish_requests(run: Run) -> None:
-    """What was marked for requests to destroy is gone, and certified; with an error they wait for the next run."""
+    """What was marked for requests to destroy is gone, and certified; with an error they wait for the next run.
+
+    Of what a legal hold keeps the municipality is told that it waits for the lift.
+    """
     with run.store.read() as conn:
-        done = requests.erasing(conn)
-    if not done or run.failures:
+        marked = requests.erasing(conn)
+        kept = holds.covering(conn)
+        legal = {each.id: each for each in holds.held(conn)}
+    if not marked or run.failures:
         return
+    waiting = {
+        request.id: [
+            legal[hold_id] for hold_id in sorted({h for d in request.deliveries for h in kept.get(d, ())})
+        ]
+        for request in marked
+    }
+    told = [request for request in marked if waiting[request.id] and request.held_at is None]
+    store_letters = run.notary.post(
+        [letter for request in told for letter in waiting_letters(run, request, waiting[request.id])]
+    )
+    done = [request for request in marked if not waiting[request.id]]
     with run.transaction() as conn:
         requests.finish(conn, [request.id for request in done], run.now)
-        for request in done:
-            run.note(conn, "request.finished", request.id)
+        for request in marked:
+            if waiting[request.id]:
+                requests.hold(conn, request.id, run.now)
+            action = "request.held" if waiting[request.id] else "request.finished"
+            run.note(conn, action, request.id)
+        store_letters(conn, run.now)
 
 
 def due_keys(conn: Connection, keyring: Keyring, today: date, terms: Terms) -> list[str]:

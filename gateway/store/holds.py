@@ -12,14 +12,23 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, delete, func, insert, select, update
 
-from gateway.domain.hold import HeldOut, waiting_id
+from gateway.domain.hold import AWAITING, HeldOut, waiting_id
 from gateway.store import going
-from gateway.store.data_keys import StoredKey
-from gateway.store.tables import DataKeyRow, Delivery, Dispatch, HoldDelivery, HoldRow, WaitingRow
+from gateway.store.data_keys import NO_MUNICIPALITY, StoredKey
+from gateway.store.tables import (
+    DataKeyRow,
+    Delivery,
+    DeliveryShare,
+    Dispatch,
+    HoldDelivery,
+    HoldRow,
+    WaitingRow,
+)
 
 _HOLD: Table = HoldRow.__table__  # type: ignore[attr-defined]
 _COVERED: Table = HoldDelivery.__table__  # type: ignore[attr-defined]
 _WAITING: Table = WaitingRow.__table__  # type: ignore[attr-defined]
+_SHARE: Table = DeliveryShare.__table__  # type: ignore[attr-defined]
 _DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
 _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
 _DISPATCH = Dispatch.__table__.alias("sent")  # type: ignore[attr-defined]
@@ -102,6 +111,15 @@ def held(conn: Connection) -> list[Hold]:
     return [each for each in _holds(conn) if each.is_in_force]
 
 
+def covering(conn: Connection) -> dict[str, list[str]]:
+    """Delivery -> the holds in force that cover it, in the order in which they were asked for."""
+    found: dict[str, list[str]] = {}
+    for each in held(conn):
+        for delivery_id in each.deliveries:
+            found.setdefault(delivery_id, []).append(each.id)
+    return found
+
+
 def place(conn: Connection, hold_id: str, approvers: Iterable[str], at: datetime) -> None:
     """A hold is in force from now on."""
     conn.execute(
@@ -128,6 +146,20 @@ def wrapped(conn: Connection, hold_id: str) -> list[StoredKey]:
         _DATA_KEY.c.object_id.in_(covered)
     )
     return [StoredKey(**row) for row in conn.execute(query.order_by(_DATA_KEY.c.id)).mappings()]
+
+
+def owners(conn: Connection, hold_id: str) -> set[tuple[str, str]]:
+    """Municipality (empty: nobody's) and partner of all that a hold covers or, when it has gone, covered."""
+    covered = select(_COVERED.c.delivery_id).where(_COVERED.c.hold_id == hold_id)
+    shares = (
+        select(_SHARE.c.municipality, _DELIVERY.c.partner_id)
+        .join(_DELIVERY, _DELIVERY.c.id == _SHARE.c.delivery_id)
+        .where(_SHARE.c.delivery_id.in_(covered))
+    )
+    files = select(_DELIVERY.c.partner_id).where(_DELIVERY.c.id.in_(covered))
+    return {(row.municipality, row.partner_id) for row in conn.execute(shares)} | {
+        ("", row.partner_id) for row in conn.execute(files)
+    }
 
 
 def states(conn: Connection, delivery_ids: Collection[str]) -> dict[str, str]:
@@ -166,18 +198,15 @@ class Misplaced:
 def misplaced(conn: Connection, today: date) -> list[Misplaced]:
     """The data keys that are not under the key they belong under, by id.
 
-    What a legal hold covers belongs under the key of the first such hold that was placed; what stays past its day
+    What a legal hold covers belongs under the key of the first such hold; what stays past its day
     because it waits for approval, under that of its municipality and month of due days; all else under its day's.
     """
-    first: dict[str, list[str]] = {}
-    for each in sorted(held(conn), key=lambda one: (one.placed_at, one.id)):
-        for delivery_id in each.deliveries:
-            first.setdefault(delivery_id, []).append(each.id)
+    by_delivery = covering(conn)
     found = []
     columns = [_DATA_KEY.c[name] for name in StoredKey.__slots__]
     is_covered = going.is_held(_DATA_KEY.c.object_id)
     for row in conn.execute(select(*columns).where(is_covered)).mappings():
-        of = first[row["object_id"]]
+        of = by_delivery[row["object_id"]]
         if row["key_id"] not in {f"{KEYS}{hold_id}" for hold_id in of}:
             found.append(Misplaced(stored=StoredKey(**row), hold_id=of[0]))
     freed = select(*columns).where(
@@ -217,38 +246,41 @@ def keys_over(conn: Connection, key_ids: Collection[str], today: date) -> list[s
     return [key_id for key_id in key_ids if key_id not in in_force | used]
 
 
-def left_out(conn: Connection, today: date) -> list[tuple[str, str, HeldOut]]:
-    """What is kept past its day: municipality (empty: only its partner's), partner, and how many objects by hold.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """What is kept past its day of one municipality (empty: of nobody but its partner) by one hold."""
 
-    An object is what one data key serves. One that several holds cover counts for each of them.
-    """
-    known = held(conn)
-    found: dict[tuple[str, str, str], int] = {}
+    municipality: str
+    partner_id: str
+    held: HeldOut
+
+
+def left_out(conn: Connection, today: date) -> list[LeftOut]:
+    """What is kept past its day. An object is what one data key serves; one that several holds cover counts for each."""
+    legal = {each.id: each for each in held(conn)}
+    counts: dict[tuple[str, str, str], int] = {}
     query = select(
         _WHOSE.label("whose"), _DATA_KEY.c.partner_id, _DATA_KEY.c.object_id, _DATA_KEY.c.key_id
     ).where(_DATA_KEY.c.due_on < today, _DATA_KEY.c.key_id.startswith(KEYS))
+    by_delivery = covering(conn)
     for row in conn.execute(query):
-        ids = [each.id for each in known if row.object_id in each.deliveries]
-        for hold_id in ids or [row.key_id.removeprefix(KEYS)]:
-            at = (row.whose, row.partner_id, hold_id)
-            found[at] = found.get(at, 0) + 1
-    by_id = {each.id: each for each in known}
-    told = []
-    for (municipality, partner_id, hold_id), objects in sorted(found.items()):
-        hold = by_id.get(hold_id)
-        told.append(
-            (
-                municipality,
-                partner_id,
-                HeldOut(
-                    hold_id=hold_id,
-                    grounds="" if hold is None else hold.grounds,
-                    review_on=None if hold is None else hold.review_on,
-                    objects=objects,
-                ),
-            )
+        municipality = "" if row.whose == NO_MUNICIPALITY else row.whose
+        for hold_id in by_delivery.get(row.object_id) or [row.key_id.removeprefix(KEYS)]:
+            at = (municipality, row.partner_id, hold_id)
+            counts[at] = counts.get(at, 0) + 1
+    return [
+        LeftOut(
+            municipality=municipality,
+            partner_id=partner_id,
+            held=HeldOut(
+                hold_id=hold_id,
+                grounds=legal[hold_id].grounds if hold_id in legal else AWAITING,
+                review_on=legal[hold_id].review_on if hold_id in legal else None,
+                objects=objects,
+            ),
         )
-    return told
+        for (municipality, partner_id, hold_id), objects in sorted(counts.items())
+    ]
 
 
 def _holds(conn: Connection, *conditions: Any) -> list[Hold]:

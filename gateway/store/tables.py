@@ -254,8 +254,9 @@ class RequestRow(SQLModel, table=True):
     """A municipality's request about a person: ids, codes and times only.
 
     Whom it is about stands in the received file, at `line`: that is kept until the request is carried out. `number` is
-    the municipality's own, `verzoek_id`. `parties` are those on whose certificates an erasure comes, `backups_until`
-    the last day on which a backup can be opened. The row stays: its number is used up.
+    the municipality's own, `verzoek_id`. `parties` are those on whose certificates an erasure comes, `deliveries` those
+    in which it found the person, `backups_until` the last day on which a backup can be opened, `held_at` when a legal
+    hold first kept something of it. The row stays: its number is used up.
     """
 
     __tablename__ = "request"
@@ -277,7 +278,9 @@ class RequestRow(SQLModel, table=True):
     due_at: datetime
     done_at: datetime | None = None
     parties: str = ""
+    deliveries: str = ""
     backups_until: date | None = None
+    held_at: datetime | None = None
 
 
 class IndexToken(SQLModel, table=True):
