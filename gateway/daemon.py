@@ -349,6 +349,8 @@ class Daemon:
             Job(name="heartbeat", line="* * * * *", run=gateway.beat),
             Job(name="keys", line="15 0 * * *", run=gateway.make_keys),
             Job(name="approvals", line="*/5 * * * *", run=gateway.tend_approvals),
+            # whatever became of the one before
+            Job(name="few_keys", line="20 0 * * *", run=gateway.warn_of_few_keys),
             Job(name="purge", line=gateway.settings.purge_schedule, run=gateway.purge),
             Job(name="requests", line="*/5 * * * *", run=gateway.carry_out_requests),
             Job(name="checkpoint", line="0 * * * *", run=gateway.sign),

@@ -22,7 +22,7 @@ from gateway.pipeline.outgoing import post
 from gateway.pipeline.policies import policy_hash
 from gateway.retention import approvals, clock_guard, ring
 from gateway.retention import holds as hold
-from gateway.retention.keys import ensure_keys
+from gateway.retention.keys import ensure_keys, warn_of_few
 from gateway.retention.notary import Notary
 from gateway.retention.purge import PurgeReport, purge, would_go
 from gateway.retention.run import Progress
@@ -88,6 +88,10 @@ class Gateway:
         return ensure_keys(
             self.store, self.keyring, self.clock.now(), self.settings.terms, node=self.node, origin=origin
         )
+
+    def warn_of_few_keys(self) -> bool:
+        """Log an error when there are keys for fewer than 3 days to come; whether there are so few."""
+        return warn_of_few(self.keyring, self.clock.now(), self.settings.terms)
 
     def purge(
         self,

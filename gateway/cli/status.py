@@ -17,14 +17,13 @@ from gateway.clock import local_day
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.host_key import state, turns
 from gateway.domain.partner import Mode
+from gateway.domain.retention import FEW_KEY_DAYS
 from gateway.overview import Overview, overview
 from gateway.retention.due import DueDay
 
 #: Of the JSON's shape; rises when a reader of the old one could stumble.
 VERSION = 1
 
-#: Fewer days of keys than this ahead, and somebody should look (spec 4, Keys).
-FEW_KEY_DAYS = 3
 #: Less room than this on the disk, and somebody should look.
 FEW_BYTES = 2 * 1000**3
 #: The signed checkpoint comes every hour (spec 4, Audit log).
@@ -370,7 +369,8 @@ def _keys(seen: Overview) -> str:
     if keys.days_ahead < 0:
         return f"[bold red]missing from {keys.until or 'today'} on[/]: no file can be received; gateway serve makes them"
     text = f"until {keys.until}, {screen.counted(keys.days_ahead, 'day')} further than is needed today"
-    return f"[yellow]{text}[/]: gateway serve makes more" if keys.days_ahead < FEW_KEY_DAYS else text
+    more = "gateway serve makes more; a registered copy that is away lacks them"
+    return f"[bold red]{text}[/]: {more}" if keys.days_ahead < FEW_KEY_DAYS else text
 
 
 def _partner_keys(seen: Overview) -> str:

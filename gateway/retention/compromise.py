@@ -61,7 +61,7 @@ def mark(store: Store, keyring: Keyring, key_id: str, by: By) -> int:
             before = max(keyring.newest(key_id), known.version) + 1
             key_versions.compromise(conn, key_id, before, by.now)
             note(conn, "key.compromised", key_id, by, {"before_version": before})
-    _log.error("key.compromised", key=key_id)
+            _log.error("key.compromised", key=key_id)
     keyring.renew({key_id: before})
     return before
 

@@ -33,6 +33,9 @@ CHANGES: Mapping[str, str] = {
     "keys host rotate": "host_key.rotated",
     "keys host retire": "host_key.retired",
     "keys add-copy": "key_copy.added",
+    "keys rewrap": "key.rewrapped",
+    "keys retire": "key.retired",
+    "keys compromise": "key.compromised",
     "keys destroy": "key.destroyed",
     "keys rotate-root": "root_key.rotated",
     "guard lift": "penalty.lifted",
@@ -181,6 +184,9 @@ def test_what_changes_something_is_on_record_with_who_ran_it(house, key_file, mo
         with closing(sqlite3.connect(house.home / "data/gateway.db")) as db:
             return str(db.execute("SELECT id FROM melding LIMIT 1").fetchone()[0])
 
+    def day(days: int) -> str:
+        return f"until-{now.date() + timedelta(days=days)}"
+
     def old_day() -> str:
         with house.opened() as opened:
             opened.keyring.ensure(["until-2026-01-02"])
@@ -214,6 +220,9 @@ def test_what_changes_something_is_on_record_with_who_ran_it(house, key_file, mo
         "keys host rotate": lambda: ("--from", str(now.date())),
         "keys host retire": lambda: (old_key,),
         "keys add-copy": lambda: (house.path / "copy",),
+        "keys rewrap": lambda: (day(30),),
+        "keys retire": lambda: (day(30),),
+        "keys compromise": lambda: (day(14),),
         "keys destroy": lambda: (old_day(),),
         "keys rotate-root": lambda: (),
         "guard lift": lambda: ("203.0.113.7",),
