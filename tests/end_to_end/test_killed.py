@@ -46,7 +46,7 @@ NOT_VISITED = {
     "pipeline/explain.": "its only transaction records who looked",
     "cli/ring.": "an entry alone, of what was done: tests/vault/test_root.py and test_copies.py kill and cut what it tells of",
     "cli/approve.": "an entry of what was taken: tests/cli/test_cli_approve.py kills what follows it",
-    "retention/approvals.carry_out": "killed before and after in tests/cli/test_cli_approve.py",
+    "retention/approvals._carry_out": "killed before and after in tests/cli/test_cli_approve.py",
     "retention/approvals._hand_out": "where a municipality approves; letters are seen to be there once in test_cli_approve.py",
     "retention/clock_guard.": "a note by itself, of the system's clock alone",
     "retention/ring.": "as cli/ring.; an end before its day: tests/pipeline/test_ring_keys.py kills at each step",
