@@ -337,7 +337,7 @@ def test_the_municipality_gets_the_text_in_its_outbox(place):
     assert len(names) == len(set(names))
 
 
-def test_a_municipality_signs_in_its_inbox(place):
+def test_a_municipality_signs_in_its_inbox(place, key_file):
     """Its archivist's signature is taken with a receipt that names the request; the controller's comes by command."""
     place.configure(approval="per_batch")
     place.receive()
@@ -367,8 +367,12 @@ def test_a_municipality_signs_in_its_inbox(place):
         assert receipt["weigering"]["code"] == code
         assert "goedkeuring" not in receipt["bestand"]
     # who does not serve the municipality signs nothing of it, with whatever key
-    receipt = place.send("woonservice", place.sign(number, "controller").read_bytes())
-    assert receipt["resultaat"] == "geweigerd"
+    place.house.run("municipality", "add", "GM0114")
+    told = ("--role", "municipality", "--serves", "GM0114", "--key", key_file("emmen"))
+    assert place.house.run("partner", "add", "emmen", *told).code == 0
+    for user in ("emmen", "woonservice"):
+        receipt = place.send(user, place.sign(number, "controller").read_bytes())
+        assert receipt["resultaat"] == "geweigerd"
     assert len(place.asked()[0]["signatures"]) == 1
 
     assert place.hand_in(number, place.sign(number, "controller")).code == 0
