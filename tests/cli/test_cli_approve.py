@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from gateway.clock import AMSTERDAM, SteppedClock
 from gateway.domain.approval import ApprovalState
+from gateway.domain.request import RequestState
 from gateway.errors import ClockRefused, KeyringError
 from gateway.pipeline.sealing import open_key
 from gateway.pipeline.worker import step
@@ -518,6 +519,8 @@ def test_a_request_to_destroy_waits_for_the_clock_too(place):
         place.clock.step(timedelta(days=3))
         with pytest.raises(ClockRefused):
             opened.carry_out_requests()
+        with opened.store.read() as conn:
+            assert [each.state for each in requests.listed(conn)] == [RequestState.WAITING]
     assert place.signals() == 2
 
 
