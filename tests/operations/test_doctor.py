@@ -72,7 +72,7 @@ def test_nothing_is_wrong_with_a_healthy_home(home):
     before = {path: path.read_bytes() for path in home.root.rglob("*") if path.is_file()}
     assert bad(home) == {}
     found = look(home)
-    assert len(found) == 19
+    assert len(found) == 20
     assert found["gateway"].what == "does not run"
     after = {path: path.read_bytes() for path in home.root.rglob("*") if path.is_file()}
     assert {path: data for path, data in after.items() if path in before} == before
