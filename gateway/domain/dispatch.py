@@ -54,6 +54,8 @@ class DispatchKind(StrEnum):
     ERASURE = "erasure"
     #: `vernietigd_<date>.csv`: what went of a creditor's deliveries
     DESTROYED = "destroyed"
+    #: `goedkeuring_<nr>.txt`: what a municipality is asked to approve
+    APPROVAL = "approval"
     #: `verklaring_<nr>`: a certificate of destruction or its signature
     CERTIFICATE = "certificate"
 
