@@ -13,6 +13,7 @@ from textwrap import wrap
 from gateway.clock import AMSTERDAM
 from gateway.domain.approval import Approval
 from gateway.domain.certificate import Certificate, Destroyed, Kind
+from gateway.domain.hold import AWAITING
 from gateway.files.approval import title
 
 LEGAL_GROUND = "Archiefbesluit 1995, artikel 8"
@@ -90,14 +91,20 @@ def render_json(certificate: Certificate) -> bytes:
             }
             for each in made.erasures
         ],
-        "uitgezonderd": [
+        "uitgezonderd_wegens_bewaarplicht": [
             {
                 "bewaring": each.hold_id,
                 "grondslag": each.grounds,
-                "heroverwegen_voor": _day(each.review_on) or None,
+                "heroverwegen_voor": _day(each.review_on),
                 "onderdelen": each.objects,
             }
             for each in made.held
+            if each.grounds != AWAITING
+        ],
+        "uitgezonderd_tot_goedkeuring": [
+            {"bewaring": each.hold_id, "onderdelen": each.objects}
+            for each in made.held
+            if each.grounds == AWAITING
         ],
         "nooit_opgehaald": [item.object_id for item in made.items if item.never_collected],
         "goedgekeurd_door": [_approval_json(each) for each in made.approvals],

@@ -14,10 +14,11 @@ import typer
 from gateway import daemon
 from gateway.cli.app import command_line
 from gateway.cli.opened import actor
-from gateway.clock import SystemClock
+from gateway.clock import SystemClock, local_day
 from gateway.domain.guard import Standing
 from gateway.exchange import host_keys
 from gateway.pipeline.worker import step
+from gateway.retention import holds
 from gateway.store import guard
 
 ROWS = ("s1;Huur;k1;Bakker;7938PL;18;600;60;J", "s2;Huur;k2;Visser;9999ZZ;1;600;60;J")
@@ -49,6 +50,8 @@ CHANGES: Mapping[str, str] = {
     "deliveries retry": "delivery.retried",
     "deliveries reject": "delivery.rejected",
     "retention approve": "approval.dropped",
+    "retention hold add": "hold.asked",
+    "retention hold lift": "hold.lift_asked",
     "retention run": "purge.started",
     "partner leave": "partner.left",
     "serve": "log.restored",
@@ -66,6 +69,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "ledger check": (),
     "retention due": (),
     "retention log": (),
+    "retention hold list": ("--all",),
     "retention certificate": (),
     "audit verify": (),
     "audit show": (),
@@ -197,6 +201,14 @@ def test_what_changes_something_is_on_record_with_who_ran_it(house, key_file, mo
         (request,) = house.json("retention", "approve")
         return str(request["number"])
 
+    def in_force() -> tuple[object, ...]:
+        (hold,) = house.json("retention", "hold", "list")
+        with house.opened() as opened:
+            holds.place(
+                opened.store, opened.keyring, hold["id"], ("a", "b"), clock=opened.clock, node=opened.node
+            )
+        return (hold["id"],)
+
     def lose_the_log() -> str:
         with house.opened() as opened:
             opened.sign()
@@ -236,6 +248,12 @@ def test_what_changes_something_is_on_record_with_who_ran_it(house, key_file, mo
         "deliveries retry": lambda: (fail(),),
         "deliveries reject": lambda: (fail(), "--reason", "Onleesbaar."),
         "retention approve": lambda: (asked(), "--drop"),
+        "retention hold add": lambda: (
+            delivery,
+            *("--grounds", "rechtszaak", "--authority", "Rechtbank Noord-Nederland"),
+            *("--reference", "C/19/112233", "--review", str(local_day(now) + timedelta(days=30))),
+        ),
+        "retention hold lift": in_force,
         "retention run": lambda: (),
         "partner leave": lambda: ("dezorgkas",),
         "serve": lambda: (lose_the_log(),),
