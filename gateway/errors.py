@@ -13,7 +13,9 @@ GatewayError
   ReaderError        ours: workbooks can't be read here
   StoreError         ours: the database; exit 11
   AuditError         ours: the log does not verify; exit 13
+  SignatureRefused   who signed: a signature approves nothing; exit 1
   CommandError       operator: as things stand, a command can't be carried out; exit 1
+    ClockRefused     operator: nothing is destroyed by a clock that can't be believed
   IllegalTransition  a bug: a state change that the table of transitions does not list
 """
 
@@ -108,8 +110,16 @@ class AuditError(GatewayError):
     exit_code = 13
 
 
+class SignatureRefused(GatewayError):
+    """A signature does not approve what it is given for; the text says why."""
+
+
 class CommandError(GatewayError):
     """As things stand, a command can't be carried out; the text says what can be done instead."""
+
+
+class ClockRefused(CommandError):
+    """The clock went back, or jumped ahead: nothing is destroyed by it; the text says what to do."""
 
 
 class IllegalTransition(GatewayError):

@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 
 from gateway import cron
 from gateway.clock import local_day
+from gateway.domain.approval import Approval
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.guard import is_closed_out
 from gateway.domain.host_key import HostKey
@@ -18,10 +19,13 @@ from gateway.exchange import host_keys
 from gateway.exchange.room import look_at
 from gateway.gateway import Gateway
 from gateway.pipeline.worker import due_at
+from gateway.retention import approvals
+from gateway.retention.approvals import Overdue
 from gateway.retention.due import DueDay, due
 from gateway.retention.keys import reach
 from gateway.running import Running, running
-from gateway.store import guard, meldingen, partner_keys, registers, status
+from gateway.store import guard, holds, meldingen, partner_keys, registers, status
+from gateway.store.holds import Hold
 from gateway.store.partner_keys import Use
 from gateway.store.status import AuditFigures, DeliveryLine, Uncollected
 
@@ -58,6 +62,15 @@ class Keys:
     until: date | None
     days_ahead: int
     wanted_days_ahead: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """What waits for two people: requests to sign, what is overdue without them, and why the clock is not believed."""
+
+    to_sign: tuple[Approval, ...]
+    overdue: tuple[Overdue, ...]
+    clock: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +133,9 @@ class Overview:
     next_purge_at: datetime
     last_purge: registers.Run | None
     due: tuple[DueDay, ...]
+    consent: Consent
+    #: legal holds in force, the first to be looked at again first
+    holds: tuple[Hold, ...]
     keys: Keys
     audit: AuditFigures
     disk: Disk
@@ -162,6 +178,7 @@ def overview(gateway: Gateway) -> Overview:
             ),
         )
         used = partner_keys.uses(conn)
+        held = sorted(holds.held(conn), key=lambda hold: (hold.review_on, hold.id))
     return Overview(
         at=now,
         daemon=daemon,
@@ -174,6 +191,8 @@ def overview(gateway: Gateway) -> Overview:
         next_purge_at=cron.next_time(settings.purge_schedule, now),
         last_purge=runs[0] if runs else None,
         due=tuple(due(gateway.store, now, local_day(now) + AHEAD, settings.terms)),
+        consent=consent(gateway, now),
+        holds=tuple(held),
         keys=keys_ahead(gateway, now),
         audit=audit,
         disk=_disk(gateway),
@@ -206,6 +225,18 @@ def _ending(
                     last_day=key.last_day,
                     last_used_at=None if use is None else use.last_used_at,
                 )
+
+
+def consent(gateway: Gateway, now: datetime) -> Consent:
+    """What waits for two people."""
+    today = local_day(now)
+    with gateway.store.read() as conn:
+        through = approvals.waiting(conn, gateway.settings.mandates, today)
+        return Consent(
+            to_sign=tuple(approvals.to_sign(conn)),
+            overdue=tuple(approvals.overdue(conn, through, today)),
+            clock=gateway.clock_refusal(),
+        )
 
 
 def keys_ahead(gateway: Gateway, now: datetime) -> Keys:

@@ -16,11 +16,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from gateway.audit.log import record
 from gateway.cli import screen
 from gateway.cli.opened import actor, opened
+from gateway.clock import local_day
+from gateway.domain.approval import Subject
 from gateway.domain.ring_key import KeyState
 from gateway.errors import CommandError, KeyringError
 from gateway.gateway import Gateway
 from gateway.overview import keys_ahead
 from gateway.retention import ring
+from gateway.retention.approvals import ask
 from gateway.retention.ring import Standing
 from gateway.running import running
 from gateway.settings import Home, load_settings
@@ -139,8 +142,16 @@ def destroy(
     context: typer.Context,
     key_id: Annotated[str, typer.Argument(metavar="ID", help="Such as until-2027-05-22.")],
 ) -> None:
-    """Destroy a key whose day is over and that protects nothing any more, here and in every copy."""
+    """Destroy a key whose day is over and that protects nothing any more, here and in every copy.
+
+    Before its day it takes two people: they are asked, and nothing is changed until both have signed.
+    """
     with opened(context.obj) as gateway:
+        if number := _ask_first(gateway, key_id):
+            raise CommandError(
+                f"{key_id} serves still, and nothing was changed: destroying it before its day takes two approvers, "
+                f"who are asked as {number}: gateway retention approve {number}"
+            )
         unconfirmed = ring.destroy(
             gateway.store,
             gateway.keyring,
@@ -156,6 +167,35 @@ def destroy(
             "back, and run this again"
         )
     screen.done(f"{key_id} is destroyed")
+
+
+def _ask_first(gateway: Gateway, key_id: str) -> str:
+    """The number of the request when a key is to go before its day; empty when it may go without one."""
+    now, day = gateway.clock.now(), ring.last_day(key_id, gateway.settings.terms)
+    if key_id not in gateway.keyring.ids() or day is None or day < local_day(now):
+        return ""
+    lost = ring.at_stake(gateway.store, key_id)
+    with gateway.store.write() as conn:
+        number = ask(
+            conn,
+            Subject.KEY,
+            object_id=key_id,
+            detail={
+                "key": key_id,
+                "day": day.isoformat(),
+                "files": lost.files,
+                "signals": lost.signals,
+                "exclusions": lost.listed,
+                "dispatches": lost.dispatches,
+                "tokens": lost.tokens,
+            },
+            now=now,
+            actor=actor(),
+            node=gateway.node,
+            origin="cli",
+        )
+    gateway.sign()
+    return number
 
 
 def _record_copy(gateway: Gateway, name: str) -> None:

@@ -33,6 +33,7 @@ from gateway.pipeline.requests import take_requests
 from gateway.pipeline.rows import take_signals
 from gateway.pipeline.scanner import scan
 from gateway.pipeline.sealing import open_key, store_key
+from gateway.pipeline.signatures import is_signature, take_signature
 from gateway.pipeline.staging import drop_staged
 from gateway.pipeline.statuses import use_status_number
 from gateway.pipeline.trial import try_signals, without_effect
@@ -159,6 +160,8 @@ def _take_signals(context: Context, received: Received, reader: SealedReader) ->
 
 
 def _take_municipal(context: Context, received: Received, reader: SealedReader) -> Taken:
+    if is_signature(reader):
+        return take_signature(context, received, reader)
     kind, table = read_municipal(reader.chunks, context.limits, read_municipal_table)
     return _KINDS[kind](context, received, table)
 

@@ -238,7 +238,7 @@ def destroy(
     with store.exclusive():
         if key_id not in {*keyring.ids(), *keyring.ids_in_copies()}:
             raise KeyringError(f"{key_id} is not in the keyring: gateway keys status --json names all")
-        last = _last_day(key_id, terms)
+        last = last_day(key_id, terms)
         if approved:
             return _destroy_early(store, keyring, key_id, now, node=node, actor=actor)
         if last is None:
@@ -304,7 +304,7 @@ def _destroy_early(
     return keyring.unconfirmed(key_id, before=before)
 
 
-def _last_day(key_id: str, terms: Terms) -> date | None:
+def last_day(key_id: str, terms: Terms) -> date | None:
     """The last day on which a key serves; None for that of a hold."""
     month = month_of(key_id)
     return day_of(key_id) if month is None else index_due(month, terms)
