@@ -25,7 +25,7 @@ from gateway.retention import holds as hold
 from gateway.retention.keys import ensure_keys, warn_of_few
 from gateway.retention.notary import Notary
 from gateway.retention.purge import PurgeReport, purge, would_go
-from gateway.retention.ring import seal_again
+from gateway.retention.ring import replace_master
 from gateway.retention.run import Progress
 from gateway.settings import Home, Settings, load_settings
 from gateway.settings.gemeenten import gemeente_names, pc4_gemeenten
@@ -90,7 +90,9 @@ class Gateway:
             self.store, self.keyring, self.clock.now(), self.settings.terms, node=self.node, origin=origin
         )
         # what a purge that was cut off left to do
-        seal_again(self.store, self.keyring, self.clock.now(), node=self.node, origin=origin, actor="gateway")
+        replace_master(
+            self.store, self.keyring, self.clock.now(), node=self.node, origin=origin, actor="gateway"
+        )
         return made
 
     def warn_of_few_keys(self) -> bool:

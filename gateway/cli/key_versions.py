@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from gateway.cli import screen
 from gateway.cli.opened import actor, opened
-from gateway.cli.ring import bar
+from gateway.cli.ring import bar, check_master
 from gateway.errors import CommandError, ConfigError, KeyringError
 from gateway.gateway import Gateway
 from gateway.pipeline.retoken import make_tokens_again
@@ -54,6 +54,7 @@ def retire(context: typer.Context, key_id: _Key) -> None:
         unconfirmed = versions.retire(gateway.store, gateway.keyring, key_id, _by(gateway))
         gateway.sign()
     _confirm(key_id, unconfirmed)
+    check_master(gateway, key_id)
     screen.done(f"{key_id} has one version: the older ones are destroyed")
 
 
@@ -85,6 +86,7 @@ def compromise(context: typer.Context, key_id: _Key) -> None:
     _confirm(key_id, unconfirmed)
     if problems:
         raise KeyringError(f"{screen.counted(problems, 'object')} could not be sealed again: see above")
+    check_master(gateway, key_id)
     screen.done(f"the compromised version of {key_id} is destroyed; version {before} is in its place")
 
 

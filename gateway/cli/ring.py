@@ -41,7 +41,7 @@ def show_status(
         ahead = keys_ahead(gateway, now)
         folders = gateway.keyring.copies()
         provider, master = provider_of(gateway.home.keys), gateway.keyring.master()
-        is_to_seal = gateway.keyring.is_to_seal()
+        must_replace_master = gateway.keyring.must_replace_master()
         token = gateway.settings.root_token
     reached = {name: copies.is_there(folder) for name, folder in folders.items()}
     if as_json:
@@ -49,7 +49,7 @@ def show_status(
             {
                 "provider": provider,
                 "master": master,
-                "master_to_replace": is_to_seal,
+                "master_to_replace": must_replace_master,
                 "days_ahead": ahead.days_ahead,
                 "wanted_days_ahead": ahead.wanted_days_ahead,
                 "copies": [
@@ -73,7 +73,7 @@ def show_status(
         screen.out.print(
             f"It is sealed under the master key {master} in the token {escape(token.label)}.", soft_wrap=True
         )
-    if is_to_seal:
+    if must_replace_master:
         screen.out.print(
             "[red]Keys were destroyed, and that master key must be replaced[/]: gateway retention run."
         )
@@ -161,12 +161,22 @@ def destroy(
             node=gateway.node,
             actor=actor(),
         )
+        check_master(gateway, key_id)
     if unconfirmed:
         raise KeyringError(
             f"{key_id} is destroyed here, and in {', '.join(unconfirmed)} that could not be confirmed: bring the copy "
             "back, and run this again"
         )
     screen.done(f"{key_id} is destroyed")
+
+
+def check_master(gateway: Gateway, key_id: str) -> None:
+    """Raises KeyringError when a key was destroyed and the master key in the token, which opens old copies, was not."""
+    if gateway.keyring.must_replace_master():
+        raise KeyringError(
+            f"{key_id} is destroyed, and an older copy of the keyring can still open it: the master key in the token could "
+            "not be replaced. The next purge or start of the gateway does it: gateway retention run"
+        )
 
 
 def _ask_first(gateway: Gateway, key_id: str) -> str:

@@ -18,7 +18,7 @@ from gateway.vault.keyring import Keyring, index_id, until_id
 def whole(keyring: Keyring) -> Finding:
     """Whether every key in the ring opens with the root key."""
     problems = keyring.verify()
-    if not problems and keyring.is_to_seal():
+    if not problems and keyring.must_replace_master():
         return warn(
             "keyring",
             "keys were destroyed, and the master key in the token is still the one of before: it opens older copies of keys/",

@@ -169,8 +169,8 @@ def _circumstances(run: Run, account: _Account) -> _Circumstances:
     problems += [
         f"van sleutel {key} is de vernietiging in {copy} niet bevestigd" for key, copy in unconfirmed
     ]
-    is_to_seal = run.keyring.is_to_seal()
-    if is_to_seal:
+    must_replace_master = run.keyring.must_replace_master()
+    if must_replace_master:
         problems.append(NOT_SEALED)
     if figures is None or not figures.is_complete:
         problems.append(NOT_COMPACTED)
@@ -178,7 +178,7 @@ def _circumstances(run: Run, account: _Account) -> _Circumstances:
         began_at=began_at,
         keys=tuple(keys),
         unconfirmed=frozenset(unconfirmed),
-        master="" if is_to_seal or not keys else run.keyring.master() or "",
+        master="" if must_replace_master or not keys else run.keyring.master() or "",
         compaction=figures or _NO_COMPACTION,
         log=log,
         problems=tuple(problems),

@@ -9,7 +9,7 @@
       rows        sealed contents, rows, meldingen; index tokens of a month that nobody needs
       data keys   wrapped keys
       keys        the keys of the days and months that are over, of holds that were lifted: the destruction itself
-      seal        with a token: its master key is replaced, and every older copy of the keyring opens nothing
+      master      with a token: its master key is replaced, and every older copy of the keyring opens nothing
       tombstones  PURGED: id, partner, counts, dates, digest of the ciphertext
       compact     the database is written anew and its journal emptied, while CLOSE waits
     verify      nothing that was due is left
@@ -52,7 +52,7 @@ STEPS: Sequence[tuple[str, Callable[[Run], None]]] = (
     ("tokens", steps.purge_tokens),
     ("data_keys", steps.purge_data_keys),
     ("keys", steps.destroy_keys),
-    ("seal", steps.seal_again),
+    ("master", steps.replace_master),
     ("tombstones", steps.leave_tombstones),
     ("compact", figures.compact_database),
     ("verify", steps.verify),

@@ -129,7 +129,9 @@ def problems(store: Store, keyring: Keyring, progress: Progress) -> Iterator[str
         progress(done, max(done, total))
 
 
-def seal_again(store: Store, keyring: Keyring, now: datetime, *, node: str, origin: str, actor: str) -> bool:
+def replace_master(
+    store: Store, keyring: Keyring, now: datetime, *, node: str, origin: str, actor: str
+) -> bool:
     """Replace the master key in the token when keys were destroyed, so that older copies of the keyring open nothing.
 
     Nothing is done where the root key is not sealed in a token. The audit entry is there before the old master key
@@ -158,18 +160,20 @@ def seal_again(store: Store, keyring: Keyring, now: datetime, *, node: str, orig
             )
         replaced = master
 
-    return keyring.seal_again(told)
+    return keyring.replace_master(told)
 
 
-def seal_after(store: Store, keyring: Keyring, key_id: str, now: datetime, *, node: str, actor: str) -> None:
-    """As `seal_again`, after a command destroyed a key; KeyringError says that this is done, and what is not."""
+def replace_master_after(
+    store: Store, keyring: Keyring, key_id: str, now: datetime, *, node: str, actor: str
+) -> None:
+    """As `replace_master`, after a command destroyed a key. What fails is told, and left to the next purge or start.
+
+    It raises nothing: what was destroyed is destroyed, and who took it for undone would do it again, to what came since.
+    """
     try:
-        seal_again(store, keyring, now, node=node, origin="cli", actor=actor)
+        replace_master(store, keyring, now, node=node, origin="cli", actor=actor)
     except KeyringError as exc:
-        raise KeyringError(
-            f"{key_id} is destroyed, and an older copy of the keyring can still open it: {exc}; the next purge, or start "
-            "of the gateway, replaces the master key"
-        ) from exc
+        _log.error("root_key.kept", key=key_id, error=str(exc))
 
 
 def rotate_root(
@@ -231,8 +235,7 @@ def destroy(
     Raises:
         CommandError: its day is not over, or something is protected by it still; or it is approved, and a file
             that it protects waits to be processed.
-        KeyringError: there is no such key, or it can't be destroyed; or it is, and the master key in the token is
-            not replaced yet.
+        KeyringError: there is no such key, or it can't be destroyed.
     """
     today = local_day(now)
     with store.exclusive():
@@ -267,7 +270,7 @@ def destroy(
                 at=now,
                 node=node,
             )
-        seal_after(store, keyring, key_id, now, node=node, actor=actor)
+        replace_master_after(store, keyring, key_id, now, node=node, actor=actor)
         return keyring.unconfirmed(key_id)
 
 
@@ -300,7 +303,7 @@ def _destroy_early(
         result = "unconfirmed" if unconfirmed else "ok"
         record(conn, action="key.destroyed", **by, result=result, detail={"before_version": before})
     _log.warning("key.destroyed", key=key_id, count=lost.signals + lost.listed + lost.files + lost.dispatches)
-    seal_after(store, keyring, key_id, now, node=node, actor=actor)
+    replace_master_after(store, keyring, key_id, now, node=node, actor=actor)
     return keyring.unconfirmed(key_id, before=before)
 
 

@@ -224,12 +224,14 @@ def destroy_keys(run: Run) -> None:
         run.each("keys", [key_id], destroy)
 
 
-def seal_again(run: Run) -> None:
+def replace_master(run: Run) -> None:
     """Where a token seals the root key: its master key is replaced, so that older copies of the keyring open nothing."""
     try:
-        ring.seal_again(run.store, run.keyring, run.now, node=run.node, origin=run.origin, actor=run.actor)
+        ring.replace_master(
+            run.store, run.keyring, run.now, node=run.node, origin=run.origin, actor=run.actor
+        )
     except KeyringError as exc:
-        run.fail("seal", "root", str(exc))
+        run.fail("master", "root", str(exc))
 
 
 def leave_tombstones(run: Run) -> None:

@@ -16,7 +16,7 @@ from gateway.audit.log import record
 from gateway.domain.retention import Terms
 from gateway.domain.ring_key import KeyState
 from gateway.errors import CommandError, KeyringError
-from gateway.retention.ring import seal_after, standings
+from gateway.retention.ring import replace_master_after, standings
 from gateway.store import Connection, data_keys, key_versions, registers
 from gateway.store.data_keys import StoredKey
 from gateway.store.engine import Store
@@ -126,7 +126,7 @@ def destroy_older(store: Store, keyring: Keyring, key_id: str, before: int, by: 
         key_versions.mark_destroyed(conn, key_id, before)
         result = "unconfirmed" if unconfirmed else "ok"
         note(conn, "key.retired", key_id, by, {"before_version": before}, result=result)
-    seal_after(store, keyring, key_id, by.now, node=by.node, actor=by.actor)
+    replace_master_after(store, keyring, key_id, by.now, node=by.node, actor=by.actor)
     return keyring.unconfirmed(key_id, before=before)
 
 

@@ -37,7 +37,7 @@ RING_FOLDER = "ring"
 #: Beside a key that a registered copy has not got yet: it may not be relied on.
 BEHIND = ".behind"
 #: In `keys/` while keys were destroyed and the master key in the token was not replaced since.
-SEAL_AGAIN = "seal-again"
+REPLACE_MASTER = "replace-master"
 
 _KEY_ID = re.compile(r"until-\d{4}-\d{2}-\d{2}|index-\d{4}-\d{2}|hold-[0-9A-Z][0-9A-Z-]{0,63}", re.ASCII)
 
@@ -276,9 +276,9 @@ class Keyring:
     def unconfirmed(self, key_id: str, *, before: int | None = None) -> list[str]:
         """The registered copies of which it can't be seen that they hold no version of a key, or none `before` one.
 
-        A copy under a master key that is gone holds nothing: none is named once the ring was sealed again.
+        A copy under a master key that is gone holds nothing: none is named once that was replaced.
         """
-        if self._is_in_token() and not self.is_to_seal():
+        if self._is_in_token() and not self.must_replace_master():
             return []
         found = []
         for name, folder in self.copies().items():
@@ -374,7 +374,7 @@ class Keyring:
 
         On return the removal is durable and seen: KeyringError otherwise. May be repeated. It goes from every
         copy that can be reached; `unconfirmed` names the others. Where the root key is sealed in a token,
-        `seal_again` must follow.
+        `replace_master` must follow.
         """
         self._file(key_id)  # KeyringError for what is no id
         was_there = False
@@ -384,7 +384,7 @@ class Keyring:
             # the oldest first: `newest` relies on it
             going = sorted((name for name in names if _is_version(name, key_id, before)), key=_version_in)
             if going:
-                self._note_to_seal()
+                self._note_destruction()
             for name in going:
                 was_there |= self._destroy_one(name)
             for folder in self.copies().values():
@@ -436,7 +436,7 @@ class Keyring:
                 self._begin_root(provider)
             return self._finish_root(told, progress, copies_must=True)
 
-    def seal_again(self, told: Callable[[int, str], None]) -> bool:
+    def replace_master(self, told: Callable[[int, str], None]) -> bool:
         """Where the root key is sealed in a token: replace it and its master key, when keys were destroyed.
 
         On return every older copy of the keyring opens nothing: not the keys that were destroyed, and no
@@ -453,15 +453,15 @@ class Keyring:
             KeyringError: it can't be done now; the keyring is open as it was.
         """
         with self._exclusive():
-            if not self.is_to_seal():
+            if not self.must_replace_master():
                 return False
             try:
-                self._seal_again(told)
+                self._replace_master(told)
             except OSError as exc:
-                raise KeyringError(f"the keyring can't be sealed again: {exc.strerror}") from exc
+                raise KeyringError(f"the master key in the token can't be replaced: {exc.strerror}") from exc
         return True
 
-    def _seal_again(self, told: Callable[[int, str], None]) -> None:
+    def _replace_master(self, told: Callable[[int, str], None]) -> None:
         def tell(count: int) -> None:
             told(count, root.master_of(self._folder, root.NEXT) or "")
 
@@ -469,7 +469,7 @@ class Keyring:
         # what was begun may have wrapped a key that was destroyed after it: it is finished, and another begun
         if self._root.is_replaced:
             self._finish_root(tell, _nobody, copies_must=False)
-        if (noted := self._folder / SEAL_AGAIN).exists() and self._is_in_token():
+        if (noted := self._folder / REPLACE_MASTER).exists() and self._is_in_token():
             self._begin_root(Provider.PKCS11)
             noted.unlink()
             sync_folder(self._folder)
@@ -479,17 +479,17 @@ class Keyring:
         """The id of the master key in the token; None when the root key is not sealed in one."""
         return root.master_of(self._folder) or root.master_of(self._folder, root.NEXT)
 
-    def is_to_seal(self) -> bool:
-        """Whether `seal_again` has something to do: an older copy of the keyring may still be opened by the token."""
+    def must_replace_master(self) -> bool:
+        """Whether `replace_master` has something to do: an older copy of the keyring may still be opened by the token."""
         is_begun = root.provider_of(self._folder, root.NEXT) is not None
-        return self._is_in_token() and (is_begun or (self._folder / SEAL_AGAIN).exists())
+        return self._is_in_token() and (is_begun or (self._folder / REPLACE_MASTER).exists())
 
     def _is_in_token(self) -> bool:
         there = root.provider_of(self._folder) or root.provider_of(self._folder, root.NEXT)
         return there is Provider.PKCS11
 
-    def _note_to_seal(self) -> None:
-        noted = self._folder / SEAL_AGAIN
+    def _note_destruction(self) -> None:
+        noted = self._folder / REPLACE_MASTER
         if self._is_in_token() and not noted.exists():
             try:
                 place_file(noted, b"")
@@ -538,7 +538,7 @@ class Keyring:
                 raise KeyringError(f"{name} can't be written at {folder}: mend it, and run this again")
 
     def _catch_copies_up(self) -> None:
-        """A copy that was away while the ring was sealed again opens nothing: it gets every key anew."""
+        """A copy that was away while the master key was replaced opens nothing: it gets every key anew."""
         sealed = root.sealed_file(self._folder)
         if self._root.is_replaced or all(copies.root(each) == sealed for each in self.copies().values()):
             return

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from gateway.doctor.examine import examine
+from gateway.errors import KeyringError
 from gateway.gateway import open_gateway
 from gateway.settings import Home
 from gateway.store import status
@@ -78,6 +79,22 @@ def test_what_a_purge_left_to_do_is_done_at_the_next_start(sealed, home):
     told = json.loads(sealed("keys", "status", "--json").out)
     assert (told["master"] != before, told["master_to_replace"]) == (True, False)
     assert finding(home, now).verdict == "ok"
+
+
+def test_a_key_that_is_destroyed_while_the_token_is_away(sealed, home, token, monkeypatch):
+    """It is destroyed, and the command fails: it says what is not done; nothing is done twice."""
+
+    def away(*_):
+        raise KeyringError("the token is not there")
+
+    opened = open_gateway(home)
+    opened.keyring.ensure(["until-2026-01-01"])
+    opened.close()
+    monkeypatch.setattr("gateway.vault.pkcs11.seal", away)
+    done = sealed("keys", "destroy", "until-2026-01-01")
+    assert (done.code, "older copy of the keyring" in done.err.replace("\n", " ")) == (12, True)
+    assert "root_key.kept" in done.err
+    assert not (home / "keys/ring/until-2026-01-01.key").exists()
 
 
 @pytest.mark.parametrize(

@@ -46,5 +46,5 @@ async def test_a_purge_beside_a_running_gateway(token, village, signal, csv_file
     assert {line["partner"] for line in lines} == {"dezorgkas", "woonservice"}
     with village.opened() as opened:
         assert opened.keyring.master() != before
-        assert not opened.keyring.is_to_seal()
+        assert not opened.keyring.must_replace_master()
     assert await village.stop() == 0

@@ -142,7 +142,7 @@ def test_a_token_that_is_away_makes_it_incomplete(
     old = backup()
     with taken_out(token):
         report = sealed.purge()
-    assert [(error.step, error.object_id) for error in report.errors] == [("seal", "root")]
+    assert [(error.step, error.object_id) for error in report.errors] == [("master", "root")]
     assert "is not there" in report.errors[0].reason
     assert "until-2026-12-06" in report.keys
     told = certificates(sealed)[-1]
@@ -185,7 +185,7 @@ def test_a_purge_that_was_cut_off_is_completed(
     old = backup()
     with pytest.raises(Cut):
         sealed.purge(progress=cut)
-    assert sealed.keyring.is_to_seal()
+    assert sealed.keyring.must_replace_master()
     assert sealed.purge().errors == ()
     with pytest.raises(KeyringError, match="holds no master key"):
         openable(old, token)

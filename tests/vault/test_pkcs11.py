@@ -109,12 +109,12 @@ def test_an_old_copy_opens_nothing_after_a_destruction(
     before = keys_of(daemon)
     old = Path(shutil.copytree(keys_dir, tmp_path / "backup"))
     assert keys_of(Keyring.open(old, token=token)) == before
-    assert not sealed.seal_again(silent)  # nothing was destroyed
+    assert not sealed.replace_master(silent)  # nothing was destroyed
     sealed.destroy(DAYS[0])
-    assert sealed.is_to_seal()
+    assert sealed.must_replace_master()
     assert keys_of(Keyring.open(old, token=token)) == before  # not yet
     told: list[object] = []
-    assert sealed.seal_again(lambda *what: told.append(what))
+    assert sealed.replace_master(lambda *what: told.append(what))
     assert told == [(len(DAYS) - 1, sealed.master())]
     dead(old, token)
     # nor with the files of today beside it, in whatever mixture
@@ -122,7 +122,7 @@ def test_an_old_copy_opens_nothing_after_a_destruction(
     mixed = Keyring.open(old, token=token)
     assert len(mixed.verify()) == len(DAYS)
     assert masters(token) == [sealed.master()]
-    assert not sealed.is_to_seal()
+    assert not sealed.must_replace_master()
     del before[DAYS[0]]
     for ring in (sealed, daemon, Keyring.open(keys_dir, token=token)):
         assert keys_of(ring) == before
@@ -131,14 +131,14 @@ def test_an_old_copy_opens_nothing_after_a_destruction(
     assert Keyring.open(keys_dir, token=token).verify() == []
 
 
-def test_other_providers_have_nothing_to_seal_again(keyring: Keyring, keys_dir: Path) -> None:
+def test_other_providers_have_no_master_key(keyring: Keyring, keys_dir: Path) -> None:
     """No token, no master key, no trace."""
     keyring.ensure(DAYS)
     before = (keys_dir / "root.key").read_bytes()
     keyring.destroy(DAYS[0])
-    assert not keyring.seal_again(silent)
+    assert not keyring.replace_master(silent)
     assert (keys_dir / "root.key").read_bytes() == before
-    assert (keyring.master(), keyring.is_to_seal()) == (None, False)
+    assert (keyring.master(), keyring.must_replace_master()) == (None, False)
 
 
 DRIVER = """
@@ -167,7 +167,7 @@ def killed_before(number):
         for name in names:
             setattr(place, name, counted(name, getattr(place, name)))
     ring.destroy(key_id)
-    ring.seal_again(lambda *_: None)
+    ring.replace_master(lambda *_: None)
     print("nowhere", flush=True)
     os._exit(0)
 
@@ -185,7 +185,7 @@ def test_killed_at_every_step(sealed: Keyring, keys_dir: Path, token: Token, tmp
     first, second, *rest = DAYS[:3]
     for key_id in DAYS[3:]:
         sealed.destroy(key_id)
-    sealed.seal_again(silent)
+    sealed.replace_master(silent)
     kept = {key_id: sealed.get(key_id) for key_id in rest}
     driver = subprocess.Popen(
         [sys.executable, "-c", DRIVER, keys_dir, token.library, token.label, first],
@@ -204,7 +204,7 @@ def test_killed_at_every_step(sealed: Keyring, keys_dir: Path, token: Token, tmp
         ring = Keyring.open(keys_dir, token=token)
         assert {key_id: ring.get(key_id) for key_id in rest} == kept, where
         # what is left to do is known
-        assert first in ring.ids() or ring.is_to_seal() or ring.master() != master, where
+        assert first in ring.ids() or ring.must_replace_master() or ring.master() != master, where
         saved = tmp_path / f"saved-{len(where)}"
         shutil.copytree(copy, saved / "ring")
         for path in (saved / "ring").glob("*root*"):
@@ -213,9 +213,9 @@ def test_killed_at_every_step(sealed: Keyring, keys_dir: Path, token: Token, tmp
         # the next purge; what it destroys may have been wrapped under the master key that was begun with
         ring.destroy(first)
         ring.destroy(second)
-        ring.seal_again(silent)
+        ring.replace_master(silent)
         assert keys_of(ring) == kept, where
-        assert (ring.verify(), ring.verify_copies(), ring.is_to_seal()) == ([], [], False), where
+        assert (ring.verify(), ring.verify_copies(), ring.must_replace_master()) == ([], [], False), where
         dead(old, token)
         dead(saved, token)
         assert sealed.master() in masters(token)
@@ -244,7 +244,7 @@ def test_a_wrong_pin_is_given_once(
     ring = Keyring.open(keys_dir, token=token, ask=lambda what: words.append(what) or PIN)
     assert words == [f'the PIN of the token "{token.label}"']
     ring.destroy(DAYS[0])
-    assert ring.seal_again(silent)  # the person is not asked again
+    assert ring.replace_master(silent)  # the person is not asked again
     assert len(words) == 1
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
     assert Keyring.open(keys_dir, token=token).verify() == []
@@ -288,12 +288,12 @@ def test_a_token_that_is_taken_out(
         assert sealed.destroy(DAYS[0])
         for _ in range(2):
             with pytest.raises(KeyringError, match="is not there: put it in"):
-                sealed.seal_again(silent)
-            assert sealed.is_to_seal()
+                sealed.replace_master(silent)
+            assert sealed.must_replace_master()
         assert sealed.get(DAYS[1]) == before[DAYS[1]]
         assert "is not there" in sealed.verify()[-1]
-    assert sealed.seal_again(silent)
-    assert not sealed.is_to_seal()
+    assert sealed.replace_master(silent)
+    assert not sealed.must_replace_master()
     dead(old, token)
     assert sealed.verify() == []
 
@@ -319,11 +319,11 @@ def test_a_disk_that_is_full(
     ):
         with monkeypatch.context() as patch:
             patch.setattr(where, full)
-            with pytest.raises(KeyringError, match=r"can't be sealed again.*No space"):
-                sealed.seal_again(silent)
+            with pytest.raises(KeyringError, match=r"can't be replaced.*No space"):
+                sealed.replace_master(silent)
         assert len(masters(token)) == masters_then
-        assert sealed.is_to_seal()
-    sealed.seal_again(silent)
+        assert sealed.must_replace_master()
+    sealed.replace_master(silent)
     del before[DAYS[0]]
     assert keys_of(Keyring.open(keys_dir, token=token)) == before
     assert masters(token) == [sealed.master()]
@@ -339,7 +339,7 @@ def test_a_copy_that_is_away_is_dead_until_it_is_back(
     copy.rename(away)
     sealed.destroy(DAYS[0])
     assert sealed.unconfirmed(DAYS[0]) == ["copy-1"]
-    sealed.seal_again(silent)
+    sealed.replace_master(silent)
     assert sealed.unconfirmed(DAYS[0]) == []
     stolen = tmp_path / "stolen"
     shutil.copytree(away, stolen / "ring")
@@ -351,7 +351,7 @@ def test_a_copy_that_is_away_is_dead_until_it_is_back(
     sealed.ensure(DAYS[1:])
     assert sealed.verify_copies() == [f"copy-1 still has {DAYS[0]}, which is destroyed here"]
     sealed.destroy(DAYS[0])
-    sealed.seal_again(silent)
+    sealed.replace_master(silent)
     assert sealed.verify_copies() == []
     # what the copy holds is enough to go on with, and the token
     saved = tmp_path / "saved"
@@ -370,7 +370,7 @@ from gateway.vault.pkcs11 import Token
 
 ring = Keyring.open(Path(sys.argv[1]), token=Token(library=Path(sys.argv[2]), label=sys.argv[3]))
 ring.destroy(sys.argv[4])
-assert ring.seal_again(lambda *_: None)
+assert ring.replace_master(lambda *_: None)
 """
 
 
