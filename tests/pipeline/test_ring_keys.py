@@ -586,6 +586,34 @@ def test_one_key_that_is_gone_keeps_no_other_row_shut(busy: World) -> None:
                     opener.open(row)
 
 
+def test_a_file_that_comes_in_while_its_key_is_ended(
+    busy: World, row: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CLOSE just before the end: its file would be received and lost, so nothing is destroyed."""
+    busy.work()
+    context, renew = busy.context, Keyring.renew
+
+    def while_it_closes(keyring: Keyring, wanted: dict[str, int]) -> None:
+        busy.put("vitens", row("v1", sector="Water"))
+        renew(keyring, wanted)
+
+    monkeypatch.setattr(Keyring, "renew", while_it_closes)
+    with pytest.raises(CommandError, match=r"1 received files .* nothing was destroyed"):
+        ring.destroy(
+            context.store,
+            context.keyring,
+            RAW,
+            busy.clock.now(),
+            context.terms,
+            node="test",
+            actor="anna",
+            approved=True,
+        )
+    assert context.keyring.versions(RAW) == [1, 2]
+    busy.work()
+    assert busy.receipt("L0005")["sommen"]["signalen"] == 1
+
+
 def test_two_approvers_end_a_key_before_its_day(busy: World, row: Row) -> None:
     """What it protected is told beforehand, takes part in nothing after, and goes with the next purge; all else goes on."""
     context = busy.context
