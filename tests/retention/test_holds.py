@@ -565,7 +565,7 @@ def _others(world: World, kept: set[str]) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0])
 def test_a_hold_never_changes_what_happens_to_others(make_world: Callable[..., World], seed: int) -> None:
     """Two homes with the same in them, purged on the same days: in one some deliveries are held for a while."""
     plain, held = make_world("plain", NOON, TERMS), make_world("held", NOON, TERMS)
