@@ -436,8 +436,8 @@ def test_a_review_that_is_over_is_told_every_day(world: World) -> None:
         world.go_to(RECEIVED + day * DAY)
         with capture_logs() as logged:
             world.purge()
-        told = [each for each in logged if each["event"] == "hold.review_over"]
-        assert [each["object"] for each in told] == [hold_id] * is_late
+        told = [each for each in logged if each["event"] == "hold.unreviewed"]
+        assert [each["hold"] for each in told] == [hold_id] * is_late
     with world.store.read() as conn:
         assert [each.id for each in stored_holds.held(conn)] == [hold_id]
     found = _holds(world.store, world.now)
