@@ -198,6 +198,7 @@ def test_a_month_goes_when_two_people_approved_it(place):
     assert (first.code, "One more person" in first.out) == (0, True)
     place.purge()
     assert place.signals() == 2
+    place.clock.step(timedelta(minutes=1))
     second = place.hand_in(number, place.sign(number, "controller"))
     assert (second.code, "with the next purge" in second.out) == (0, True)
     place.purge()

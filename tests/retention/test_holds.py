@@ -56,6 +56,8 @@ TERMS = Terms(signals_months=2, dispatches_months=2)
 DAY = timedelta(days=1)
 NOON = datetime(2026, 11, 22, 12, tzinfo=AMSTERDAM)
 PARTNER = "woonstichting"
+#: Of what lies beside what is held; another one finds as little.
+SEED = 0
 #: What the home of the killed tests needs of December.
 USED = ("until-2026-12-17", "until-2026-12-22", "until-2026-12-23", "until-2026-12-29")
 APPROVERS = ("functionaris-1", "functionaris-2")
@@ -565,13 +567,12 @@ def _others(world: World, kept: set[str]) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_a_hold_never_changes_what_happens_to_others(make_world: Callable[..., World], seed: int) -> None:
+def test_a_hold_never_changes_what_happens_to_others(make_world: Callable[..., World]) -> None:
     """Two homes with the same in them, purged on the same days: in one some deliveries are held for a while."""
     plain, held = make_world("plain", NOON, TERMS), make_world("held", NOON, TERMS)
-    ids = _stock(held, seed)
-    assert _stock(plain, seed) == ids
-    choice = random.Random(seed)
+    ids = _stock(held, SEED)
+    assert _stock(plain, SEED) == ids
+    choice = random.Random(SEED)
     kept = set(choice.sample(ids, 2))
     hold_id = place(held, *kept)
     days = sorted(choice.sample(range(1, 80), 2))
