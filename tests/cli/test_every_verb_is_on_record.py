@@ -54,6 +54,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "check": (),
     "status": (),
     "doctor": (),
+    "scrub": (),
     "health": (),
     "wait": ("--idle",),
     "deliveries show": ("DELIVERY",),
