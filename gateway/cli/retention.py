@@ -13,10 +13,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from gateway.cli import screen
+from gateway.cli import approve, hold, screen
 from gateway.cli.opened import actor, opened
 from gateway.clock import AMSTERDAM, local_day
 from gateway.errors import CommandError
+from gateway.overview import consent
 from gateway.retention import run as purge_run
 from gateway.retention.due import DueDay, due, past_runs
 from gateway.retention.purge import PurgeReport
@@ -43,6 +44,8 @@ WORDS: Mapping[str, str] = {
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 app = typer.Typer(no_args_is_help=True)
+app.command("approve")(approve.approve)
+app.add_typer(hold.app, name="hold", help="What is kept past its day on legal grounds.")
 
 
 @app.command("due")
@@ -65,9 +68,11 @@ def show_due(
         today = local_day(now)
         last = until.date() if until else today + timedelta(days=gateway.settings.notice_days)
         days = due(gateway.store, now, last, gateway.settings.terms)
+        waiting = list(approve.remarks(consent(gateway, now)))
     if as_json:
         _print_json([_day_json(day) for day in days])
-    elif days:
+        return
+    if days:
         screen.out.print(_due_table(days, today))
         if uncollected := sum(day.uncollected for day in days):
             screen.out.print(
@@ -77,6 +82,8 @@ def show_due(
             )
     else:
         screen.done(f"Nothing falls due up to and including {last}.")
+    for line in waiting:
+        screen.out.print(line, soft_wrap=True)
 
 
 @app.command("run")
@@ -145,14 +152,24 @@ def show_certificate(
 def _due_table(days: list[DueDay], today: date) -> Table:
     made = screen.table("day")
     made.add_column("")
-    for name in ("received files", "signals", "exclusions", "contents", "outgoing files", "not collected"):
+    for name in (
+        "received files",
+        "signals",
+        "exclusions",
+        "contents",
+        "outgoing files",
+        "not collected",
+        "held",
+    ):
         made.add_column(name, justify="right")
     made.add_column("keys", overflow="fold")
     for day in days:
         numbers = (day.raws, day.signals, day.exclusions, day.contents, day.dispatches)
         keys = ", ".join(day.keys)
         uncollected = f"[yellow]{day.uncollected:,}[/]" if day.uncollected else _number(0)
-        made.add_row(str(day.day), _when(day.day, today), *map(_number, numbers), uncollected, keys)
+        made.add_row(
+            str(day.day), _when(day.day, today), *map(_number, numbers), uncollected, _number(day.held), keys
+        )
     return made
 
 
@@ -250,6 +267,7 @@ def _day_json(day: DueDay) -> dict[str, object]:
         "contents": day.contents,
         "dispatches": day.dispatches,
         "uncollected": day.uncollected,
+        "held": day.held,
         "keys": list(day.keys),
     }
 

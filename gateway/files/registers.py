@@ -23,6 +23,18 @@ REGISTER_COLUMNS = (
     "niet_opgehaald",
     "vernietigd_op",
     "verklaring",
+    "bewaring",
+)
+HOLD_COLUMNS = (
+    "bewaring",
+    "grondslag",
+    "instantie",
+    "kenmerk",
+    "geplaatst_op",
+    "heroverwegen_voor",
+    "opgeheven_op",
+    "aanleveringen",
+    "onderdelen",
 )
 NOTICE_COLUMNS = (
     "vervalt_na",
@@ -62,6 +74,7 @@ class RegisterRow:
     """What is or was held of an object; `signal_count` None: it is a file. Not destroyed: no day, no certificate.
 
     `never_collected`: nobody has read the outgoing file.
+    `hold_id` names what keeps it past its day.
     """
 
     object_id: str
@@ -74,6 +87,22 @@ class RegisterRow:
     never_collected: bool = False
     destroyed_on: date | None = None
     certificate: str = ""
+    hold_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldLine:
+    """A legal hold, or what waits for approval (no authority, no days): `objects` are kept past their day by it now."""
+
+    hold_id: str
+    grounds: str
+    objects: int
+    authority: str = ""
+    reference: str = ""
+    placed_on: date | None = None
+    review_on: date | None = None
+    lifted_on: date | None = None
+    deliveries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +142,7 @@ def render_register(rows: Iterable[RegisterRow]) -> Iterator[bytes]:
                 _collected(row),
                 day(row.destroyed_on),
                 row.certificate,
+                row.hold_id,
             )
             for row in rows
         ),
@@ -133,6 +163,27 @@ def render_notice(rows: Iterable[RegisterRow]) -> Iterator[bytes]:
                 day(row.received_on),
                 number(row.signal_count),
                 _collected(row),
+            )
+            for row in rows
+        ),
+    )
+
+
+def render_holds(rows: Iterable[HoldLine]) -> Iterator[bytes]:
+    """`bewaringen.csv`: legal holds and what waits for approval; one that was lifted stays in the list."""
+    return render_csv(
+        HOLD_COLUMNS,
+        (
+            (
+                row.hold_id,
+                row.grounds,
+                row.authority,
+                row.reference,
+                day(row.placed_on),
+                day(row.review_on),
+                day(row.lifted_on),
+                " ".join(row.deliveries),
+                str(row.objects),
             )
             for row in rows
         ),

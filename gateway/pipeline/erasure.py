@@ -8,6 +8,7 @@
     received   files in which the person stands, whole; rows of others stay, they have keys of their own
     tokens     those that lead to nobody else
 
+What a legal hold keeps of it is marked too, takes part in nothing from then on, and goes when the hold is lifted.
 A kill before the transaction leaves nothing; after it, the purge finds all by its marks and goes on with it.
 """
 
@@ -58,6 +59,8 @@ class _Scope:
     """What a request covers. `lost` are the meldingen in each outgoing file that nobody collected, with their class."""
 
     versions: list[Version] = field(default_factory=list)
+    #: the deliveries in which these came
+    told_in: set[str] = field(default_factory=set)
     listed: list[ListedPerson] = field(default_factory=list)
     outgoing: list[Outgoing] = field(default_factory=list)
     raws: list[Raw] = field(default_factory=list)
@@ -67,6 +70,12 @@ class _Scope:
     @property
     def numbers(self) -> set[str]:
         return {version.number for version in self.versions}
+
+    @property
+    def deliveries(self) -> set[str]:
+        """Those in which the person stands: a legal hold may keep them."""
+        listed = {each.row.delivery_id for each in self.listed}
+        return self.told_in | listed | {raw.id for raw in self.raws}
 
     @property
     def meldingen(self) -> set[str]:
@@ -159,7 +168,8 @@ def _scope(context: Context, conn: Connection, request: Stored, asked: Asked) ->
     ids = {row.id for row in rows}
     found = persons.versions_of(conn, {row.number for row in rows})
     versions = [each for each in found if each.id in ids or each.number in numbers]
-    scope = _Scope(versions=versions, listed=listed)
+    told_in = {each.delivery_id for each in signals.sealed(conn, (version.id for version in versions))}
+    scope = _Scope(versions=versions, told_in=told_in, listed=listed)
     deliveries = {row.delivery_id for row in rows}
     # one with a request that still waits stays until that is carried out: `gateway.store.going.is_needed`
     scope.raws = [named.raw for named in files_about(context, conn, asked, scope.numbers, deliveries)]
@@ -214,6 +224,7 @@ def _mark(context: Context, request: Stored, scope: _Scope) -> None:
             conn,
             request.id,
             parties=_parties(context, request, scope),
+            deliveries=scope.deliveries,
             backups_until=_backups_until(scope, today),
             at=now,
         )
