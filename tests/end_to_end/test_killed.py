@@ -47,6 +47,7 @@ NOT_VISITED = {
     "pipeline/explain.": "its only transaction records who looked",
     "cli/ring.": "an entry alone, of what was done: tests/vault/test_root.py and test_copies.py kill and cut what it tells of",
     "retention/ring.": "as cli/ring.",
+    "cli/scrub.": "an entry alone, of what was found: tests/cli/test_cli_scrub.py",
     "vault/copies.": "keys add-copy: tests/vault/test_copies.py",
     "vault/root.": "keys rotate-root, gateway init: killed in tests/vault/test_root.py",
     "vault/keyring.Keyring.rotate_root": "keys rotate-root",
