@@ -46,6 +46,7 @@ NOT_VISITED = {
     "pipeline/preview.": "its only transaction records who looked",
     "pipeline/explain.": "its only transaction records who looked",
     "cli/ring.": "an entry alone, of what was done: tests/vault/test_root.py and test_copies.py kill and cut what it tells of",
+    "cli/scrub.": "an entry alone, of what was found: tests/cli/test_cli_scrub.py",
     "cli/approve.": "an entry of what was taken: tests/cli/test_cli_approve.py kills what follows it",
     "retention/approvals._carry_out": "killed before and after in tests/cli/test_cli_approve.py",
     "retention/approvals._hand_out": "where a municipality approves; letters are seen to be there once in test_cli_approve.py",
