@@ -33,6 +33,7 @@ from gateway.pipeline.feedback import tell_silence
 from gateway.pipeline.statement import send_statements
 from gateway.pipeline.worker import Worker
 from gateway.retention.approval_shelf import ApprovalShelf
+from gateway.retention.ring import standings
 from gateway.retention.schedule import Job, Schedule
 from gateway.retention.shelves import CertificateShelf, RegisterShelf
 from gateway.running import Running, only_one, tell
@@ -320,11 +321,14 @@ class Daemon:
                     gateway.notary(),
                     gateway.clock,
                     settings.notice_days,
-                    {
+                    grounds={
                         code: policy.known_residents_basis
                         for code, policy in settings.policies.items()
                         if policy.known_residents_basis
                     },
+                    keys=lambda: standings(
+                        gateway.store, gateway.keyring, gateway.clock.now(), settings.terms
+                    ),
                 ),
                 "goedkeuringen": ApprovalShelf(gateway.store),
                 "verklaringen": CertificateShelf(gateway.store, gateway.signer),

@@ -13,16 +13,19 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import date
 from itertools import count
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pkcs11
 import pytest
 import xlsxwriter
 from python_calamine import CalamineWorkbook
+from sqlalchemy import Engine
 
 from gateway.audit.checkpoint import create_signing_key
 from gateway.exchange.keys import create_host_key
 from gateway.settings import Home
+from gateway.store import engine
 from gateway.store.engine import Store
 from gateway.vault.keyring import Keyring
 from gateway.vault.pkcs11 import Token
@@ -35,6 +38,20 @@ PIN = "493716"
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One more than there are processors: tests wait for daemons and clients a good part of their time."""
     return len(os.sched_getaffinity(0)) + 1
+
+
+#: A file system in memory, and what must be free of it, in bytes.
+MEMORY, ENOUGH = Path("/dev/shm"), 4 * 1024**3
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Homes lie in memory where there is enough: a sync waits for no disk there, and says as much.
+
+    What comes of a disk that is full, fails or is slow is tested on disks of its own. `--basetemp`, or
+    PYTEST_DEBUG_TEMPROOT in the environment, names another place.
+    """
+    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ENOUGH:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 @pytest.fixture
@@ -193,6 +210,25 @@ def _column_of(cell: ElementTree.Element) -> int:
 def sheet() -> Callable[[bytes, str], list[dict[str, object]]]:
     """Reads a sheet of a worklist."""
     return read_sheet
+
+
+@pytest.fixture(scope="session", autouse=True)
+def statements_are_compiled_once() -> Iterator[None]:
+    """Every test opens databases of its own, and SQLAlchemy compiles each statement for each: here they share that."""
+    plain, first = engine.create_engine, list[Engine]()
+
+    def create_engine(*args: Any, **options: Any) -> Engine:
+        made = plain(*args, **options)
+        if first:
+            made.dialect = made.pool._dialect = first[0].dialect  # type: ignore[misc]
+            made._compiled_cache = first[0]._compiled_cache
+        else:
+            first.append(made)
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "create_engine", create_engine)
+        yield
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

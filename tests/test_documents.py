@@ -130,6 +130,7 @@ def test_the_terms_are_those_of_the_code() -> None:
         "signals": f"{own.signals} months",
         "excluded": f"{own.excluded} day",
         "dispatches": f"{own.dispatches} months",
+        "audit": f"{own.audit} months",
     }
     fixed = {what: term for what, _, setting, term, *_ in table if not setting}
     assert fixed["contents of a signal without a municipality (D40)"] == f"{Terms().not_routable_days} days"

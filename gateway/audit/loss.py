@@ -6,6 +6,7 @@ holds, entries may be missing that somebody was shown: going on under the same n
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -64,6 +65,14 @@ def check_not_lost(conn: Connection, log_dir: Path, public_key: Ed25519PublicKey
             f"{lost}: nothing is signed; bring back log/ or the newest data/, or begin a new log "
             "that names the old one: gateway serve --accept-loss"
         )
+
+
+def object_of(entry: bytes) -> str:
+    """What an entry is about; empty when it can't be read."""
+    try:
+        return str(json.loads(entry)["object"])
+    except (ValueError, TypeError, KeyError):
+        return ""
 
 
 def put_aside(log_dir: Path, name: str) -> None:

@@ -82,7 +82,9 @@ def _write(store: Store, signer: Signer, log_dir: Path, note: str) -> None:
 
 
 def _write_tiles(store: Store, log_dir: Path, since: int, size: int) -> None:
-    for tile in tiles_of(size, since):
+    with store.read() as conn:
+        held_from = rows.held_from(conn)
+    for tile in tiles_of(size, since, held_from=held_from):
         path = log_dir.joinpath(*tile.path())
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         with store.read() as conn:

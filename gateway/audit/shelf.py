@@ -48,7 +48,7 @@ class LogShelf:
                 return None
             if tuple(path) == (CHECKPOINT_FILE,):
                 return Document(data=last.note.encode(), at=last.at)
-            tile = tiles.find(path, last.size)
+            tile = tiles.find(path, last.size, held_from=rows.held_from(conn))
             if tile is None:
                 return None
             newest = tile.end - 1
@@ -56,7 +56,8 @@ class LogShelf:
 
 
 def _folder(conn: Connection, path: tuple[str, ...], size: int) -> list[Shown] | None:
-    below = [tile for tile in tiles.tiles_of(size) if tile.path()[: len(path)] == path]
+    held = tiles.tiles_of(size, held_from=rows.held_from(conn))
+    below = [tile for tile in held if tile.path()[: len(path)] == path]
     files = {tile.path()[len(path)]: tile for tile in below if len(tile.path()) == len(path) + 1}
     folders = {tile.path()[len(path)] for tile in below} - files.keys()
     if not files and not folders:

@@ -4,7 +4,8 @@
     tile/<L>/<N>[.p/<W>]            256 (or W) hashes of level L
     tile/entries/<N>[.p/<W>]        the entries themselves, each after its length (u16)
 
-A hash of level L is the root over 256^L entries. Full tiles never change.
+A hash of level L is the root over 256^L entries. Full tiles never change; bundles of entries go after the log's
+term (`gateway.audit.prune`), hashes never do.
 """
 
 from __future__ import annotations
@@ -62,17 +63,20 @@ class Tile:
         return ("tile", level, *groups[:-1], f"{groups[-1]}.p", str(self.width))
 
 
-def tiles_of(size: int, since: int = 0) -> Iterator[Tile]:
-    """The tiles of a log of `size` entries that a log of `since` entries did not have, lowest level first."""
-    yield from _of_level(None, size, since)
+def tiles_of(size: int, since: int = 0, *, held_from: int = 0) -> Iterator[Tile]:
+    """The tiles of a log of `size` entries that a log of `since` entries did not have, lowest level first.
+
+    Entries before `held_from` are in none.
+    """
+    yield from _of_level(None, size, max(since, held_from))
     level = 0
     while size >= WIDTH**level:
         yield from _of_level(level, size, since)
         level += 1
 
 
-def find(path: Sequence[str], size: int) -> Tile | None:
-    """The tile that lies at `path` in a log of `size` entries.
+def find(path: Sequence[str], size: int, *, held_from: int = 0) -> Tile | None:
+    """The tile that lies at `path` in a log of `size` entries, which holds the contents from `held_from` on.
 
     A partial tile that grew since is still there: who took an earlier checkpoint may need it.
     """
@@ -87,7 +91,8 @@ def find(path: Sequence[str], size: int) -> Tile | None:
         return None
     number = int("".join(group[-3:] for group in groups))
     tile = Tile(level=level, number=number, width=width)
-    there = tile.path() == tuple(path) and tile.end <= size
+    is_held = tile.level is not None or tile.first >= held_from
+    there = tile.path() == tuple(path) and tile.end <= size and is_held
     return tile if there else None
 
 

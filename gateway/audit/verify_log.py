@@ -7,7 +7,8 @@
     python3 verify_log.py ../verklaringen/*.json    these certificates must be in the log, unaltered
 
 It checks that the checkpoint is signed with the log's key (audit.pub), that the entries give exactly the root
-that was signed, and that the tiles hold their hashes. Compare audit.pub with the one you were given at the
+that was signed, and that the tiles hold their hashes. The contents of old entries go after the log's term: then
+their hashes give the root, and an entry must say from where on contents are held. Compare audit.pub with the one you were given at the
 start: who can replace the log can replace the key beside it. Ends with 0 when all is well, else with 1.
 
 Sources: RFC 6962 (tree), RFC 8032 (Ed25519), https://c2sp.org/tlog-tiles, https://c2sp.org/tlog-checkpoint
@@ -17,12 +18,17 @@ from __future__ import annotations
 
 import argparse
 import base64
+import datetime
 import hashlib
+import json
 import struct
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 WIDTH = 256
+# no term of a log is shorter than seven years
+SHORTEST_TERM = datetime.timedelta(days=7 * 365)
 
 
 class Problem(Exception):
@@ -156,21 +162,51 @@ def read_tile(log: Path, level: str, number: int, width: int) -> bytes:
     raise Problem(f"{full.relative_to(log)} is missing, or too short for the checkpoint")
 
 
-def read_entries(log: Path, size: int) -> list[bytes]:
-    """The first `size` entries."""
-    entries: list[bytes] = []
+def read_entries(log: Path, size: int) -> tuple[dict[int, bytes], list[bytes], int]:
+    """Of the first `size` entries: those that are held by place, the hashes of all, and from where on all are held."""
+    entries: dict[int, bytes] = {}
+    hashes: list[bytes] = []
+    held_from = 0
     for number in range(-(-size // WIDTH)):
         width = min(WIDTH, size - number * WIDTH)
+        if width == WIDTH and not tile_path(log, "entries", number).is_file():
+            tile = read_tile(log, "0", number, width)
+            hashes += [tile[at : at + 32] for at in range(0, 32 * width, 32)]
+            held_from = len(hashes)
+            continue
         bundle, at, found = read_tile(log, "entries", number, width), 0, 0
         while at < len(bundle) and found < width:
             (length,) = struct.unpack_from(">H", bundle, at)
-            entries.append(bundle[at + 2 : at + 2 + length])
-            if len(entries[-1]) != length:
+            entry = bundle[at + 2 : at + 2 + length]
+            if len(entry) != length:
                 raise Problem(f"bundle {number} of entries is cut off")
+            entries[len(hashes)] = entry
+            hashes.append(leaf_hash(entry))
             at, found = at + 2 + length, found + 1
         if found < width:
             raise Problem(f"bundle {number} holds {found} entries where the checkpoint needs {width}")
-    return entries
+    return entries, hashes, held_from
+
+
+def check_term(entries: Iterable[bytes], held_from: int) -> None:
+    """What is not held any more went by the log's term, says an entry that is held."""
+    said = 0
+    for entry in entries:
+        if not entry.startswith(b'{"action":"log.pruned",'):
+            continue
+        try:
+            fields = json.loads(entry)
+            day = datetime.date.fromisoformat(fields["time"][:10])
+            before = datetime.date.fromisoformat(fields["detail"]["before"])
+            said = max(said, int(fields["detail"]["held_from"]))
+        except (ValueError, TypeError, KeyError) as error:
+            raise Problem("an entry says that others were let go, and can't be read") from error
+        if day - before < SHORTEST_TERM:
+            raise Problem(f"entries of before {before} were let go on {day}: that is before their term")
+    if held_from > said:
+        raise Problem(
+            f"bundle {held_from // WIDTH - 1} of entries is missing, and no entry says that it went by its term"
+        )
 
 
 def check_tiles(log: Path, leaves: list[bytes]) -> int:
@@ -192,21 +228,26 @@ def check(log: Path, key: Path, kept: list[Path], files: list[Path]) -> str:
     """Check all of it; one sentence that says what was seen. Raises Problem."""
     public = read_key(key)
     size, root = read_checkpoint((log / "checkpoint").read_text(encoding="utf-8"), public)
-    entries = read_entries(log, size)
-    leaves = [leaf_hash(entry) for entry in entries]
+    entries, leaves, held_from = read_entries(log, size)
     if root_of(leaves) != root:
         raise Problem("the entries are not those that were signed: the log was altered")
+    check_term(entries.values(), held_from)
     tiles = check_tiles(log, leaves)
     for path in kept:
         old_size, old_root = read_checkpoint(path.read_text(encoding="utf-8"), public)
         if old_size > size or root_of(leaves[:old_size]) != old_root:
             raise Problem(f"the log does not continue {path}: what you saw then was altered or removed")
-    text = b"\n".join(entries)
+    text = b"\n".join(entries.values())
     for path in files:
         if hashlib.sha256(path.read_bytes()).hexdigest().encode() not in text:
-            raise Problem(f"{path} is not in the log: it was altered, or is newer than this checkpoint")
-    begun = [number for number, entry in enumerate(entries) if entry.startswith(b'{"action":"log.restored",')]
+            raise Problem(
+                f"{path} is not in the log: it was altered, or is newer than this checkpoint"
+                + (f", or older than entry {held_from}, the first that is held" if held_from else "")
+            )
+    begun = [place for place, entry in entries.items() if entry.startswith(b'{"action":"log.restored",')]
     said = f"{size} entries, {tiles} tiles, root {base64.b64encode(root).decode()}"
+    if held_from:
+        said += f"\ncontents are held from entry {held_from} on: what came before went by its term, its hashes stay"
     said += "".join(
         f"\nit began again at entry {number}, after a loss: what came before may lack entries"
         for number in begun

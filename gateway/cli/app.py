@@ -29,6 +29,7 @@ VERBS = (
     "serve",
     "status",
     "doctor",
+    "scrub",
     "health",
     "wait",
     "publish",

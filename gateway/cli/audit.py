@@ -40,8 +40,8 @@ def verify(
 ) -> None:
     """Recompute the whole log from its entries and compare it with every signed checkpoint; ends with 13 if it differs.
 
-    With --json: {ok, entries, checkpoints, unsequenced, restored: [entry], problems: [sentence]}; restored are the
-    entries with which the log began again after it was lost.
+    With --json: {ok, entries, held_from, checkpoints, unsequenced, restored: [entry], problems: [sentence]}; contents
+    are held from entry held_from on; restored are the entries with which the log began again after it was lost.
     """
     home: Home = context.obj
     note = None if kept is None else _read_note(kept)
@@ -138,6 +138,12 @@ def _show(report: Report, kept: Path | None) -> None:
         screen.done(f"The audit log is whole: {seen}{waiting}")
         if kept:
             screen.out.print(f"  It continues {escape(str(kept))}.", soft_wrap=True)
+        if report.held_from:
+            screen.out.print(
+                f"  Contents are held from entry {report.held_from:,} on: what came before went by its term, "
+                "its hashes stay.",
+                soft_wrap=True,
+            )
         for place in report.restored:
             screen.out.print(
                 f"[yellow]![/] It began again at entry {place:,}, after a loss: what came before may lack entries."
@@ -185,6 +191,7 @@ def _json(report: Report) -> dict[str, object]:
     return {
         "ok": not report.problems,
         "entries": report.entries,
+        "held_from": report.held_from,
         "checkpoints": report.checkpoints,
         "unsequenced": report.unsequenced,
         "restored": report.restored,

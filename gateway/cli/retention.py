@@ -74,6 +74,12 @@ def show_due(
         return
     if days:
         screen.out.print(_due_table(days, today))
+        if uncollected := sum(day.uncollected for day in days):
+            screen.out.print(
+                f"\n[yellow]![/] {screen.counted(uncollected, 'outgoing file goes', 'outgoing files go')} without "
+                "having been collected. Whose they are: gateway status",
+                soft_wrap=True,
+            )
     else:
         screen.done(f"Nothing falls due up to and including {last}.")
     for line in waiting:
@@ -146,13 +152,24 @@ def show_certificate(
 def _due_table(days: list[DueDay], today: date) -> Table:
     made = screen.table("day")
     made.add_column("")
-    for name in ("received files", "signals", "exclusions", "contents", "outgoing files", "held"):
+    for name in (
+        "received files",
+        "signals",
+        "exclusions",
+        "contents",
+        "outgoing files",
+        "not collected",
+        "held",
+    ):
         made.add_column(name, justify="right")
     made.add_column("keys", overflow="fold")
     for day in days:
-        numbers = (day.raws, day.signals, day.exclusions, day.contents, day.dispatches, day.held)
+        numbers = (day.raws, day.signals, day.exclusions, day.contents, day.dispatches)
         keys = ", ".join(day.keys)
-        made.add_row(str(day.day), _when(day.day, today), *map(_number, numbers), keys)
+        uncollected = f"[yellow]{day.uncollected:,}[/]" if day.uncollected else _number(0)
+        made.add_row(
+            str(day.day), _when(day.day, today), *map(_number, numbers), uncollected, _number(day.held), keys
+        )
     return made
 
 
@@ -249,6 +266,7 @@ def _day_json(day: DueDay) -> dict[str, object]:
         "exclusions": day.exclusions,
         "contents": day.contents,
         "dispatches": day.dispatches,
+        "uncollected": day.uncollected,
         "held": day.held,
         "keys": list(day.keys),
     }

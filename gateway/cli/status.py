@@ -51,7 +51,7 @@ def status(
     [cyan]meldingen[/] [{municipality, waiting, urgent, since, due_at: null where nobody serves it}]
     [cyan]retention[/] {next_purge_at, last_purge, due}
     [cyan]  last_purge[/] null, or {started_at, finished_at, errors}
-    [cyan]  due[/] [{day, raws, signals, contents, dispatches, keys}]: 7 days, and what is overdue
+    [cyan]  due[/] [{day, raws, signals, contents, dispatches, uncollected, keys}]: 7 days, and what is overdue
     [cyan]approvals[/] {to_sign, overdue, clock: null, or why nothing is destroyed by it}
     [cyan]  to_sign[/] [{number, subject, object, state, signatures, open_until}]
     [cyan]  overdue[/] [{municipality, approved_through, signals, answers, exclusions, contents, dispatches}]
@@ -127,6 +127,7 @@ def to_json(seen: Overview) -> dict[str, Any]:
                     "signals": each.signals,
                     "contents": each.contents,
                     "dispatches": each.dispatches,
+                    "uncollected": each.uncollected,
                     "keys": list(each.keys),
                 }
                 for each in seen.due
@@ -352,7 +353,8 @@ def _due(day: DueDay) -> str:
         (day.dispatches, "outgoing file", ""),
         (len(day.keys), "key", ""),
     )
-    return ", ".join(screen.counted(count, one, many) for count, one, many in parts if count)
+    told = ", ".join(screen.counted(count, one, many) for count, one, many in parts if count)
+    return f"{told} [yellow]({day.uncollected:,} not collected)[/]" if day.uncollected else told
 
 
 def _holds(seen: Overview) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -62,6 +63,14 @@ class DispatchKind(StrEnum):
 
 #: What proves a destruction: it is handed out, and goes, without a proof of its own.
 PROOFS = (DispatchKind.DESTROYED, DispatchKind.CERTIFICATE)
+
+
+#: The kinds of outgoing file that a partner gets in an unbroken row, and what their numbers are called.
+NUMBERED: Mapping[DispatchKind, str] = {
+    DispatchKind.MELDINGEN: "meldingen",
+    DispatchKind.SIGNAL_STATUS: "signaalstatus",
+    DispatchKind.FEEDBACK: "terugkoppeling",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -150,10 +150,26 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """What tombstones that went after their term add up to.
+
+    `arrivals` is how many had a number of arrival, `last_arrival` the highest of those. `new` and `purged` are signals
+    by creditor, `numbered` files by the name of their numbers.
+    """
+
+    arrivals: int = 0
+    last_arrival: int = 0
+    new: Mapping[str, int] = field(default_factory=dict)
+    purged: Mapping[str, int] = field(default_factory=dict)
+    numbered: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """What there is: deliveries, signals in force by creditor and state, the numbers given out, what was found.
 
     `arrivals` is the last number of arrival; `numbers` name -> last number, and `numbered` name -> files.
+    `forgotten` are the deliveries and files of which not even a tombstone is left.
     """
 
     deliveries: Sequence[DeliveryFigures]
@@ -162,6 +178,7 @@ class Figures:
     arrivals: int = 0
     numbers: Mapping[str, int] = field(default_factory=dict)
     numbered: Mapping[str, int] = field(default_factory=dict)
+    forgotten: Forgotten = Forgotten()
     found: Sequence[Found] = ()
 
 
@@ -217,8 +234,8 @@ def _of_deliveries(deliveries: Iterable[DeliveryFigures]) -> Iterator[tuple[Chec
 
 
 def _of_partners(figures: Figures) -> Iterator[tuple[Check, str]]:
-    new: dict[str, int] = defaultdict(int)
-    purged: dict[str, int] = defaultdict(int)
+    new: dict[str, int] = defaultdict(int, figures.forgotten.new)
+    purged: dict[str, int] = defaultdict(int, figures.forgotten.purged)
     for each in figures.deliveries:
         new[each.partner_id] += each.new
         purged[each.partner_id] += each.purged_signals
@@ -239,12 +256,18 @@ def _of_partners(figures: Figures) -> Iterator[tuple[Check, str]]:
 
 def _of_numbers(figures: Figures) -> Iterator[tuple[Check, str]]:
     arrived = {each.arrival for each in figures.deliveries if each.arrival is not None}
-    # the tombstones stay, so every number does
-    yield from (
-        (Check.ARRIVALS, f"arrival {number}")
-        for number in sorted(set(range(1, figures.arrivals + 1)) ^ arrived)
-    )
+    forgotten = figures.forgotten
+    # a tombstone keeps its number; of those that went it is known how many, and the highest
+    amiss = sorted(set(range(1, figures.arrivals + 1)) ^ arrived)
+    early = [number for number in amiss if number <= forgotten.last_arrival]
+    yield from ((Check.ARRIVALS, f"arrival {number}") for number in amiss[len(early) :])
+    if len(early) != forgotten.arrivals:
+        yield (
+            Check.ARRIVALS,
+            f"arrivals up to {forgotten.last_arrival}: {len(early)} are not there, {forgotten.arrivals} were let go",
+        )
     for name in sorted(figures.numbers.keys() | figures.numbered.keys()):
         last, files = figures.numbers.get(name, 0), figures.numbered.get(name, 0)
+        files += forgotten.numbered.get(name, 0)
         if last != files:
             yield Check.NUMBERS, f"{name}: {last} numbers, {files} files"

@@ -22,13 +22,17 @@ FEW_KEY_DAYS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """`[retention]` of `config/gateway.toml`; calendar months and days from receipt."""
+    """`[retention]` of `config/gateway.toml`; calendar months and days from receipt.
+
+    `audit_months` is how long the log keeps its contents, and tombstones what they say, from the day they were written.
+    """
 
     signals_months: int = 6
     raw_days: int = 14
     dispatches_months: int = 6
     excluded_days: int = 1
     not_routable_days: int = 14
+    audit_months: int = 84
 
 
 def raw_due(closed_at: datetime, terms: Terms) -> date:
@@ -57,6 +61,11 @@ def dispatch_due(created_at: datetime, terms: Terms, earliest_signal_due: date |
     """The due day of an outgoing file: never later than that of the earliest signal in it."""
     own = add_months(local_day(created_at), terms.dispatches_months)
     return own if earliest_signal_due is None else min(own, earliest_signal_due)
+
+
+def record_over(today: date, terms: Terms) -> date:
+    """What was put on record before this day goes: entries of the log, and tombstones."""
+    return add_months(today, -terms.audit_months)
 
 
 def index_due(month: str, terms: Terms) -> date:

@@ -8,6 +8,7 @@ from datetime import date
 from hashlib import sha256
 
 from gateway.domain.certificate import Kind
+from gateway.domain.ring_key import KeyState
 from gateway.files.cells import day, number, render_csv
 
 DESTROYED_COLUMNS = ("delivery_id", "ontvangen_op", "vernietigd_op", "aantal")
@@ -19,6 +20,7 @@ REGISTER_COLUMNS = (
     "ontvangen_op",
     "bewaard_tot_en_met",
     "aantal",
+    "niet_opgehaald",
     "vernietigd_op",
     "verklaring",
     "bewaring",
@@ -42,9 +44,19 @@ NOTICE_COLUMNS = (
     "gemeentecode",
     "ontvangen_op",
     "aantal",
+    "niet_opgehaald",
 )
 GROUND_COLUMNS = ("gemeentecode", "grondslag", "sha256")
-KEY_COLUMNS = ("sleutel", "gemaakt_op", "vernietigd_op")
+KEY_COLUMNS = ("sleutel", "toestand", "gemaakt_op", "vernietigd_op")
+
+#: The states of NIST SP 800-57 as the register names them.
+_STATES: Mapping[str, str] = {
+    "pre-active": "pre-actief",
+    "active": "actief",
+    "deactivated": "gedeactiveerd",
+    "compromised": "gecompromitteerd",
+    "destroyed": "vernietigd",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +73,7 @@ class DestroyedRow:
 class RegisterRow:
     """What is or was held of an object; `signal_count` None: it is a file. Not destroyed: no day, no certificate.
 
+    `never_collected`: nobody has read the outgoing file.
     `hold_id` names what keeps it past its day.
     """
 
@@ -71,6 +84,7 @@ class RegisterRow:
     received_on: date | None
     due_on: date | None
     signal_count: int | None = None
+    never_collected: bool = False
     destroyed_on: date | None = None
     certificate: str = ""
     hold_id: str = ""
@@ -96,6 +110,7 @@ class KeyLine:
     """A key of the keyring."""
 
     key_id: str
+    state: KeyState
     made_on: date
     destroyed_on: date | None
 
@@ -124,6 +139,7 @@ def render_register(rows: Iterable[RegisterRow]) -> Iterator[bytes]:
                 day(row.received_on),
                 day(row.due_on),
                 number(row.signal_count),
+                _collected(row),
                 day(row.destroyed_on),
                 row.certificate,
                 row.hold_id,
@@ -146,6 +162,7 @@ def render_notice(rows: Iterable[RegisterRow]) -> Iterator[bytes]:
                 row.municipality,
                 day(row.received_on),
                 number(row.signal_count),
+                _collected(row),
             )
             for row in rows
         ),
@@ -174,8 +191,11 @@ def render_holds(rows: Iterable[HoldLine]) -> Iterator[bytes]:
 
 
 def render_keys(rows: Iterable[KeyLine]) -> Iterator[bytes]:
-    """`sleutelregister_<YYYY-MM>.csv`: keys made in a month, and when they were destroyed."""
-    return render_csv(KEY_COLUMNS, ((row.key_id, day(row.made_on), day(row.destroyed_on)) for row in rows))
+    """`sleutelregister_<YYYY-MM>.csv`: keys made in a month, their states, and when they were destroyed."""
+    return render_csv(
+        KEY_COLUMNS,
+        ((row.key_id, _STATES[row.state], day(row.made_on), day(row.destroyed_on)) for row in rows),
+    )
 
 
 def render_grounds(grounds: Mapping[str, str]) -> Iterator[bytes]:
@@ -187,3 +207,8 @@ def render_grounds(grounds: Mapping[str, str]) -> Iterator[bytes]:
         GROUND_COLUMNS,
         ((code, text, sha256(text.encode()).hexdigest()) for code, text in sorted(grounds.items())),
     )
+
+
+def _collected(row: RegisterRow) -> str:
+    """`J` for an outgoing file that its partner has not read."""
+    return "J" if row.never_collected else ""

@@ -13,7 +13,7 @@ from gateway.matching.keys import Level
 from gateway.matching.publication import fingerprint
 from gateway.pipeline import snapshot
 from gateway.pipeline.context import Context
-from gateway.store import Connection, ledger
+from gateway.store import Connection, ledger, tombstones
 from gateway.store import blobs as known_blobs
 
 
@@ -49,9 +49,11 @@ def check(context: Context) -> Ledger:
     return Ledger(
         deliveries=dict(Counter(each.state for each in figures.deliveries)),
         rows=sum(each.rows for each in figures.deliveries),
-        new=sum(each.new for each in figures.deliveries),
+        new=sum((each.new for each in figures.deliveries), sum(figures.forgotten.new.values())),
         signals=dict(states),
-        purged=sum(each.purged_signals for each in figures.deliveries),
+        purged=sum(
+            (each.purged_signals for each in figures.deliveries), sum(figures.forgotten.purged.values())
+        ),
         blobs=len(used),
         differences=tuple(differences(figures)),
     )
@@ -66,6 +68,7 @@ def _figures(context: Context, conn: Connection, vault: list[Found]) -> Figures:
         arrivals=ledger.last_arrival(conn),
         numbers=ledger.numbers(conn),
         numbered=ledger.numbered(conn),
+        forgotten=tombstones.forgotten(conn),
         found=[
             *(ledger.search(conn, each, today, Level.SIGNAL) for each in ledger.SEARCHED),
             _found(Check.VERSION, _altered(conn)),

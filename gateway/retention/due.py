@@ -16,7 +16,7 @@ from gateway.vault.keyring import day_of, month_of
 class DueDay:
     """What goes at the end of a day.
 
-    `raws` are received files, `exclusions` residents whom municipalities list, `contents` sealed contents whose row stays a while (D30, D40), `keys` the ids of
+    `raws` are received files, `exclusions` residents whom municipalities list, `uncollected` the outgoing files that nobody has read, `contents` sealed contents whose row stays a while (D30, D40), `keys` the ids of
     the keys that are destroyed with it. `held` stay: objects (what one data key serves) that a legal hold covers or
     that wait for approval.
     """
@@ -24,6 +24,7 @@ class DueDay:
     day: date
     raws: int = 0
     dispatches: int = 0
+    uncollected: int = 0
     signals: int = 0
     exclusions: int = 0
     contents: int = 0
@@ -54,6 +55,7 @@ def due(store: Store, now: datetime, until: date, terms: Terms) -> list[DueDay]:
             day=day,
             raws=kinds["raws"].get(day, 0),
             dispatches=kinds["dispatches"].get(day, 0),
+            uncollected=kinds["uncollected"].get(day, 0),
             signals=kinds["signals"].get(day, 0),
             exclusions=kinds["exclusions"].get(day, 0),
             contents=kinds["contents"].get(day, 0),

@@ -11,6 +11,8 @@
       keys        the keys of the days and months that are over, of holds that were lifted: the destruction itself
       master      with a token: its master key is replaced, and every older copy of the keyring opens nothing
       tombstones  PURGED: id, partner, counts, dates, digest of the ciphertext
+      records     tombstones and used numbers, when their own term is over
+      log         what the audit log says, when its term is over: its hashes stay
       compact     the database is written anew and its journal emptied, while CLOSE waits
     verify      nothing that was due is left
     certify     signed certificates, and lists for the creditors
@@ -30,7 +32,7 @@ from datetime import date
 from gateway import logs
 from gateway.clock import Clock, local_day
 from gateway.domain.retention import Terms
-from gateway.retention import figures, steps
+from gateway.retention import figures, records, steps
 from gateway.retention.certify import certify
 from gateway.retention.notary import Notary
 from gateway.retention.run import Failure, Progress, Run
@@ -54,6 +56,8 @@ STEPS: Sequence[tuple[str, Callable[[Run], None]]] = (
     ("keys", steps.destroy_keys),
     ("master", steps.replace_master),
     ("tombstones", steps.leave_tombstones),
+    ("records", records.forget_records),
+    ("log", records.prune_log),
     ("compact", figures.compact_database),
     ("verify", steps.verify),
     ("certify", certify),

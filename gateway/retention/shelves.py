@@ -10,7 +10,7 @@ A scope is a list of municipalities; what is only a creditor's own (its received
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -31,6 +31,7 @@ from gateway.files.registers import (
     render_register,
 )
 from gateway.retention.notary import Notary
+from gateway.retention.ring import Standing
 from gateway.store import Connection, destruction, holds
 from gateway.store.destruction import Recorded
 from gateway.store.engine import Store
@@ -44,7 +45,8 @@ HOLDS_FILE = "bewaringen.csv"
 
 _CERTIFICATE = re.compile(r"verklaring_(\d{4}-\d{6})\.(json|txt)(\.sig)?")
 
-_REGISTERS = ("bewaarregister", "sleutelregister")
+_KEYS = "sleutelregister"
+_REGISTERS = ("bewaarregister", _KEYS)
 
 Scope = Collection[str] | None
 
@@ -95,15 +97,23 @@ class RegisterShelf:
     """What will go, what is held and was destroyed, the keys, and the grounds: municipality code -> text, not empty."""
 
     def __init__(
-        self, store: Store, notary: Notary, clock: Clock, notice_days: int, grounds: Mapping[str, str]
+        self,
+        store: Store,
+        notary: Notary,
+        clock: Clock,
+        notice_days: int,
+        *,
+        grounds: Mapping[str, str],
+        keys: Callable[[], Sequence[Standing]],
     ) -> None:
         self._store, self._notary, self._clock, self._notice_days = store, notary, clock, notice_days
-        self._grounds = grounds
+        self._grounds, self._keys = grounds, keys
 
     def listing(self, path: Sequence[str], scope: Sequence[str] | None) -> list[Shown] | None:
         """What is in the folder; it has no folders."""
         if path:
             return None
+        keys = self._keys()
         with self._store.read() as conn:
             months = self._months(conn)
             names = [
@@ -113,7 +123,7 @@ class RegisterShelf:
                 *(f"{kind}_{month}.csv" for kind in _REGISTERS for month in months),
             ]
             return [
-                Shown(name=name, size=len(self._render(conn, name, scope) or b""), at=self._clock.now())
+                Shown(name=name, size=len(self._render(conn, name, scope, keys) or b""), at=self._clock.now())
                 for name in names
             ]
 
@@ -121,11 +131,12 @@ class RegisterShelf:
         """A register, as it is now."""
         if len(path) != 1:
             return None
+        keys = self._keys() if path[0].startswith(_KEYS) else ()
         with self._store.read() as conn:
-            data = self._render(conn, path[0], scope)
+            data = self._render(conn, path[0], scope, keys)
         return None if data is None else Document(data=data, at=self._clock.now())
 
-    def _render(self, conn: Connection, name: str, scope: Scope) -> bytes | None:
+    def _render(self, conn: Connection, name: str, scope: Scope, keys: Sequence[Standing]) -> bytes | None:
         if name == NOTICE_FILE:
             return self._notice(conn, scope)
         if name == HOLDS_FILE:
@@ -140,8 +151,8 @@ class RegisterShelf:
         if kind == "bewaarregister":
             lines = destruction.register(conn, since, until, scope)
             return b"".join(render_register(map(_line, lines)))
-        keys = destruction.key_register(conn, since, until)
-        return b"".join(render_keys(_key(*key) for key in keys))
+        made = [_key(key, key.made_at) for key in keys if key.made_at and since <= key.made_at < until]
+        return b"".join(render_keys(made))
 
     def _months(self, conn: Connection) -> list[str]:
         span = destruction.months(conn)
@@ -212,6 +223,7 @@ def _announced(one: Going, party: str, today: date) -> RegisterRow:
         # refused or replaced: it goes at the next purge
         due_on=max(one.due_on or today, today - timedelta(days=1)),
         signal_count=one.rows if one.kind.is_rows else None,
+        never_collected=one.never_collected,
     )
 
 
@@ -224,15 +236,19 @@ def _line(one: Recorded) -> RegisterRow:
         received_on=one.received_at and local_day(one.received_at),
         due_on=one.due_on,
         signal_count=one.rows,
+        never_collected=one.never_collected,
         destroyed_on=one.destroyed_at and local_day(one.destroyed_at),
         certificate=one.certificate or "",
         hold_id=one.hold_id,
     )
 
 
-def _key(key_id: str, made_at: datetime, destroyed_at: datetime | None) -> KeyLine:
+def _key(key: Standing, made_at: datetime) -> KeyLine:
     return KeyLine(
-        key_id=key_id, made_on=local_day(made_at), destroyed_on=destroyed_at and local_day(destroyed_at)
+        key_id=key.id,
+        state=key.state,
+        made_on=local_day(made_at),
+        destroyed_on=key.destroyed_at and local_day(key.destroyed_at),
     )
 
 

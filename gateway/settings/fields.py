@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationInfo
 
 from gateway.clock import AMSTERDAM, end_of_day
+from gateway.domain.certificate import CERTIFICATE_MONTHS
 from gateway.domain.guard import Network as _Network
 from gateway.domain.signal import SECTORS
 from gateway.settings.gemeenten import gemeente_names
@@ -131,6 +132,15 @@ def _check_gemeente(value: str) -> str:
     return value
 
 
+def _check_record(value: int) -> int:
+    if value < CERTIFICATE_MONTHS:
+        raise ValueError(
+            f"must be at least {CERTIFICATE_MONTHS // 12} years: a certificate is kept that long, and must be found "
+            "in the log"
+        )
+    return value
+
+
 def _check_words(value: str) -> str:
     if not 1 <= len(value) <= 200 or not value.isprintable() or value != value.strip():
         raise ValueError("write 1 to 200 printable characters without white space around them")
@@ -143,6 +153,10 @@ Whole = Annotated[int, Strict()]
 Words = Annotated[str, AfterValidator(_check_words)]
 #: Calendar months, at most a year.
 Months = Annotated[int, BeforeValidator(_amount_of(_MONTHS, "6 months", 12))]
+#: Calendar months, from as long as certificates are kept (they must be found in the log) to twenty years.
+RecordMonths = Annotated[
+    int, BeforeValidator(_amount_of(_MONTHS, "7 years", 240)), AfterValidator(_check_record)
+]
 #: Days, at most two months.
 Days = Annotated[int, BeforeValidator(_amount_of(_DAYS, "14 days", 62))]
 #: A span of time, at most two weeks.

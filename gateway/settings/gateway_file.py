@@ -21,6 +21,7 @@ from gateway.settings.fields import (
     Months,
     Network,
     Port,
+    RecordMonths,
     Size,
     Span,
     Table,
@@ -112,6 +113,7 @@ class RetentionTable(Table):
     raw: Days = 14
     dispatches: Months = 6
     excluded: Days = 1
+    audit: RecordMonths = 84
     notice: Days = 14
     schedule: Annotated[str, AfterValidator(check_line)] = "30 2 * * *"
 
@@ -122,6 +124,7 @@ class RetentionTable(Table):
             raw_days=self.raw,
             dispatches_months=self.dispatches,
             excluded_days=self.excluded,
+            audit_months=self.audit,
         )
 
 

@@ -13,16 +13,18 @@ from sqlalchemy import (
     Table,
     bindparam,
     cast,
+    delete,
     func,
     insert,
     select,
     update,
 )
 
-from gateway.store.tables import AuditCheckpoint, AuditEntry
+from gateway.store.tables import AuditCheckpoint, AuditEntry, AuditPruned
 
 _ENTRY: Table = AuditEntry.__table__  # type: ignore[attr-defined]
 _CHECKPOINT: Table = AuditCheckpoint.__table__  # type: ignore[attr-defined]
+_PRUNED: Table = AuditPruned.__table__  # type: ignore[attr-defined]
 
 # SQLite keeps whatever type a tamperer wrote: what is hashed or parsed is cast, so that it is compared, and found.
 _BYTES = cast(_ENTRY.c.entry, LargeBinary).label("entry")
@@ -40,10 +42,10 @@ _ROWS_AT_ONCE = 5_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredEntry:
-    """A numbered entry as the database holds it."""
+    """A numbered entry as the database holds it; `entry` is None when its contents are not held."""
 
     id: int
-    entry: bytes
+    entry: bytes | None
     leaf_index: int
     leaf_hash: bytes
 
@@ -96,10 +98,10 @@ def leaf_hashes(conn: Connection, size: int, since: int = 0) -> Iterator[bytes]:
 
 
 def entries(conn: Connection, since: int, size: int) -> Iterator[bytes]:
-    """The numbered entries from `since` up to, not including, `size`, in the order of the tree."""
+    """The numbered entries from `since` up to, not including, `size`, in the order of the tree, as far as held."""
     found = conn.execute(
         select(_BYTES)
-        .where(_ENTRY.c.leaf_index >= since, _ENTRY.c.leaf_index < size)
+        .where(_ENTRY.c.leaf_index >= since, _ENTRY.c.leaf_index < size, _ENTRY.c.entry.is_not(None))
         .order_by(_ENTRY.c.leaf_index)
     )
     for row in found:
@@ -120,12 +122,11 @@ def written_at(conn: Connection, leaf_indexes: Collection[int]) -> dict[int, dat
     return {row.leaf_index: row.at for row in conn.execute(query)}
 
 
-def numbered(conn: Connection) -> Iterator[StoredEntry]:
-    """Every numbered entry, in the order of the tree."""
+def numbered(conn: Connection, since: int | None = None) -> Iterator[StoredEntry]:
+    """Every numbered entry, or those from `since` on, in the order of the tree."""
+    wanted = _ENTRY.c.leaf_index.is_not(None) if since is None else _ENTRY.c.leaf_index >= since
     found = conn.execute(
-        select(_ENTRY.c.id, _BYTES, _ENTRY.c.leaf_index, _HASH)
-        .where(_ENTRY.c.leaf_index.is_not(None))
-        .order_by(_ENTRY.c.leaf_index),
+        select(_ENTRY.c.id, _BYTES, _ENTRY.c.leaf_index, _HASH).where(wanted).order_by(_ENTRY.c.leaf_index),
         execution_options={"yield_per": _ROWS_AT_ONCE},
     )
     for row in found:
@@ -138,6 +139,21 @@ def count_unnumbered(conn: Connection) -> int:
         conn.scalar(select(func.count()).select_from(_ENTRY).where(_ENTRY.c.leaf_index.is_(None))) or 0
     )
     return count
+
+
+def held_from(conn: Connection) -> int:
+    """The first entry whose contents are held: those before it went after the log's term; 0 when none did."""
+    return int(conn.execute(select(func.coalesce(func.max(_PRUNED.c.held_from), 0))).scalar_one())
+
+
+def prune(conn: Connection, until: int, at: datetime) -> None:
+    """Let go of the contents of the entries before `until`; their places and hashes stay."""
+    since = held_from(conn)
+    conn.execute(
+        update(_ENTRY).where(_ENTRY.c.leaf_index >= since, _ENTRY.c.leaf_index < until).values(entry=None)
+    )
+    conn.execute(delete(_PRUNED))
+    conn.execute(insert(_PRUNED).values(held_from=until, at=at))
 
 
 def insert_checkpoint(conn: Connection, *, size: int, root: bytes, note: str, at: datetime) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Connection,
     RowMapping,
     Table,
+    and_,
     bindparam,
     delete,
     exists,
@@ -37,7 +38,6 @@ from gateway.store.tables import (
     Destruction,
     Dispatch,
     ExclusionRow,
-    KeyRow,
     SignalRow,
 )
 
@@ -49,7 +49,6 @@ _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
 _DISPATCH: Table = Dispatch.__table__  # type: ignore[attr-defined]
 _EXCLUSION: Table = ExclusionRow.__table__  # type: ignore[attr-defined]
 _SIGNAL: Table = SignalRow.__table__  # type: ignore[attr-defined]
-_KEY: Table = KeyRow.__table__  # type: ignore[attr-defined]
 
 #: What the rows of a file are that are no signals.
 _LISTS: Mapping[str, Kind] = {
@@ -95,7 +94,10 @@ class Signed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """A line of the register: what is or was held of an object; `rows` None: it is a file."""
+    """A line of the register: what is or was held of an object; `rows` None: it is a file.
+
+    `never_collected`: nobody has read the outgoing file.
+    """
 
     object_id: str
     kind: Kind
@@ -104,6 +106,7 @@ class Recorded:
     received_at: datetime | None
     due_on: date
     rows: int | None
+    never_collected: bool = False
     destroyed_at: datetime | None = None
     certificate: str | None = None
     #: what keeps it, by its key
@@ -295,18 +298,6 @@ def months(conn: Connection) -> tuple[datetime, datetime] | None:
     return None if row[0] is None else (row[0], row[1])
 
 
-def key_register(
-    conn: Connection, since: datetime, until: datetime
-) -> list[tuple[str, datetime, datetime | None]]:
-    """Id, when it was made and when it was destroyed, of each key made from `since` up to `until`."""
-    query = (
-        select(_KEY.c.id, _KEY.c.made_at, _KEY.c.destroyed_at)
-        .where(_KEY.c.made_at >= since, _KEY.c.made_at < until)
-        .order_by(_KEY.c.id)
-    )
-    return [(row.id, row.made_at, row.destroyed_at) for row in conn.execute(query)]
-
-
 def _held(
     conn: Connection, since: datetime, until: datetime, scope: Collection[str] | None
 ) -> Iterable[Recorded]:
@@ -353,6 +344,11 @@ def _held(
             _DISPATCH.c.municipality,
             _DISPATCH.c.due_on,
             _DISPATCH.c.created_at.label("received_at"),
+            and_(
+                _DISPATCH.c.parent_id.is_(None),
+                _DISPATCH.c.collected_at.is_(None),
+                _DISPATCH.c.removed_at.is_(None),
+            ).label("never_collected"),
             _DATA_KEY.c.key_id,
         )
         .select_from(_DISPATCH.outerjoin(_DATA_KEY, _DATA_KEY.c.object_id == _DISPATCH.c.id))
@@ -395,6 +391,7 @@ def _recorded(row: RowMapping) -> Recorded:
         received_at=row["received_at"],
         due_on=row["due_on"],
         rows=row["rows"] if kind.is_rows else None,
+        never_collected=row["never_collected"],
         destroyed_at=row["destroyed_at"],
         certificate=row["certificate"],
     )

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Table, func, select, text
 
 from gateway.domain.delivery import DeliveryState
-from gateway.domain.dispatch import LISTED, DispatchKind, DispatchState
+from gateway.domain.dispatch import LISTED, NUMBERED, DispatchKind, DispatchState
 from gateway.domain.ledger import MOST_IDS, Check, DeliveryFigures, Found
 from gateway.store.tables import AnswerRow, Counter, Delivery, Dispatch, ExclusionRow, SignalRow
 
@@ -180,12 +180,6 @@ def in_force(conn: Connection) -> dict[str, dict[str, int]]:
     return found
 
 
-#: The kinds of outgoing file that a partner gets in an unbroken row, and what their numbers are called.
-_NUMBERED: Mapping[DispatchKind, str] = {
-    DispatchKind.MELDINGEN: "meldingen",
-    DispatchKind.SIGNAL_STATUS: "signaalstatus",
-    DispatchKind.FEEDBACK: "terugkoppeling",
-}
 _ARRIVALS = "arrival"
 
 
@@ -197,18 +191,18 @@ def last_arrival(conn: Connection) -> int:
 def numbers(conn: Connection) -> dict[str, int]:
     """The last number that was given to a file, by the name of the numbers (`meldingen/middendrenthe`)."""
     rows = conn.execute(select(_COUNTER.c.name, _COUNTER.c.value))
-    return {name: value for name, value in rows if name.partition("/")[0] in _NUMBERED.values()}
+    return {name: value for name, value in rows if name.partition("/")[0] in NUMBERED.values()}
 
 
 def numbered(conn: Connection) -> dict[str, int]:
-    """Outgoing files that have a number, by the name of their numbers; purged ones too."""
+    """Outgoing files that have a number, by the name of their numbers; purged ones too, while their tombstone stays."""
     query = (
         select(_DISPATCH.c.kind, _DISPATCH.c.partner_id, func.count())
-        .where(_DISPATCH.c.kind.in_(_NUMBERED))
+        .where(_DISPATCH.c.kind.in_(NUMBERED))
         .group_by(_DISPATCH.c.kind, _DISPATCH.c.partner_id)
     )
     rows = conn.execute(query)
-    return {f"{_NUMBERED[DispatchKind(kind)]}/{partner}": count for kind, partner, count in rows}
+    return {f"{NUMBERED[DispatchKind(kind)]}/{partner}": count for kind, partner, count in rows}
 
 
 def search(conn: Connection, check: Check, today: date, signal_level: str) -> Found:

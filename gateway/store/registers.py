@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from gateway.domain.delivery import DeliveryState
-from gateway.domain.dispatch import DispatchState
+from gateway.domain.dispatch import PROOFS, DispatchState
 from gateway.store.going import is_held
 from gateway.store.tables import (
     DataKeyRow,
@@ -189,7 +189,7 @@ def set_last_run(conn: Connection, job: str, at: datetime) -> None:
 def falling_due(conn: Connection, today: date, until: date) -> dict[str, dict[date, int]]:
     """How much falls due on each day up to and including `until`: kind -> day -> number.
 
-    Kinds: `raws` received files, `dispatches`, `signals` rows, `exclusions` listed residents, `contents` those of rows that stay a while,
+    Kinds: `raws` received files, `dispatches`, `uncollected` those of them that nobody has read, `signals` rows, `exclusions` listed residents, `contents` those of rows that stay a while,
     `held` objects under the key of a hold: by data key, and not counted among the others when the hold is legal.
     What goes at the next purge whatever its day is counted for `today`. Files that are still to be processed
     are kept, so they are not counted.
@@ -207,6 +207,14 @@ def falling_due(conn: Connection, today: date, until: date) -> dict[str, dict[da
         "dispatches": (
             case((replaced, at_next_purge), else_=_DISPATCH.c.due_on),
             _DISPATCH.c.state != DispatchState.PURGED,
+        ),
+        "uncollected": (
+            _DISPATCH.c.due_on,
+            (_DISPATCH.c.state == DispatchState.READY)
+            & _DISPATCH.c.parent_id.is_(None)
+            & _DISPATCH.c.collected_at.is_(None)
+            & _DISPATCH.c.removed_at.is_(None)
+            & _DISPATCH.c.kind.not_in(PROOFS),
         ),
         "signals": (_SIGNAL.c.due_on, ~is_held(_SIGNAL.c.delivery_id)),
         "exclusions": (_EXCLUSION.c.due_on, ~is_held(_EXCLUSION.c.delivery_id)),

@@ -132,5 +132,10 @@ def audit_figures(conn: Connection) -> AuditFigures:
 def last_entries(conn: Connection, count: int) -> list[bytes]:
     """The newest entries of the audit log, oldest first, as they were written."""
     # SQLite keeps whatever type a tamperer wrote
-    query = select(cast(_ENTRY.c.entry, LargeBinary)).order_by(_ENTRY.c.id.desc()).limit(count)
+    query = (
+        select(cast(_ENTRY.c.entry, LargeBinary))
+        .where(_ENTRY.c.entry.is_not(None))
+        .order_by(_ENTRY.c.id.desc())
+        .limit(count)
+    )
     return list(conn.execute(query).scalars())[::-1]

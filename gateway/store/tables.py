@@ -256,7 +256,7 @@ class RequestRow(SQLModel, table=True):
     Whom it is about stands in the received file, at `line`: that is kept until the request is carried out. `number` is
     the municipality's own, `verzoek_id`. `parties` are those on whose certificates an erasure comes, `deliveries` those
     in which it found the person, `backups_until` the last day on which a backup can be opened, `held_at` when a legal
-    hold first kept something of it. The row stays: its number is used up.
+    hold first kept something of it. The row stays until its term: its number is used up.
     """
 
     __tablename__ = "request"
@@ -436,7 +436,7 @@ class WorklistRow(SQLModel, table=True):
 
 
 class DispatchContent(SQLModel, table=True):
-    """Whose rows an outgoing file tells of: how many signals of a delivery. It stays with the tombstones."""
+    """Whose rows an outgoing file tells of: how many signals of a delivery. It stays while both tombstones do."""
 
     __tablename__ = "dispatch_content"
     __table_args__ = (Index("dispatch_content_of", "delivery_id"), {"sqlite_with_rowid": False})
@@ -450,6 +450,15 @@ class Counter(SQLModel, table=True):
     """Running numbers: arrivals, and the `seq` of each partner's files."""
 
     __tablename__ = "counter"
+
+    name: str = Field(primary_key=True)
+    value: int
+
+
+class ForgottenRow(SQLModel, table=True):
+    """Sums over tombstones that went after their term, for the ledger (`gateway.domain.ledger.Forgotten`)."""
+
+    __tablename__ = "forgotten"
 
     name: str = Field(primary_key=True)
     value: int
@@ -730,16 +739,25 @@ class ConfigurationRow(SQLModel, table=True):
 
 
 class AuditEntry(SQLModel, table=True):
-    """An entry of the audit log; `leaf_index` is given by the sequencer."""
+    """An entry of the audit log; `leaf_index` is given by the sequencer. `entry` is None after the log's term."""
 
     __tablename__ = "audit_entry"
     __table_args__ = {"sqlite_autoincrement": True}
 
     id: int | None = Field(default=None, primary_key=True)
     at: datetime
-    entry: bytes = Field(sa_type=LargeBinary)
+    entry: bytes | None = Field(default=None, sa_type=LargeBinary)
     leaf_index: int | None = Field(default=None, unique=True)
     leaf_hash: bytes | None = Field(default=None, sa_type=LargeBinary)
+
+
+class AuditPruned(SQLModel, table=True):
+    """The first entry whose contents are held, and since when: those before it went after the log's term."""
+
+    __tablename__ = "audit_pruned"
+
+    held_from: int = Field(primary_key=True)
+    at: datetime
 
 
 class AuditCheckpoint(SQLModel, table=True):

@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -163,6 +163,22 @@ class BlobFolder:
     def names(self) -> list[str]:
         """The names of all committed blobs, sorted."""
         return sorted(entry.name for entry in os.scandir(self._path) if _NAME.fullmatch(entry.name))
+
+    def older(self, than: timedelta) -> Iterator[str]:
+        """The names of the committed blobs that were last written longer ago, by the host's clock; in no order."""
+        before = time.time() - than.total_seconds()
+        with os.scandir(self._path) as entries:
+            for entry in entries:
+                try:
+                    is_older = entry.stat(follow_symlinks=False).st_mtime <= before
+                except FileNotFoundError:
+                    continue  # removed while we looked
+                if is_older and _NAME.fullmatch(entry.name):
+                    yield entry.name
+
+    def has(self, name: str) -> bool:
+        """Whether a blob is there."""
+        return os.path.lexists(self._blob(name))
 
     def sizes(self) -> dict[str, int]:
         """All committed blobs with their bytes of ciphertext."""

@@ -18,31 +18,11 @@ from gateway.audit.sshsig import NAMESPACE, PRINCIPAL, allowed_signers
 from gateway.audit.tiles import Tile, find, render, tiles_of
 from gateway.audit.verify_log import ed25519_verifies
 
+sys.path.append(str(Path(__file__).parent))
+from auditor import fetch, run_verifier  # beside this file
+
 #: The class of `conftest.py`.
 Log = Any
-
-
-def fetch(shelf: LogShelf, to: Path, path: tuple[str, ...] = ()) -> Path:
-    """Take everything that is listed, as `get -r` does; each file is as long as it was said to be."""
-    to.mkdir(parents=True, exist_ok=True)
-    for shown in shelf.listing(path, None) or []:
-        below = (*path, shown.name)
-        if shown.size is None:
-            fetch(shelf, to / shown.name, below)
-        else:
-            document = shelf.document(below, None)
-            assert document is not None
-            assert (len(document.data), document.at) == (shown.size, shown.at)
-            (to / shown.name).write_bytes(document.data)
-    return to
-
-
-def run_verifier(folder: Path, *args: str | Path) -> tuple[int, str]:
-    """The stand-alone verifier, with nothing but the standard library to be found."""
-    command = [sys.executable, "-I", "-S", folder / "verify_log.py", *args]
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=60, check=False)
-    assert done.stderr == ""
-    return done.returncode, done.stdout
 
 
 def test_the_tiles_of_a_tree_are_those_of_the_specification() -> None:

@@ -61,6 +61,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "check": (),
     "status": (),
     "doctor": (),
+    "scrub": (),
     "health": (),
     "wait": ("--idle",),
     "deliveries show": ("DELIVERY",),

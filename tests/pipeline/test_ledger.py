@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from sqlalchemy import text
@@ -68,6 +68,33 @@ def test_it_adds_up_after_the_purge(busy):
     found = check(busy.context)
     assert (found.new, found.signals, found.purged, found.differences) == (10, {}, 10, ())
     assert busy.rows(SignalRow) == busy.rows(MeldingRow) == []
+
+
+def test_it_adds_up_after_the_tombstones(busy, row):
+    """What not even a tombstone is left of still counts; a tombstone that is taken away earlier is missed."""
+    busy.work()
+    busy.publish()
+    night = date(2026, 11, 4)
+    busy.go_to(add_months(night, 6))
+    busy.purge()
+    before = check(busy.context)
+    busy.go_to(add_months(night, 12))
+    busy.send("woonservice", row("later"))
+    busy.publish()
+    busy.go_to(add_months(night, 6 + 84) + timedelta(days=1))
+    busy.purge()
+    found = check(busy.context)
+    assert (found.new, found.purged, found.differences) == (before.new + 1, before.purged + 1, ())
+    (left,) = busy.rows(Delivery)
+    with busy.context.store.write() as conn:
+        conn.execute(text("DELETE FROM delivery"))
+        conn.execute(text("UPDATE forgotten SET value = value - 1 WHERE name = 'arrivals'"))
+        conn.execute(text("UPDATE forgotten SET value = value - 1 WHERE name = 'new/woonservice'"))
+    signals, arrivals = check(busy.context).differences
+    assert (signals.check, arrivals.check) == (Check.SIGNALS, Check.ARRIVALS)
+    assert arrivals.ids[0] == f"arrival {left['arrival']}"
+    assert arrivals.ids[1].endswith("are not there, 6 were let go")
+    busy.is_damaged = True
 
 
 #: What a tamperer, a bug or a bad restore does, and the checks that must tell.

@@ -238,7 +238,7 @@ class World:
 
     def audit(self, action: str) -> list[str]:
         """The audit entries of an action, as canonical JSON."""
-        entries = [row["entry"].decode() for row in self.rows(AuditEntry)]
+        entries = [row["entry"].decode() for row in self.rows(AuditEntry) if row["entry"] is not None]
         return [entry for entry in entries if f'"action":"{action}"' in entry]
 
     def dump(self) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from gateway.domain.certificate import Mandate
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.dispatch import DispatchKind
 from gateway.domain.signal import SignalState
+from gateway.retention.due import due
+from gateway.retention.ring import Standing, standings
 from gateway.retention.shelves import CertificateShelf, RegisterShelf
 from gateway.store.tables import (
     CertificateRow,
@@ -47,6 +49,15 @@ def read_csv(data: str | bytes) -> list[dict[str, str]]:
     """The lines of one of our CSV files."""
     text = data.decode() if isinstance(data, bytes) else data
     return list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), delimiter=";"))
+
+
+def registers(world: World) -> RegisterShelf:
+    """The registers, as the daemon shows them."""
+
+    def keys() -> list[Standing]:
+        return standings(world.store, world.keyring, world.now, world.terms)
+
+    return RegisterShelf(world.store, world.notary(), world.clock, 14, grounds=GROUNDS, keys=keys)
 
 
 def let_go(world: World) -> tuple[str, str]:
@@ -257,7 +268,7 @@ def test_the_registers_tell_what_is_held_and_what_went(world: World) -> None:
     """Id, partner, received, due, destroyed, certificate; what will go is announced for fourteen days."""
     delivery_id, _ = let_go(world)
     later = world.deliver(months=1)
-    shelf = RegisterShelf(world.store, world.notary(), world.clock, 14, GROUNDS)
+    shelf = registers(world)
     assert [shown.name for shown in shelf.listing((), None)][:4] == [
         "aankondiging.csv",
         "bewaringen.csv",
@@ -282,15 +293,48 @@ def test_the_registers_tell_what_is_held_and_what_went(world: World) -> None:
     assert {"until-2026-12-22": "2026-12-23"}.items() <= {
         line["sleutel"]: line["vernietigd_op"] for line in keys
     }.items()
+    states = {line["sleutel"]: line["toestand"] for line in keys}
+    assert {
+        "until-2026-12-22": "vernietigd",
+        "until-2026-12-23": "actief",
+        "index-2026-11": "gedeactiveerd",
+        "index-2026-12": "actief",
+    }.items() <= states.items()
     for name in ("bewaarregister_2026-10.csv", "bewaarregister_2026-13.csv", "x.csv", "bewaarregister_.csv"):
         assert shelf.document((name,), None) is None
+
+
+def test_what_nobody_collected_is_told_before_and_after_it_goes(world: World) -> None:
+    """In the notice, the register and what falls due; not what was read, and not what comes with a file."""
+    read, unread = world.dispatch(months=1), world.dispatch(months=1)
+    manifest = world.dispatch(months=1, parent_id=unread)
+    world.deliver()
+    world.change(Dispatch, read, state="collected", collected_at=world.now)
+    world.go_to(DUE - timedelta(days=7))
+    shelf = registers(world)
+
+    def told(name: str) -> dict[str, str]:
+        lines = read_csv(shelf.document((name,), None).data)
+        return {line["id"]: line["niet_opgehaald"] for line in lines if line["soort"] == "uitgaand"}
+
+    expected = {read: "", unread: "J", manifest: ""}
+    assert told("aankondiging.csv") == told("bewaarregister_2026-11.csv") == expected
+    days = due(world.store, world.now, DUE, world.terms)
+    assert {each.day: (each.dispatches, each.uncollected) for each in days if each.dispatches} == {
+        DUE: (3, 1)
+    }
+    world.go_to(DUE + DAY)
+    world.purge()
+    assert told("bewaarregister_2026-11.csv") == expected
+    (certificate,) = certificates(world, "GM1731")
+    assert certificate["nooit_opgehaald"] == [unread]
 
 
 def test_a_scope_hides_what_is_anothers(world: World) -> None:
     """An auditor of Midden-Drenthe sees its certificates and lines, an auditor of Dronten none of them."""
     let_go(world)
     certificate_shelf = CertificateShelf(world.store, world.notary().signer)
-    register_shelf = RegisterShelf(world.store, world.notary(), world.clock, 14, GROUNDS)
+    register_shelf = registers(world)
     number = certificates(world, "GM1731")[0]["nummer"]
     other = certificates(world, "woonstichting")[0]["nummer"]
     for scope, seen in ((["GM1731"], {number}), (["GM0303"], set()), (None, {number, other})):

@@ -392,7 +392,7 @@ def test_certificates_and_registers_tell_what_was_left_out(world: World) -> None
     assert told[PARTNER]["uitgezonderd_wegens_bewaarplicht"] == [of_hold]
     assert f"bewaring {hold_id} (bezwaar): 1 onderdeel, te heroverwegen voor 2027-02-20" in text
 
-    shelf = RegisterShelf(world.store, world.notary(), world.clock, 14, {})
+    shelf = RegisterShelf(world.store, world.notary(), world.clock, 14, grounds={}, keys=lambda: [])
     every = read_csv(shelf.document(("bewaringen.csv",), None).data)
     assert [(line["bewaring"], line["kenmerk"], line["onderdelen"]) for line in every] == [
         (hold_id, "BZW-2026/114", "3"),
@@ -419,7 +419,7 @@ def test_what_waits_is_announced_and_what_is_held_is_not(world: World) -> None:
     wait(world, GM1731=RECEIVED)
     world.go_to(DUE - DAY)
     world.purge()
-    shelf = RegisterShelf(world.store, world.notary(), world.clock, 14, {})
+    shelf = RegisterShelf(world.store, world.notary(), world.clock, 14, grounds={}, keys=lambda: [])
     notice = read_csv(shelf.document(("aankondiging.csv",), None).data)
     assert [(line["soort"], line["id"], line["vervalt_na"]) for line in notice] == [
         ("signalen", "L0004", DUE.isoformat())

@@ -36,6 +36,8 @@ def one(problems):
         ('[retention]\nsignals = "180 days"', "retention.signals", "units: month, year"),
         ('[retention]\nsignals = "2 years"', "retention.signals", "at most 12 months"),
         ('[retention]\nsignals = "0 months"', "retention.signals", "more than nothing"),
+        ('[retention]\naudit = "83 months"', "retention.audit", "at least 7 years"),
+        ('[retention]\naudit = "21 years"', "retention.audit", "at most 240 months"),
         ('[retention]\nraw = "2 months"', "retention.raw", 'such as "14 days"'),
         ('[retention]\nschedule = "30 2 * *"', "retention.schedule", "a cron line has five fields, not 4"),
         ("[guard]\nlogin = 30", "guard.login", 'such as "30 seconds" (units: second, minute, hour)'),
@@ -69,7 +71,6 @@ def test_gateway_file(refusals, text, key, reason):
     [
         "[legacy]\nciphers = ['3des-cbc']",
         "[retention]\nreports = '24 months'",
-        "[retention]\naudit = '7 years'",
         "[retention]\nhold = '90 days'",
         "[listener]\nprofile = 'legacy'",
         "[sectors]\nHypotheek = 1",

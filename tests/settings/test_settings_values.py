@@ -44,7 +44,9 @@ def test_everything_has_a_default(configure):
         file_bytes=64 * 1024**2, rows=100_000, columns=200, field_chars=1_000, line_bytes=64 * 1024
     )
     assert settings.listed_for == settings.staged_for == timedelta(hours=24)
-    assert settings.terms == Terms(signals_months=6, raw_days=14, dispatches_months=6, excluded_days=1)
+    assert settings.terms == Terms(
+        signals_months=6, raw_days=14, dispatches_months=6, excluded_days=1, audit_months=84
+    )
     assert settings.purge_schedule == "30 2 * * *"
     assert settings.guard == GuardTerms()
     assert (settings.notice_days, settings.mandates) == (14, {})
@@ -122,10 +124,10 @@ def test_settings_are_frozen(configure):
 def test_units(configure):
     """Durations and sizes are read with their unit, singular and plural."""
     settings = configure(
-        own='[retention]\nsignals = "1 year"\nraw = "1 week"\nexcluded = "2 days"\n'
+        own='[retention]\nsignals = "1 year"\nraw = "1 week"\nexcluded = "2 days"\naudit = "20 years"\n'
         '[limits]\nfile = "1 GiB"\nline = "512 bytes"\n[boxes]\nlisted_for = "2 days"\nstaged_for = "30 minutes"'
     )
-    assert settings.terms == Terms(signals_months=12, raw_days=7, excluded_days=2)
+    assert settings.terms == Terms(signals_months=12, raw_days=7, excluded_days=2, audit_months=240)
     assert (settings.limits.file_bytes, settings.limits.line_bytes) == (1024**3, 512)
     assert (settings.listed_for, settings.staged_for) == (timedelta(days=2), timedelta(minutes=30))
 
