@@ -18,15 +18,17 @@ import sqlite3
 import stat
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from gateway.vault.keyring import Keyring
+from gateway.domain.retention import Terms, index_due
+from gateway.vault.keyring import Keyring, day_of, month_of
 from gateway.vault.stream import HEADER_BYTES, SEGMENT_BYTES
 
 #: The fewest bytes of a needle; by its first ones it is looked for.
@@ -36,6 +38,8 @@ MOST_LAYERS = 4
 MOST_UNPACKED = 8 * 1024**2
 #: Up to this size deflate without a header is tried at every offset; it takes two seconds a megabyte.
 MOST_TRIED = 4 * 1024**2
+#: How much is looked through at a time: most blocks are as they were when they were looked at last.
+_BLOCK = 4096
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -71,6 +75,11 @@ def forms(text: str) -> Iterator[tuple[str, bytes]]:
         yield from encoded(name, plain[name])
 
 
+def _one_of(values: Iterable[int]) -> bytes:
+    """The class of a pattern that matches one of some bytes."""
+    return b"[%s]" % b"".join(re.escape(bytes([value])) for value in sorted(set(values)))
+
+
 class Needles:
     """What is looked for, all of it at once.
 
@@ -81,12 +90,17 @@ class Needles:
     def __init__(self, wanted: Iterable[tuple[str, str, bytes]]) -> None:
         #: first bytes -> what may begin with them
         self._by_gram: dict[bytes, list[tuple[bytes, str, str]]] = {}
-        #: digests of contents in which nothing was found, with all that is packed in them
+        #: digests of contents in which nothing was found, with all that is packed in them; and hashes of blocks
         self._clean: set[bytes] = set()
+        self._clean_blocks: set[int] = set()
+        self._longest = 0
         for what, form, needle in wanted:
             if len(needle) < GRAM:
                 raise ValueError(f"{what}: too short to be told from chance")
             self._by_gram.setdefault(needle[:GRAM], []).append((needle, form, what))
+            self._longest = max(self._longest, len(needle))
+        first, second = (_one_of(gram[at] for gram in self._by_gram) for at in (0, 1))
+        self._begins = re.compile(first + b"(?=%s)" % second)
 
     @classmethod
     def of_texts(cls, texts: Iterable[str]) -> Needles:
@@ -104,13 +118,25 @@ class Needles:
 
     def within(self, data: bytes) -> set[tuple[str, str]]:
         """The forms and names of what stands in `data`, plainly."""
+        found: set[tuple[str, str]] = set()
+        for start in range(0, len(data), _BLOCK):
+            # with what may begin in this block and end in the next
+            block = data[start : start + _BLOCK + self._longest - 1]
+            if hash(block) not in self._clean_blocks:
+                here = self._within_block(block)
+                found |= here
+                if not here:
+                    self._clean_blocks.add(hash(block))
+        return found
+
+    def _within_block(self, block: bytes) -> set[tuple[str, str]]:
         grams = self._by_gram
         return {
             (form, what)
-            for at in range(len(data) - GRAM + 1)
-            if (gram := data[at : at + GRAM]) in grams
+            for match in self._begins.finditer(block)
+            if (gram := block[(at := match.start()) : at + GRAM]) in grams
             for needle, form, what in grams[gram]
-            if data.startswith(needle, at)
+            if block.startswith(needle, at)
         }
 
     def look(self, places: Iterable[tuple[str, bytes]]) -> set[Found]:
@@ -167,13 +193,12 @@ HEADED: Mapping[str, tuple[re.Pattern[bytes], Callable[[], Any]]] = {
 _ZIP = re.compile(rb"PK\x03\x04")
 #: How deflate (RFC 1951) begins whose first block is compressed: what one merely stores lies there plainly. Fixed codes,
 #: or dynamic ones with at most 286 for lengths and 30 for distances.
-_FIXED = b"".join(re.escape(bytes([n])) for n in range(256) if n >> 1 & 3 == 1)
-_DYNAMIC = b"".join(re.escape(bytes([n])) for n in range(256) if n >> 1 & 3 == 2 and n >> 3 < 30)
-_DISTANCES = b"".join(re.escape(bytes([n])) for n in range(256) if n & 31 < 30)
-_BARE = re.compile(rb"[%s]|[%s](?=[%s])" % (_FIXED, _DYNAMIC, _DISTANCES))
-#: What of a stream is tried first, and how far the starts are looked for at a time.
+_FIXED = _one_of(n for n in range(256) if n >> 1 & 3 == 1)
+_DYNAMIC = _one_of(n for n in range(256) if n >> 1 & 3 == 2 and n >> 3 < 30)
+_DISTANCES = _one_of(n for n in range(256) if n & 31 < 30)
+_BARE = re.compile(rb"%s|%s(?=%s)" % (_FIXED, _DYNAMIC, _DISTANCES))
+#: What of a stream is tried first.
 _TRIED = 64
-_BLOCK = 4096
 
 
 def unpacked(data: bytes, layers: int = MOST_LAYERS, *, is_bare: bool = True) -> Iterator[tuple[str, bytes]]:
@@ -207,7 +232,7 @@ def _starts(view: memoryview, *, is_bare: bool) -> Iterator[tuple[str, int, Call
                 yield "deflate", block + start, lambda: zlib.decompressobj(-15)
 
 
-@lru_cache(maxsize=4096)  # most blocks are as they were when they were looked at last
+@lru_cache(maxsize=4096)
 def _bare_starts(block: bytes) -> tuple[int, ...]:
     """Where in a block, but for its last bytes, something begins that could be deflate."""
     found, new = [], zlib.decompressobj
@@ -258,7 +283,7 @@ def places(*roots: Path, pids: Iterable[int] = ()) -> Iterator[tuple[str, bytes]
                 continue  # it came and went
     for pid in pids:
         for each in family(pid):
-            yield from held_open(each)
+            yield from held_open(each, roots)
 
 
 def family(pid: int) -> Iterator[int]:
@@ -279,18 +304,24 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def held_open(pid: int) -> Iterator[tuple[str, bytes]]:
-    """The files that a process has open and that are deleted, or that it may write, wherever they lie."""
+def held_open(pid: int, roots: Sequence[Path] = ()) -> Iterator[tuple[str, bytes]]:
+    """The files that a process has open and that are deleted, or that it may write, outside of some folders."""
     if re.search(r"^Max file size +0 ", Path(f"/proc/{pid}/limits").read_text(), re.MULTILINE):
         return  # it can't write a byte, and perhaps nobody may look into it
     for fd in Path(f"/proc/{pid}/fd").iterdir():
         try:
             target = str(fd.readlink())
-            flags = int(re.findall(r"^flags:\s+(\d+)", (fd.parents[1] / "fdinfo" / fd.name).read_text(), re.M)[0], 8)
+            flags = int(
+                re.findall(r"^flags:\s+(\d+)", (fd.parents[1] / "fdinfo" / fd.name).read_text(), re.M)[0], 8
+            )
             is_regular = stat.S_ISREG(fd.stat().st_mode)
         except (FileNotFoundError, ProcessLookupError):
             continue  # the one that lists, or one that was closed meanwhile
-        if is_regular and (target.endswith(" (deleted)") or flags & os.O_ACCMODE != os.O_RDONLY):
+        is_deleted = target.endswith(" (deleted)")
+        is_elsewhere = flags & os.O_ACCMODE != os.O_RDONLY and not any(
+            map(Path(target).is_relative_to, roots)
+        )
+        if is_regular and (is_deleted or is_elsewhere):
             yield f"{target}, open in a process", fd.read_bytes().rstrip(b"\0") + b"\0"
 
 
@@ -312,31 +343,39 @@ RECORDED = (
 _PIECE = 24
 
 
-def recorded(home: Path) -> list[tuple[str, bytes]]:
-    """The ciphertexts, tokens, wrapped keys, key files and keys of a home: what they are, and pieces of them."""
+def recorded(home: Path, before: date) -> list[tuple[str, bytes]]:
+    """The ciphertexts, tokens and wrapped keys of a home, and the keys that go before a day: pieces of them."""
     found: list[tuple[str, bytes]] = []
     with closing(sqlite3.connect(home / "data/gateway.db")) as db:
         for table, column in RECORDED:
             for (value,) in db.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL"):
                 # a trace may be a part of it only
-                found += [(f"{table}.{column}", value[at : at + _PIECE]) for at in range(0, len(value), 2 * _PIECE)]
+                found += [
+                    (f"{table}.{column}", value[at : at + _PIECE]) for at in range(0, len(value), 2 * _PIECE)
+                ]
     for blob in sorted((home / "data/vault").iterdir()):
         sealed = blob.read_bytes()
         for start in range(0, len(sealed), SEGMENT_BYTES):
             segment = sealed[start : start + SEGMENT_BYTES]
             for at in (0, HEADER_BYTES, len(segment) // 2, len(segment) - _PIECE):
                 found.append(("blob", segment[at : at + _PIECE]))
-    return [(what, piece) for what, piece in found if len(piece) >= GRAM] + keys_of(home)
+    return [(what, piece) for what, piece in found if len(piece) >= GRAM] + keys_of(home, before)
 
 
-def keys_of(home: Path) -> list[tuple[str, bytes]]:
-    """The keys of a home's ring, as their files hold them and opened."""
+def keys_of(home: Path, before: date = date.max) -> list[tuple[str, bytes]]:
+    """The keys of a home's ring that go before a day, as their files hold them and opened."""
     ring = Keyring.open(home / "keys")
     return [
         (f"{form} {key_id}", data)
         for key_id in ring.ids()
+        if _last_day(key_id) < before
         for form, data in (
             ("file of", (home / f"keys/ring/{key_id}.key").read_bytes()),
             ("key", ring.get(key_id)),
         )
     ]
+
+
+def _last_day(key_id: str) -> date:
+    month = month_of(key_id)
+    return index_due(month, Terms()) if month else day_of(key_id) or date.max

@@ -1,4 +1,4 @@
-"""A resident whose names stand nowhere else, so that a trace of them is a trace of their file."""
+"""Residents whose names stand nowhere else, so that a trace of them is a trace of their file."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ PERSON = {
     "telefoonnummer": "0687654321",
     "emailadres": "q.zwaan@voorbeeld-zqxjw.nl",
 }
+#: Somebody whom the municipality excludes.
+LISTED = {
+    "achternaam": "Wolkenbräuer",
+    "geboortedatum": "1949-12-30",
+    "postcode": "9411ZW",
+    "huisnummer": "77",
+}
 #: What the gateway makes of them: names as they are compared, dates as they are written elsewhere.
-DERIVED = ("quispelzwaan", "QUISPELZW", "19570419", "19-04-1957", "+31687654321", "9411 ZX")
-PLANTED = (*PERSON.values(), FILE_NAME, *DERIVED)
+DERIVED = ("quispelzwaan", "QUISPELZW", "19570419", "19-04-1957", "+31687654321", "9411 ZX", "wolkenbrauer")
+PLANTED = (*PERSON.values(), *list(LISTED.values())[:3], FILE_NAME, *DERIVED)

@@ -88,7 +88,8 @@ PACKED = {
 }
 #: Long enough that its codes are its own, and short: a single word.
 TEXTS = {
-    "file": f"voorletters;achternaam;{'kolom;' * 40}\r\n".encode() + f"Q.;{NAME};{'x;' * 40}\r\n".encode() * 30,
+    "file": f"voorletters;achternaam;{'kolom;' * 40}\r\n".encode()
+    + f"Q.;{NAME};{'x;' * 40}\r\n".encode() * 30,
     "word": f"naam={NAME}".encode(),
 }
 
