@@ -33,6 +33,8 @@ from gateway.vault.stream import HEADER_BYTES, SEGMENT_BYTES
 
 #: The fewest bytes of a needle; by its first ones it is looked for.
 GRAM = 6
+#: At most at every so many bytes is looked for needles that are long enough.
+MOST_STRIDE = 8
 #: Compressed data in compressed data in …, and how much of each is looked through.
 MOST_LAYERS = 4
 MOST_UNPACKED = 8 * 1024**2
@@ -85,22 +87,27 @@ class Needles:
 
     Args:
         wanted: what it is, in which form, and its bytes.
+        is_compressible: whether deflate without a header is tried for them; of chance it makes nothing shorter.
     """
 
-    def __init__(self, wanted: Iterable[tuple[str, str, bytes]]) -> None:
-        #: first bytes -> what may begin with them
-        self._by_gram: dict[bytes, list[tuple[bytes, str, str]]] = {}
+    def __init__(self, wanted: Iterable[tuple[str, str, bytes]], *, is_compressible: bool = True) -> None:
+        every = list(wanted)
+        if short := [what for what, _, needle in every if len(needle) < GRAM]:
+            raise ValueError(f"{short[0]}: too short to be told from chance")
+        self._is_compressible = is_compressible
+        self._longest = max((len(needle) for _, _, needle in every), default=1)
+        #: at every so many bytes is looked: each needle has as many beginnings
+        self._stride = min([MOST_STRIDE, *(len(needle) - GRAM + 1 for _, _, needle in every)])
+        #: some bytes of a needle -> where in it they are, and which it is
+        self._by_gram: dict[bytes, list[tuple[int, bytes, str, str]]] = {}
+        for what, form, needle in every:
+            for at in range(self._stride):
+                self._by_gram.setdefault(needle[at : at + GRAM], []).append((at, needle, form, what))
+        first, second = (_one_of(gram[at] for gram in self._by_gram) for at in (0, 1))
+        self._begins = re.compile(first + b"(?=%s)" % second)
         #: digests of contents in which nothing was found, with all that is packed in them; and hashes of blocks
         self._clean: set[bytes] = set()
         self._clean_blocks: set[int] = set()
-        self._longest = 0
-        for what, form, needle in wanted:
-            if len(needle) < GRAM:
-                raise ValueError(f"{what}: too short to be told from chance")
-            self._by_gram.setdefault(needle[:GRAM], []).append((needle, form, what))
-            self._longest = max(self._longest, len(needle))
-        first, second = (_one_of(gram[at] for gram in self._by_gram) for at in (0, 1))
-        self._begins = re.compile(first + b"(?=%s)" % second)
 
     @classmethod
     def of_texts(cls, texts: Iterable[str]) -> Needles:
@@ -109,12 +116,9 @@ class Needles:
 
     @classmethod
     def of_bytes(cls, known: Iterable[tuple[str, bytes]]) -> Needles:
-        """Bytes as they are, and written down as text."""
-        return cls(
-            (what, form, needle)
-            for what, data in known
-            for form, needle in (("raw", data), *encoded("raw", data))
-        )
+        """Bytes of chance as they are, and written down as text."""
+        wanted = ((what, *form) for what, data in known for form in (("raw", data), *encoded("raw", data)))
+        return cls(wanted, is_compressible=False)
 
     def within(self, data: bytes) -> set[tuple[str, str]]:
         """The forms and names of what stands in `data`, plainly."""
@@ -130,14 +134,17 @@ class Needles:
         return found
 
     def _within_block(self, block: bytes) -> set[tuple[str, str]]:
-        grams = self._by_gram
         return {
             (form, what)
-            for match in self._begins.finditer(block)
-            if (gram := block[(at := match.start()) : at + GRAM]) in grams
-            for needle, form, what in grams[gram]
-            if block.startswith(needle, at)
+            for at in self._candidates(block)
+            for offset, needle, form, what in self._by_gram.get(block[at : at + GRAM], ())
+            if at >= offset and block.startswith(needle, at - offset)
         }
+
+    def _candidates(self, block: bytes) -> Iterable[int]:
+        if self._stride > 1:
+            return range(0, len(block), self._stride)
+        return (match.start() for match in self._begins.finditer(block))
 
     def look(self, places: Iterable[tuple[str, bytes]]) -> set[Found]:
         """What stands in any of the places, plainly or compressed."""
@@ -148,7 +155,7 @@ class Needles:
                 continue
             here = {
                 Found(place, packed, form, what)
-                for packed, layer in ((("", data)), *unpacked(data))
+                for packed, layer in (("", data), *unpacked(data, is_bare=self._is_compressible))
                 for form, what in self.within(layer)
             }
             found |= here
@@ -359,7 +366,7 @@ def recorded(home: Path, before: date) -> list[tuple[str, bytes]]:
             segment = sealed[start : start + SEGMENT_BYTES]
             for at in (0, HEADER_BYTES, len(segment) // 2, len(segment) - _PIECE):
                 found.append(("blob", segment[at : at + _PIECE]))
-    return [(what, piece) for what, piece in found if len(piece) >= GRAM] + keys_of(home, before)
+    return [(what, piece) for what, piece in found if len(piece) >= 16] + keys_of(home, before)
 
 
 def keys_of(home: Path, before: date = date.max) -> list[tuple[str, bytes]]:

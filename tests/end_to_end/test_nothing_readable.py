@@ -319,7 +319,9 @@ def blobs_stay(patch: pytest.MonkeyPatch, _home: Path) -> None:
 
 def journal_not_emptied(patch: pytest.MonkeyPatch, _home: Path) -> None:
     """The database is written anew into its journal, and the file stays as it was."""
-    patch.setattr(engine, "_PRAGMAS", [*engine._PRAGMAS, "wal_autocheckpoint=0"])
+    never = "wal_autocheckpoint=0"
+    patch.setattr(engine, "_PRAGMAS", [*engine._PRAGMAS, never])
+    around(patch, compaction, "_in_window", lambda store, conn, *times: conn.execute(f"PRAGMA {never}"))
     patch.setattr(compaction, "_checkpoint", lambda conn: False)
 
 
@@ -377,8 +379,10 @@ def lived(new_town, tmp_path_factory, signal, csv_file, workbook):
 
 
 @pytest.fixture
-def later_town(lived, temporary, tmp_path):
-    """A copy of the town, to be let go of six calendar months later."""
+def later_town(lived, temporary, tmp_path, monkeypatch):
+    """A copy of the town, to be let go of six calendar months later; nobody cuts the power, so the disk need not wait."""
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
+    monkeypatch.setattr(engine, "_PRAGMAS", [*engine._PRAGMAS, "synchronous=OFF"])
     shutil.copytree(lived.town.home, tmp_path / "home")
     return replace(lived.town, path=tmp_path, home=tmp_path / "home", clock=SteppedClock(LATER))
 
