@@ -548,6 +548,8 @@ class Village(Clients):
     """A home whose gateway runs as `gateway serve`, on the clock of the host."""
 
     process: asyncio.subprocess.Process | None = None
+    #: of the gateway and its commands; None: ours
+    environment: Mapping[str, str] | None = None
 
     async def start(self) -> None:
         """`gateway serve --port 0`, until it says that it is ready."""
@@ -559,12 +561,26 @@ class Village(Clients):
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env=self.environment,
             )
         async with asyncio.timeout(30):
             while not status.exists():
                 assert self.process.returncode is None, (self.path / "serve.log").read_text()
                 await asyncio.sleep(0.02)
         self.know_host(json.loads(status.read_text())["port"])
+
+    async def command(self, *args: str | Path) -> str:
+        """A command of the gateway, in a process of its own, which must succeed; what it prints."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gateway", "--home", self.home, *args),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=self.environment,
+        )
+        out, err = await process.communicate()
+        assert process.returncode == 0, err.decode()
+        return out.decode()
 
     async def kill(self) -> None:
         """Kill -9: nothing can be tidied up."""

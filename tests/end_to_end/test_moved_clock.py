@@ -1,0 +1,135 @@
+"""A whole gateway on a host whose clock is six calendar months further (libfaketime): nothing of it is left."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent))
+from byte_scan import Needles, places, recorded  # beside this file
+from conftest import Village, edit_file, new_key
+from life import back_up, sheet_of
+from old_copy import openable
+from planted import FILE_NAME, PERSON, PLANTED
+
+from gateway.clock import AMSTERDAM, SteppedClock, add_months, local_day
+
+LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+#: The last day of a month: its index key goes with its signals.
+START = datetime(2026, 11, 30, 9, 0, tzinfo=AMSTERDAM)
+#: The night after the day on which six calendar months are over.
+LATER = datetime(2027, 5, 31, 3, 0, tzinfo=AMSTERDAM)
+PARTNERS: Mapping[str, tuple[str, ...]] = {
+    "woonservice": ("--role", "creditor", "--sector", "Huur"),
+    "middendrenthe": ("--role", "municipality", "--serves", "GM1731"),
+}
+
+
+#: With the monotonic clock as it is, libfaketime 0.9.10 refuses Python's sleep (clock_nanosleep until an instant of that
+#: clock): imported at the start of each process, this sleeps in another way.
+SLEEP = """import select, time
+
+time.sleep = lambda seconds: select.select([], [], [], seconds)
+"""
+
+
+def clock_at(at: datetime, folder: Path) -> Mapping[str, str]:
+    """The environment of a host whose clock says `at` now, and goes on from there; its temporary files in `folder`."""
+    (folder / "python").mkdir(exist_ok=True)
+    (folder / "python" / "sitecustomize.py").write_text(SLEEP)
+    (folder / "temporary").mkdir(exist_ok=True)
+    ahead = round((at - datetime.now(UTC)).total_seconds())
+    return os.environ | {
+        "LD_PRELOAD": str(LIBRARY),
+        "FAKETIME": f"{ahead:+d}",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "PYTHONPATH": str(folder / "python"),
+        "TMPDIR": str(folder / "temporary"),
+    }
+
+
+@pytest.fixture
+async def village(tmp_path):
+    """A gateway that was made on that host, by the commands that an administrator types."""
+    keys = {partner: new_key(tmp_path, partner) for partner in PARTNERS}
+    made = Village(tmp_path, tmp_path / "home", keys, environment=clock_at(START, tmp_path))
+    await made.command("init", made.home)
+    await made.command("municipality", "add", "GM1731", "--preset", "ris")
+    edit_file(made.home / "config/municipalities/GM1731.toml", "settle_s = 5 ", "settle_s = 0 ")
+    for partner, told in PARTNERS.items():
+        await made.command("partner", "add", partner, *told, "--key", keys[partner].with_suffix(".pub"))
+    yield made
+    if made.process and made.process.returncode is None:
+        await made.kill()
+
+
+def look(village: Village, needles: Needles) -> set[str]:
+    """The places in which something lies: of the home, its temporary files, its log and its process."""
+    roots = [village.home, village.path / "temporary", village.path / "serve.log"]
+    assert village.process
+    return {each.place for each in needles.look(places(*roots, pids=[village.process.pid]))}
+
+
+async def exchange(village: Village, csv_file, workbook, signal) -> None:
+    """Two files come in, and everybody collects."""
+    person = PERSON | {"huisnummer": "18"}
+    await village.put("woonservice", FILE_NAME, csv_file(signal("x", **person)))
+    other = person | {"signaal_id": PERSON["signaal_id"] + "-B", "huisnummer": "20"}
+    await village.put("woonservice", "huur.xlsx", sheet_of(workbook, signal("x", **other)))
+    await village.command("wait", "--idle", "--timeout", "60")
+    boxes = await village.collect("woonservice")
+    assert [receipt["sommen"]["signalen"] for receipt in boxes.receipts] == [1, 1]
+    lines = (await village.collect("middendrenthe")).lines
+    assert [line["achternaam"] for line in lines] == [PERSON["achternaam"]] * 2
+
+
+async def purged(village: Village) -> None:
+    """Wait for the purge that the schedule makes up for."""
+    async with asyncio.timeout(60):
+        while True:
+            lines = [json.loads(line) for line in (village.path / "serve.log").read_text().splitlines()]
+            if done := [line for line in lines if line["event"] == "purge.finished" and line["purged"]]:
+                break
+            await asyncio.sleep(0.05)
+    assert [(line["purged"], line["rows"], line["errors"]) for line in done] == [(2, 2, 0)]
+
+
+@pytest.mark.skipif(LIBRARY is None, reason="faketime is not installed")
+async def test_six_months_later_nothing_is_left(village, csv_file, workbook, signal, tmp_path):
+    """Received, collected, switched off for six months, started: purged at once, nothing is found, the backup stays shut."""
+    assert local_day(LATER) > add_months(local_day(START), 6)
+    await village.start()
+    await exchange(village, csv_file, workbook, signal)
+    names = Needles.of_texts(PLANTED)
+    assert look(village, names) == set()
+    assert await village.stop() == 0
+    back_up(village.home, tmp_path / "backup")
+    before = Needles.of_bytes(recorded(village.home, local_day(LATER)))
+    shutil.copytree(village.home / "keys", tmp_path / "then" / "keys")
+    shutil.copytree(village.home / "config", tmp_path / "then" / "config")
+    opened, count = openable(
+        tmp_path / "backup/data", tmp_path / "then/keys", SteppedClock(START), tmp_path / "opened"
+    )
+    assert (len(opened), count > 5) == (count + 1, True)
+
+    village.environment = clock_at(LATER, tmp_path)
+    await village.start()
+    await purged(village)
+    assert look(village, names) == set()
+    assert look(village, before) == set()
+    collected = await village.collect("middendrenthe")
+    assert any(name.startswith("outbox/verklaring_") for name in collected.files)
+    assert collected.lines == []
+    assert await village.stop() == 0
+    opened, _ = openable(
+        tmp_path / "backup/data", village.home / "keys", SteppedClock(LATER), tmp_path / "shut"
+    )
+    assert opened == []
