@@ -548,8 +548,9 @@ class Village(Clients):
     """A home whose gateway runs as `gateway serve`, on the clock of the host."""
 
     process: asyncio.subprocess.Process | None = None
-    #: of the gateway and its commands; None: ours
+    #: of its process, and the clock of its host as we know it; None: ours
     environment: Mapping[str, str] | None = None
+    clock: Clock | None = None
 
     async def start(self) -> None:
         """`gateway serve --port 0`, until it says that it is ready."""
@@ -568,19 +569,6 @@ class Village(Clients):
                 assert self.process.returncode is None, (self.path / "serve.log").read_text()
                 await asyncio.sleep(0.02)
         self.know_host(json.loads(status.read_text())["port"])
-
-    async def command(self, *args: str | Path) -> str:
-        """A command of the gateway, in a process of its own, which must succeed; what it prints."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gateway", "--home", self.home, *args),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=self.environment,
-        )
-        out, err = await process.communicate()
-        assert process.returncode == 0, err.decode()
-        return out.decode()
 
     async def kill(self) -> None:
         """Kill -9: nothing can be tidied up."""
@@ -605,11 +593,22 @@ class Village(Clients):
     @contextmanager
     def opened(self) -> Iterator[Gateway]:
         """The same home, seen from here."""
-        gateway = open_gateway(self.home)
+        gateway = open_gateway(self.home, self.clock)
         try:
             yield gateway
         finally:
             gateway.close()
+
+
+@pytest.fixture
+def new_village(tmp_path: Path) -> Callable[..., Village]:
+    """Makes a village without a home, whose partners have their keys."""
+
+    def make(*partners: str, **settings: Any) -> Village:
+        keys = {partner: new_key(tmp_path, partner) for partner in partners}
+        return Village(tmp_path, tmp_path / "home", keys, **settings)
+
+    return make
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -15,7 +16,6 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent))
 from byte_scan import Needles, places, recorded  # beside this file
-from conftest import Village, edit_file, new_key
 from life import back_up, sheet_of
 from old_copy import openable
 from planted import FILE_NAME, PERSON, PLANTED
@@ -56,42 +56,76 @@ def clock_at(at: datetime, folder: Path) -> Mapping[str, str]:
     }
 
 
+#: The commands that an administrator types, one after another in one process: most of a second is the start of each.
+COMMANDS = """import json, sys
+
+from gateway.cli import main
+
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["gateway", *words]
+    try:
+        main()
+    except SystemExit as ended:
+        if ended.code:
+            raise
+"""
+
+
+async def run_commands(village, *commands: list[str]) -> None:
+    """Run commands of the gateway on that host; each must succeed."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", COMMANDS, json.dumps(commands)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=village.environment,
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0, out.decode()
+
+
 @pytest.fixture
-async def village(tmp_path):
-    """A gateway that was made on that host, by the commands that an administrator types."""
-    keys = {partner: new_key(tmp_path, partner) for partner in PARTNERS}
-    made = Village(tmp_path, tmp_path / "home", keys, environment=clock_at(START, tmp_path))
-    await made.command("init", made.home)
-    await made.command("municipality", "add", "GM1731", "--preset", "ris")
-    edit_file(made.home / "config/municipalities/GM1731.toml", "settle_s = 5 ", "settle_s = 0 ")
-    for partner, told in PARTNERS.items():
-        await made.command("partner", "add", partner, *told, "--key", keys[partner].with_suffix(".pub"))
+async def village(new_village, tmp_path):
+    """A gateway that was made on that host; without the time in which deliveries gather."""
+    made = new_village(*PARTNERS, environment=clock_at(START, tmp_path), clock=SteppedClock(START))
+    at_home = ["--home", str(made.home)]
+    await run_commands(
+        made,
+        ["init", str(made.home)],
+        [*at_home, "municipality", "add", "GM1731", "--preset", "ris"],
+        *(
+            [*at_home, "partner", "add", partner, *told, "--key", str(made.keys[partner].with_suffix(".pub"))]
+            for partner, told in PARTNERS.items()
+        ),
+    )
+    policy = made.home / "config/municipalities/GM1731.toml"
+    policy.write_text(re.sub(r"settle_s = \d+", "settle_s = 0", policy.read_text()))
     yield made
     if made.process and made.process.returncode is None:
         await made.kill()
 
 
-def look(village: Village, needles: Needles) -> set[str]:
+def look(village, needles: Needles) -> set[str]:
     """The places in which something lies: of the home, its temporary files, its log and its process."""
     roots = [village.home, village.path / "temporary", village.path / "serve.log"]
     assert village.process
     return {each.place for each in needles.look(places(*roots, pids=[village.process.pid]))}
 
 
-async def exchange(village: Village, csv_file, workbook, signal) -> None:
+async def exchange(village, csv_file, workbook, signal) -> None:
     """Two files come in, and everybody collects."""
     person = PERSON | {"huisnummer": "18"}
     await village.put("woonservice", FILE_NAME, csv_file(signal("x", **person)))
     other = person | {"signaal_id": PERSON["signaal_id"] + "-B", "huisnummer": "20"}
     await village.put("woonservice", "huur.xlsx", sheet_of(workbook, signal("x", **other)))
-    await village.command("wait", "--idle", "--timeout", "60")
+    await village.idle()
     boxes = await village.collect("woonservice")
     assert [receipt["sommen"]["signalen"] for receipt in boxes.receipts] == [1, 1]
     lines = (await village.collect("middendrenthe")).lines
     assert [line["achternaam"] for line in lines] == [PERSON["achternaam"]] * 2
 
 
-async def purged(village: Village) -> None:
+async def purged(village) -> None:
     """Wait for the purge that the schedule makes up for."""
     async with asyncio.timeout(60):
         while True:
