@@ -334,8 +334,7 @@ def held_open(pid: int, roots: Sequence[Path] = ()) -> Iterator[tuple[str, bytes
 
 # -- what is written down before a purge -----------------------------------------------------------
 
-#: All columns of ciphertexts, tokens and wrapped keys. The digest of a file's ciphertext and the commitment of its key
-#: stay: certificates name them.
+#: All columns of ciphertexts, tokens and wrapped keys.
 RECORDED = (
     ("signal", "sealed"),
     ("signal", "content_token"),
@@ -346,6 +345,18 @@ RECORDED = (
     ("delivery", "content_digest"),
     ("index_token", "token"),
     ("data_key", "wrapped"),
+)
+#: The other columns of bytes: certificates name the digest of a file's ciphertext and the commitment of its key, so that
+#: these stay; certificates and the audit log hold no more than ids, codes, counts and digests.
+STAYS = (
+    ("data_key", "commitment"),
+    ("delivery", "sealed_sha256"),
+    ("dispatch", "sealed_sha256"),
+    ("destruction", "key"),
+    ("destruction", "sha256"),
+    *(("certificate", name) for name in ("as_json", "json_signature", "as_text", "text_signature")),
+    *(("audit_entry", name) for name in ("entry", "leaf_hash")),
+    ("audit_checkpoint", "root"),
 )
 _PIECE = 24
 
@@ -370,17 +381,14 @@ def recorded(home: Path, before: date) -> list[tuple[str, bytes]]:
 
 
 def keys_of(home: Path, before: date = date.max) -> list[tuple[str, bytes]]:
-    """The keys of a home's ring that go before a day, as their files hold them and opened."""
-    ring = Keyring.open(home / "keys")
-    return [
-        (f"{form} {key_id}", data)
-        for key_id in ring.ids()
-        if _last_day(key_id) < before
-        for form, data in (
-            ("file of", (home / f"keys/ring/{key_id}.key").read_bytes()),
-            ("key", ring.get(key_id)),
-        )
-    ]
+    """The keys of a home's ring that go before a day: the files that hold them, and the keys themselves."""
+    ring, found = Keyring.open(home / "keys"), []
+    for path in sorted((home / "keys/ring").glob("*.key")):
+        # another version of a key has its number behind the id
+        key_id = path.name.partition(".")[0]
+        if _last_day(key_id) < before:
+            found += [(f"file of {key_id}", path.read_bytes()), (f"key {key_id}", ring.get(key_id))]
+    return found
 
 
 def _last_day(key_id: str) -> date:

@@ -17,9 +17,11 @@ import zlib
 from pathlib import Path
 
 import pytest
+from sqlalchemy import LargeBinary
+from sqlmodel import SQLModel
 
 sys.path.append(str(Path(__file__).parent))
-from byte_scan import GRAM, MOST_TRIED, Needles, children, forms, places  # beside this file
+from byte_scan import GRAM, MOST_TRIED, RECORDED, STAYS, Needles, children, forms, places  # beside this file
 from planted import PERSON, PLANTED
 
 NAME = PERSON["achternaam"]
@@ -208,3 +210,14 @@ def test_files_in_memory(tmp_path):
         found = Needles.of_texts([word]).look(places(pids=[os.getpid()]))
         path.unlink()
     assert {each.place for each in found} == {f"{path}, open in a process"}
+
+
+def test_every_column_of_bytes_is_recorded_or_stays_for_a_reason():
+    """A new one must be put in its place."""
+    columns = {
+        (table.name, column.name)
+        for table in SQLModel.metadata.tables.values()
+        for column in table.columns
+        if isinstance(column.type, LargeBinary)
+    }
+    assert {*RECORDED, *STAYS} == columns
