@@ -174,6 +174,7 @@ async def approve_the_clock(village) -> None:
     await run_commands(village, [*at_home, request["number"], *signed])
 
 
+@pytest.mark.timeout(300)  # on a loaded machine: it starts a gateway three times
 @pytest.mark.skipif(LIBRARY is None, reason="faketime is not installed")
 async def test_six_months_later_nothing_is_left(village, csv_file, workbook, signal, tmp_path):
     """Received, collected, switched off for six months, started: purged at once, nothing is found, the backup stays shut."""
