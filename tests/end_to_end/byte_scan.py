@@ -357,6 +357,9 @@ STAYS = (
     *(("certificate", name) for name in ("as_json", "json_signature", "as_text", "text_signature")),
     *(("audit_entry", name) for name in ("entry", "leaf_hash")),
     ("audit_checkpoint", "root"),
+    ("approval", "text"),
+    ("approval_signature", "armour"),
+    ("removal", "sealed"),
 )
 _PIECE = 24
 
