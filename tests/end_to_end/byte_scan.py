@@ -313,9 +313,14 @@ def children(pid: int) -> list[int]:
 
 def held_open(pid: int, roots: Sequence[Path] = ()) -> Iterator[tuple[str, bytes]]:
     """The files that a process has open and that are deleted, or that it may write, outside of some folders."""
-    if re.search(r"^Max file size +0 ", Path(f"/proc/{pid}/limits").read_text(), re.MULTILINE):
-        return  # it can't write a byte, and perhaps nobody may look into it
-    for fd in Path(f"/proc/{pid}/fd").iterdir():
+    try:
+        limits = Path(f"/proc/{pid}/limits").read_text()
+        # none: it has ended; no file size: it can't write a byte, and perhaps nobody may look into it
+        may_write = limits and not re.search(r"^Max file size +0 ", limits, re.MULTILINE)
+        opened = list(Path(f"/proc/{pid}/fd").iterdir()) if may_write else []
+    except (FileNotFoundError, ProcessLookupError):
+        return  # it has ended
+    for fd in opened:
         try:
             target = str(fd.readlink())
             flags = int(
@@ -347,7 +352,8 @@ RECORDED = (
     ("data_key", "wrapped"),
 )
 #: The other columns of bytes: certificates name the digest of a file's ciphertext and the commitment of its key, so that
-#: these stay; certificates and the audit log hold no more than ids, codes, counts and digests.
+#: these stay; certificates, requests for approval and the audit log hold ids, codes, counts and digests; what was removed
+#: early is a list of ids, which goes with a data key of its own.
 STAYS = (
     ("data_key", "commitment"),
     ("delivery", "sealed_sha256"),
