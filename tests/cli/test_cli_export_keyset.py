@@ -10,9 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tink import json_proto_keyset_format, secret_key_access, streaming_aead
 
 from gateway.cli.opened import actor
-from gateway.vault.stream import FIRST_TEXT_BYTES, TEXT_BYTES
+from gateway.pipeline.sealing import open_key
+from gateway.store import data_keys
+from gateway.vault.stream import FIRST_TEXT_BYTES, SEGMENT_BYTES, TEXT_BYTES, SealedReader
 
 DOCUMENT = Path(__file__).parents[2] / "docs/vault-format.md"
 
@@ -44,6 +47,42 @@ def test_tink_opens_a_received_file(house, size):
     done = opened(keyset, sealed, associated)
     assert (done.returncode, done.stdout) == (0, content), done.stderr
     assert opened(keyset, sealed, associated[:-2] + "00").returncode != 0
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        *(0, 1, SEGMENT_BYTES - 1, SEGMENT_BYTES, SEGMENT_BYTES + 1),
+        *(FIRST_TEXT_BYTES - 1, FIRST_TEXT_BYTES, FIRST_TEXT_BYTES + 1),
+        *(
+            FIRST_TEXT_BYTES + TEXT_BYTES - 1,
+            FIRST_TEXT_BYTES + TEXT_BYTES,
+            FIRST_TEXT_BYTES + TEXT_BYTES + 1,
+        ),
+        FIRST_TEXT_BYTES + 3 * TEXT_BYTES,
+    ],
+)
+def test_there_and_back_at_each_boundary(house, size):
+    """Tink opens the received file with the exported keyset; what Tink seals with it, the gateway reads in its place."""
+    content = os.urandom(size)
+    delivery, keyset, sealed, associated = given(house, content)
+    streaming_aead.register()
+    handle = json_proto_keyset_format.parse(keyset.read_text(), secret_key_access.TOKEN)
+    tink, place = handle.primitive(streaming_aead.StreamingAead), bytes.fromhex(associated)
+    with Path(sealed).open("rb") as file, tink.new_decrypting_stream(file, place) as opened_by_tink:
+        assert opened_by_tink.read() == content
+    before = Path(sealed).read_bytes()
+    with Path(sealed).open("wb") as file, tink.new_encrypting_stream(file, place) as sealed_by_tink:
+        sealed_by_tink.write(content)
+    assert Path(sealed).read_bytes() != before
+    with house.opened() as gateway:
+        with gateway.store.read() as conn:
+            stored = data_keys.of_object(conn, delivery)
+        file_key = open_key(gateway.pipeline(), stored).file_key(delivery)
+        with gateway.blobs.open(Path(sealed).name) as blob:
+            reader = SealedReader(file_key, place, blob.read_at, blob.size)
+            reader.authenticate()
+            assert b"".join(reader.chunks()) == content
 
 
 def test_it_is_the_owners_only_and_on_record(house):

@@ -548,6 +548,9 @@ class Village(Clients):
     """A home whose gateway runs as `gateway serve`, on the clock of the host."""
 
     process: asyncio.subprocess.Process | None = None
+    #: of its process, and the clock of its host as we know it; None: ours
+    environment: Mapping[str, str] | None = None
+    clock: Clock | None = None
 
     async def start(self) -> None:
         """`gateway serve --port 0`, until it says that it is ready."""
@@ -559,6 +562,7 @@ class Village(Clients):
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env=self.environment,
             )
         async with asyncio.timeout(30):
             while not status.exists():
@@ -589,11 +593,22 @@ class Village(Clients):
     @contextmanager
     def opened(self) -> Iterator[Gateway]:
         """The same home, seen from here."""
-        gateway = open_gateway(self.home)
+        gateway = open_gateway(self.home, self.clock)
         try:
             yield gateway
         finally:
             gateway.close()
+
+
+@pytest.fixture
+def new_village(tmp_path: Path) -> Callable[..., Village]:
+    """Makes a village without a home, whose partners have their keys."""
+
+    def make(*partners: str, **settings: Any) -> Village:
+        keys = {partner: new_key(tmp_path, partner) for partner in partners}
+        return Village(tmp_path, tmp_path / "home", keys, **settings)
+
+    return make
 
 
 @pytest.fixture

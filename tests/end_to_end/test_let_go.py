@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from datetime import date, datetime
+from pathlib import Path
 
 from gateway.clock import AMSTERDAM
 from gateway.domain.dispatch import PROOFS, DispatchKind
-from gateway.errors import KeyMissing
-from gateway.gateway import open_gateway
-from gateway.pipeline.sealing import open_key
-from gateway.store import data_keys
 from gateway.store.tables import DataKeyRow, Delivery, Dispatch, IndexToken, MeldingRow, SignalRow
 from gateway.vault.keyring import day_of, index_id
+
+sys.path.append(str(Path(__file__).parent))
+from old_copy import openable  # beside this file
 
 
 def at(text):
@@ -96,31 +97,6 @@ async def test_nothing_is_left(town, signal, csv_file):
         assert all((stone["received_at"], stone["purged_at"], stone["sealed_sha256"]))
         assert (stone["name_sealed"], stone["sha256_sealed"], stone["content_digest"]) == (None, None, None)
     assert {row["state"] for row in town.rows(Dispatch) if row["id"] not in kept} == {"purged"}
-
-
-def openable(data, keys, clock, to):
-    """Put an old copy of the data together with a keyring; what of it can be opened."""
-    shutil.copytree(keys.parent / "config", to / "config")
-    shutil.copytree(data, to / "data")
-    shutil.copytree(keys, to / "keys")
-    (to / "log").mkdir()
-    gateway, opened = open_gateway(to, clock), []
-    context = gateway.pipeline()
-    with gateway.store.read() as conn:
-        every = [row.id for row in conn.execute(DataKeyRow.__table__.select())]
-        for stored in data_keys.by_id(conn, every).values():
-            try:
-                opened.append(open_key(context, stored))
-            except KeyMissing:
-                continue
-    try:
-        gateway.indexer.token("2026-11", "a1", "GM1731", ("7938PL", "18"))
-        opened.append("index")
-    except KeyMissing:
-        pass
-    gateway.close()
-    assert every
-    return opened, len(every)
 
 
 async def test_an_old_copy_stays_shut(town, signal, csv_file, tmp_path):

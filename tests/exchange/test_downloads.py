@@ -222,6 +222,53 @@ async def test_rearranged_segments_give_nothing(house, rearranged):
     assert house.dispatch(one)["state"] == "ready"
 
 
+MUTATED = {
+    "the first byte": lambda own, other: bytes([own[0] ^ 1]) + own[1:],
+    "the salt": lambda own, other: own[:1] + bytes([own[1] ^ 128]) + own[2:],
+    "the last byte": lambda own, other: own[:-1] + bytes([own[-1] ^ 1]),
+    "a byte less": lambda own, other: own[:-1],
+    "no tag": lambda own, other: own[:-16],
+    "a header alone": lambda own, other: own[:HEADER_BYTES],
+    "nothing": lambda own, other: b"",
+    "a byte more": lambda own, other: own + b"\0",
+    "a tag more": lambda own, other: own + bytes(16),
+    "a segment more": lambda own, other: own + bytes(SEGMENT_BYTES),
+    "another file": lambda own, other: other,
+    "another file's header": lambda own, other: other[:HEADER_BYTES] + own[HEADER_BYTES:],
+    "another file's end": lambda own, other: own[:-16] + other[-16:],
+    "twice": lambda own, other: own + own,
+}
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        *(0, 1, FIRST_TEXT_BYTES - 1, FIRST_TEXT_BYTES, FIRST_TEXT_BYTES + 1),
+        *(
+            FIRST_TEXT_BYTES + TEXT_BYTES - 1,
+            FIRST_TEXT_BYTES + TEXT_BYTES,
+            FIRST_TEXT_BYTES + TEXT_BYTES + 1,
+        ),
+    ],
+)
+async def test_each_mutation_at_each_boundary_gives_nothing(house, size):
+    """Refused at OPEN, whatever the size; restored, all of it is read."""
+    content = os.urandom(size)
+    one = house.place("assen", "outbox", "a.csv", content)
+    own = blob_path(house, one).read_bytes()
+    other = blob_path(house, house.place("assen", "outbox", "b.csv", content)).read_bytes()
+    async with house.raw("assen") as raw:
+        for name, mutate in MUTATED.items():
+            blob_path(house, one).write_bytes(mutate(own, other))
+            assert (await raw.open("outbox/a.csv", 1)).status == 4, name
+        blob_path(house, one).write_bytes(own)
+        handle = (await raw.open("outbox/a.csv", 1)).string
+        read = (await raw.read(handle, 0, size)).string if size else b""
+        assert read == content
+        assert (await raw.read(handle, size, 1)).status == 1
+    assert house.dispatch(one)["state"] == "ready"
+
+
 async def test_a_swapped_file_gives_nothing(house):
     """Another partner's whole, well-sealed file under this one's row is refused."""
     one = house.place("assen", "outbox", "a.csv", CONTENT)
