@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from gateway import logs
 from gateway.audit.checkpoint import Signer, load_signing_key
-from gateway.audit.loss import check_not_lost
+from gateway.audit.continuation import older
+from gateway.audit.loss import check_not_lost, loss
+from gateway.audit.mark import set_mark
 from gateway.audit.publish import begin_again, seal_log
+from gateway.audit.removals import write_out
 from gateway.audit.sequencer import Sequencer
 from gateway.clock import Clock, SystemClock, local_day
+from gateway.errors import AuditError, CommandError
 from gateway.pipeline.context import Context
 from gateway.pipeline.erasure import carry_out
 from gateway.pipeline.outgoing import post
@@ -29,6 +34,8 @@ from gateway.vault.blobs import BlobFolder
 from gateway.vault.index import Indexer
 from gateway.vault.keyring import Keyring
 from gateway.vault.reserve import Reserve
+
+_log = logs.get("gateway")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +78,7 @@ class Gateway:
             pc4=pc4_gemeenten(),
             node=self.node,
             scanner=settings.scanner,
+            write_removals=self.write_removals,
         )
 
     def make_keys(self, *, origin: str = "schedule") -> list[str]:
@@ -106,6 +114,16 @@ class Gateway:
         self.sign()
         return report
 
+    def write_removals(self) -> None:
+        """Put the list of early removals outside the data; for the holder of the store's exclusive lock.
+
+        What `log/` does not take now, the next checkpoint brings, or says why not.
+        """
+        try:
+            write_out(self.store, self.home.log)
+        except AuditError as exc:
+            _log.error("removals.unwritten", error=str(exc))
+
     def carry_out_requests(self) -> int:
         """WISSEN whose 24 hours are over: what they cover goes now, with certificates; how many took effect."""
         count = carry_out(self.pipeline())
@@ -137,8 +155,19 @@ class Gateway:
             seal_log(self.store, self.sequencer, self.signer, self.home.log, self.clock.now())
 
     def begin_log_again(self, actor: str) -> str:
-        """Begin a new audit log after one was lost; its note. Raises CommandError when none was."""
+        """Begin a new audit log after one was lost; its note. Raises CommandError when none was.
+
+        The database may be an older one: at the start that follows nothing of it comes back that was let go.
+        """
         with self.store.exclusive():
+            with self.store.read() as conn:
+                if older(conn, self.home.log, self.signer.public_key):
+                    raise CommandError(
+                        "log/ continues the audit log of this database: start without --accept-loss"
+                    )
+                is_lost = bool(loss(conn, self.home.log, self.signer.public_key))
+            if is_lost:
+                set_mark(self.home.data)
             return begin_again(
                 self.store,
                 self.sequencer,
@@ -150,9 +179,10 @@ class Gateway:
             )
 
     def check_log(self) -> None:
-        """Raises AuditError when the audit log was lost: nothing more would be signed."""
+        """Raises AuditError when the audit log was lost: nothing more would be signed. `log/` may have more of it."""
         with self.store.read() as conn:
-            check_not_lost(conn, self.home.log, self.signer.public_key)
+            if older(conn, self.home.log, self.signer.public_key) is None:
+                check_not_lost(conn, self.home.log, self.signer.public_key)
 
     def wake(self) -> None:
         """Tell a running daemon to look: its worker sees the file change."""

@@ -50,6 +50,8 @@ class DispatchKind(StrEnum):
     ACCESS = "access"
     #: `vernietigd_<date>.csv`: what went of a creditor's deliveries
     DESTROYED = "destroyed"
+    #: `niet_hersteld_<date>.csv`: deliveries that a restored backup does not know
+    NOT_RESTORED = "not_restored"
     #: `verklaring_<nr>`: a certificate of destruction or its signature
     CERTIFICATE = "certificate"
 

@@ -186,6 +186,9 @@ _NUMBERED: Mapping[DispatchKind, str] = {
     DispatchKind.SIGNAL_STATUS: "signaalstatus",
     DispatchKind.FEEDBACK: "terugkoppeling",
 }
+#: The series that are numbered, and the counters of those numbers that nobody got: after a restore.
+NUMBERED = frozenset(_NUMBERED.values())
+PASSED_OVER = "passed_over"
 _ARRIVALS = "arrival"
 
 
@@ -195,9 +198,13 @@ def last_arrival(conn: Connection) -> int:
 
 
 def numbers(conn: Connection) -> dict[str, int]:
-    """The last number that was given to a file, by the name of the numbers (`meldingen/middendrenthe`)."""
-    rows = conn.execute(select(_COUNTER.c.name, _COUNTER.c.value))
-    return {name: value for name, value in rows if name.partition("/")[0] in _NUMBERED.values()}
+    """How many numbers were given to files, by the name of the numbers (`meldingen/middendrenthe`)."""
+    rows = {row.name: row.value for row in conn.execute(select(_COUNTER.c.name, _COUNTER.c.value))}
+    return {
+        name: value - rows.get(f"{PASSED_OVER}/{name}", 0)
+        for name, value in rows.items()
+        if name.partition("/")[0] in NUMBERED
+    }
 
 
 def numbered(conn: Connection) -> dict[str, int]:
