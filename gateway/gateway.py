@@ -12,7 +12,7 @@ from gateway import logs
 from gateway.audit.checkpoint import Signer, load_signing_key
 from gateway.audit.continuation import older
 from gateway.audit.loss import check_not_lost, loss
-from gateway.audit.mark import set_mark
+from gateway.audit.mark import read_mark, set_mark
 from gateway.audit.publish import begin_again, seal_log
 from gateway.audit.removals import write_out
 from gateway.audit.sequencer import Sequencer
@@ -165,8 +165,9 @@ class Gateway:
                     raise CommandError(
                         "log/ continues the audit log of this database: start without --accept-loss"
                     )
-                is_lost = bool(loss(conn, self.home.log, self.signer.public_key))
-            if is_lost:
+                was_restored = bool(read_mark(self.home.data))
+                lost = loss(conn, self.home.log, self.signer.public_key, is_restored=was_restored)
+            if lost:
                 set_mark(self.home.data)
             return begin_again(
                 self.store,
@@ -176,13 +177,15 @@ class Gateway:
                 actor=actor,
                 at=self.clock.now(),
                 node=self.node,
+                is_restored=was_restored,
             )
 
     def check_log(self) -> None:
         """Raises AuditError when the audit log was lost: nothing more would be signed. `log/` may have more of it."""
         with self.store.read() as conn:
             if older(conn, self.home.log, self.signer.public_key) is None:
-                check_not_lost(conn, self.home.log, self.signer.public_key)
+                is_restored = bool(read_mark(self.home.data))
+                check_not_lost(conn, self.home.log, self.signer.public_key, is_restored=is_restored)
 
     def wake(self) -> None:
         """Tell a running daemon to look: its worker sees the file change."""

@@ -37,7 +37,15 @@ def seal_log(store: Store, sequencer: Sequencer, signer: Signer, log_dir: Path, 
 
 
 def begin_again(
-    store: Store, sequencer: Sequencer, signer: Signer, log_dir: Path, *, actor: str, at: datetime, node: str
+    store: Store,
+    sequencer: Sequencer,
+    signer: Signer,
+    log_dir: Path,
+    *,
+    actor: str,
+    at: datetime,
+    node: str,
+    is_restored: bool = False,
 ) -> str:
     """Begin a new log after one was lost; gives its note. The caller holds the store's exclusive lock.
 
@@ -51,7 +59,7 @@ def begin_again(
         AuditError: what the database holds is not what was signed.
     """
     with store.read() as conn:
-        lost = loss(conn, log_dir, signer.public_key)
+        lost = loss(conn, log_dir, signer.public_key, is_restored=is_restored)
         last = rows.last_checkpoint(conn)
     if not lost:
         raise CommandError("no log was lost, and nothing was changed: start without --accept-loss")

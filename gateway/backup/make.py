@@ -56,7 +56,7 @@ def make(
         sums = Sums(folder)
         with gateway.store.exclusive():
             _copy_tree(sums, folder, home.log, "log")
-            (folder / VAULT).mkdir(mode=0o700, parents=True)
+            (folder / VAULT).mkdir(mode=0o700)
             snapshot(gateway.store, folder / DATABASE)
         sums.keep(DATABASE)
         absent = _copy_blobs(sums, home.vault, folder, progress)
@@ -134,7 +134,8 @@ def _copy_tree(sums: Sums, folder: Path, source: Path, name: str) -> None:
     (folder / name).mkdir(mode=0o700)
     for below in _files(source):
         path = f"{name}/{below}"
-        (folder / path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for parent in reversed(Path(path).parents):
+            (folder / parent).mkdir(mode=0o700, exist_ok=True)
         sums.copy(source / below, path)
 
 

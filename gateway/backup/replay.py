@@ -23,19 +23,19 @@ from gateway import logs
 from gateway.audit import removals as removal_files
 from gateway.audit.continuation import entries_between, older, take_in
 from gateway.audit.log import record
-from gateway.audit.loss import check_not_lost, outside
+from gateway.audit.loss import check_not_lost
 from gateway.audit.mark import drop_mark, read_mark
 from gateway.clock import local_day
 from gateway.domain.certificate import LIST_DAYS
 from gateway.domain.dispatch import DispatchKind, Letter
 from gateway.domain.partner import Box, Role
-from gateway.errors import AuditError, KeyMissing, VaultError
+from gateway.errors import KeyMissing, VaultError
 from gateway.files.manifest import render_manifest
 from gateway.files.names import manifest_name, not_restored_name
 from gateway.files.not_restored import Lost, render_not_restored
 from gateway.gateway import Gateway
 from gateway.pipeline.context import Context
-from gateway.pipeline.erasure import erase_again
+from gateway.pipeline.erasure import erase_again, publish_marked
 from gateway.pipeline.outgoing import post
 from gateway.pipeline.removing import RemovalKind, remove_again
 from gateway.pipeline.sealing import open_key
@@ -103,7 +103,7 @@ def _begin(gateway: Gateway) -> Replay | None:
     with gateway.store.read() as conn:
         found = older(conn, home.log, key)
         if found is None:
-            _check_log(gateway, conn, is_marked=bool(mark))
+            check_not_lost(conn, home.log, key, is_restored=bool(mark))
         unknown = removal_files.unknown(removals.known(conn), home.log)
         under_way = restored.under_way(conn)
         last = audit.last_checkpoint(conn)
@@ -119,16 +119,6 @@ def _begin(gateway: Gateway) -> Replay | None:
             under_way = restored.under_way(conn)
     drop_mark(home.data)
     return under_way
-
-
-def _check_log(gateway: Gateway, conn: Connection, *, is_marked: bool) -> None:
-    key, log_dir = gateway.signer.public_key, gateway.home.log
-    check_not_lost(conn, log_dir, key)
-    if is_marked and audit.last_checkpoint(conn) and outside(log_dir, key) is None:
-        raise AuditError(
-            "log/ is not there, and the database was put back: entries may be missing; bring log/ back, or begin a "
-            "new log that names the old one: gateway serve --accept-loss"
-        )
 
 
 def _series(gateway: Gateway) -> Iterator[str]:
@@ -200,6 +190,8 @@ def _remove_again(gateway: Gateway, context: Context, replay: Replay) -> None:
             erase_again(context, each.fields, adopt)
         else:
             remove_again(context, each.fields, adopt)
+    # also what an earlier try marked: before the files that it replaces are gone
+    publish_marked(context)
     removal_files.drop(over, log_dir)
 
 

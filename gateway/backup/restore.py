@@ -74,12 +74,15 @@ def _lay_aside(home: Home, folder: Path, *, with_config: bool) -> None:
     """Copy what is to be put back, compared once more on its way, and make it durable."""
     aside = home.data / _ASIDE
     shutil.rmtree(aside, ignore_errors=True)
-    (aside / VAULT).mkdir(mode=0o700, parents=True)
+    aside.mkdir(mode=0o700)
+    (aside / "data").mkdir(mode=0o700)
+    (aside / VAULT).mkdir(mode=0o700)
     for digest, name in listed(folder):
         is_config = name.startswith("config/")
         if name.startswith("data/") or (is_config and with_config):
             target = aside / name
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for parent in reversed(Path(name).parents):
+                (aside / parent).mkdir(mode=0o700, exist_ok=True)
             if _copy(folder / name, target) != digest:
                 raise CommandError(f"{folder / name} was altered meanwhile; nothing was changed")
     for path, _, _ in os.walk(aside):

@@ -44,7 +44,9 @@ class Sums:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._file = (folder / f".{SUMS_FILE}.part").open("w")
+        self._part = folder / f".{SUMS_FILE}.part"
+        fd = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._file = os.fdopen(fd, "w")
         self.files = self.bytes = 0
 
     def copy(self, source: Path, name: str) -> None:
@@ -81,7 +83,7 @@ class Sums:
         self._file.close()
         for path, _, _ in os.walk(self._folder):
             sync_folder(Path(path))
-        Path(self._file.name).rename(self._folder / SUMS_FILE)
+        self._part.rename(self._folder / SUMS_FILE)
         sync_folder(self._folder)
         return digest_of(self._folder / SUMS_FILE)
 

@@ -87,7 +87,7 @@ def carry_out(context: Context) -> int:
     """
     done = 0
     with context.store.exclusive():
-        _publish_marked(context)
+        publish_marked(context)
         with context.store.read() as conn:
             due = requests.due(conn, context.clock.now())
         for request in due:
@@ -120,7 +120,7 @@ def _erase(context: Context, request: Stored) -> None:
     )
 
 
-def _publish_marked(context: Context) -> None:
+def publish_marked(context: Context) -> None:
     """What a kill kept from being published, after it was marked and before it is purged."""
     with context.store.read() as conn:
         if not requests.erasing(conn):
@@ -308,7 +308,8 @@ def _keep(context: Context, request: Stored, scope: _Scope, conn: Connection) ->
 def erase_again(context: Context, kept: Mapping[str, Any], adopt: Callable[[Connection], None]) -> None:
     """Mark what a WISSEN removed and a restored backup brought back, as at the first time; `adopt` with it.
 
-    Its request is on record again, as carried out, whether the backup knew it or not. The purge must follow.
+    Its request is on record again, as carried out, whether the backup knew it or not. `publish_marked` and the
+    purge must follow.
     """
     with context.store.read() as conn:
         scope = _scope_again(context, conn, kept)
@@ -332,7 +333,6 @@ def erase_again(context: Context, kept: Mapping[str, Any], adopt: Callable[[Conn
             requests.add_again(conn, request)
     touch(context, scope.versions)
     _mark(context, request, scope, adopt)
-    _publish(context, scope.meldingen)
 
 
 def _scope_again(context: Context, conn: Connection, kept: Mapping[str, Any]) -> _Scope:

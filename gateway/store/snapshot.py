@@ -50,8 +50,8 @@ def last_written(path: Path) -> str:
     """
     try:
         with closing(sqlite3.connect(path)) as conn:
-            return str(conn.execute("SELECT coalesce(max(at), '') FROM audit_entry").fetchone()[0])
-    except sqlite3.Error as exc:
+            return str(conn.execute("SELECT at FROM audit_entry ORDER BY id DESC LIMIT 1").fetchone()[0])
+    except (sqlite3.Error, TypeError) as exc:
         raise StoreError(f"{path}: not a database of this gateway ({exc})") from exc
 
 

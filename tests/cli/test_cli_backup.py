@@ -7,10 +7,12 @@ import io
 import json
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +20,40 @@ import pytest
 from sqlalchemy import select
 
 from gateway.audit.verify import verify as verify_log
-from gateway.backup import sums
+from gateway.backup import restore, sums
 from gateway.backup.make import make
 from gateway.backup.replay import Report, replay
 from gateway.backup.restore import put_back
 from gateway.clock import AMSTERDAM, SteppedClock, SystemClock
 from gateway.daemon import Daemon
-from gateway.errors import AuditError, CommandError, GatewayError
+from gateway.errors import AuditError, GatewayError
+from gateway.gateway import Gateway
 from gateway.pipeline.ledger import check
 from gateway.pipeline.persons import read_outgoing
 from gateway.pipeline.sealing import EXCLUSION, SIGNAL, Opener
 from gateway.pipeline.withdrawal import withdraw
 from gateway.pipeline.worker import publish_now, step
+from gateway.retention.purge import PurgeReport
+from gateway.settings import Home
 from gateway.store import persons
-from gateway.store.tables import Counter, Delivery, Dispatch, ExclusionRow, MeldingRow, RequestRow, SignalRow
+from gateway.store import signals as stored
+from gateway.store.engine import Store
+from gateway.store.tables import (
+    Counter,
+    Delivery,
+    Dispatch,
+    ExclusionRow,
+    MeldingRow,
+    RequestRow,
+    RestoreRow,
+    SignalRow,
+)
 
 COLUMNS = "signaal_id;sector;klantnummer;achternaam;geboortedatum;postcode;huisnummer;bedrag;dagen_achterstand;sociaal_incasso;mutatie"
 #: What a creditor reports: number of the house -> name.
 NAMES = {18: "Bakker", 20: "Visser", 22: "Jansen", 24: "Deboer", 26: "Smit", 28: "Meijer"}
 BORN = "1980-05-01"
+NOTHING_PURGED = PurgeReport(due_before=date(2026, 1, 1), run_id=None, counts={}, keys=(), errors=())
 
 
 def signals(*rows: tuple[str, int], sector: str = "Huur", mutatie: str = "N") -> bytes:
@@ -89,7 +106,7 @@ class Drill:
 
     def put_back(self, *, replace: bool = True) -> None:
         """As `gateway restore` does, without the replay."""
-        put_back(self.do(lambda opened: opened.home), self.backup, replace=replace)
+        put_back(Home(root=self.house.home), self.backup, replace=replace)
 
     def rows(self, table: Any) -> list[dict[str, Any]]:
         """Every row of a table."""
@@ -99,10 +116,6 @@ class Drill:
                 return [dict(row) for row in conn.execute(select(table.__table__)).mappings()]
 
         return self.do(read)
-
-    def states(self) -> dict[str, str]:
-        """House number -> state of its signal in force, for those whose contents open."""
-        return {NAMES_BACK[name]: state for name, state in self.opened_signals() if name}
 
     def opened_signals(self) -> list[tuple[str, str]]:
         """Surname (empty: no contents) and state of every signal in force."""
@@ -115,12 +128,10 @@ class Drill:
                     row.id
                     for row in conn.execute(select(SignalRow.__table__).where(SignalRow.__table__.c.in_force))
                 ]
-                found = []
-                from gateway.store import signals as stored
-
-                for each in stored.sealed(conn, ids):
-                    found.append((opener.open(each, SIGNAL).get("achternaam", ""), each.state))
-                return found
+                return [
+                    (opener.open(each, SIGNAL).get("achternaam", ""), each.state)
+                    for each in stored.sealed(conn, ids)
+                ]
 
         return sorted(self.do(read))
 
@@ -180,12 +191,8 @@ class Drill:
             "requests": sorted((row["number"], row["state"]) for row in self.rows(RequestRow)),
             "counters": sorted((row["name"], row["value"]) for row in self.rows(Counter)),
             "versions": sorted(row["version"] for row in self.rows(MeldingRow)),
-            "differences": self.do(lambda opened: check(opened.pipeline()).differences),
-            "restored": self.do(lambda opened: verified(opened).problems),
+            "log": self.do(lambda opened: verified(opened).problems),
         }
-
-
-NAMES_BACK = {name: str(house) for house, name in NAMES.items()}
 
 
 def verified(opened: Any, kept: str | None = None) -> Any:
@@ -277,9 +284,6 @@ def test_the_drill(drill) -> None:
     assert vault - there
     # one log: what an auditor kept is continued
     assert drill.do(lambda opened: verified(opened, kept).problems) == []
-    (entry,) = (
-        drill.house.json("audit", "show", "--last", "1000", "--action", "data.restored") if False else [1]
-    )
     # partners know what to send again; what was withdrawn and what the backup knows is not listed
     assert drill.lists("woonservice") == [drill.ids["taken back"], drill.ids["new"]]
     assert drill.lists("middendrenthe") == [drill.ids["excluded"], drill.ids["erased"]]
@@ -299,3 +303,260 @@ def test_the_drill(drill) -> None:
     assert int(newest["name"].rpartition("_")[2].removesuffix(".csv")) > 1000
     assert drill.do(lambda opened: check(opened.pipeline()).differences) == ()
     assert drill.do(lambda opened: verified(opened, kept).problems) == []
+
+
+def lay_back(drill: Drill) -> None:
+    """As an administrator does by hand, who knows no command for it: `data/` of the backup, and nothing else."""
+    data = drill.house.home / "data"
+    shutil.rmtree(data)
+    shutil.copytree(drill.backup / "data", data)
+
+
+def test_put_back_by_hand(drill) -> None:
+    """`log/` tells that the database is older: the start does the same, before the listener opens."""
+    live_on(drill)
+    kept = (drill.house.home / "log/checkpoint").read_text()
+    lay_back(drill)
+    assert "Bakker" in drill.readable()
+    drill.do(lambda opened: Daemon(opened)._recover())
+    check_all_is_gone(drill)
+    assert drill.lists("woonservice") == [drill.ids["taken back"], drill.ids["new"]]
+    assert drill.do(lambda opened: verified(opened, kept).problems) == []
+
+
+def test_without_the_log_it_starts_only_when_the_loss_is_accepted(drill) -> None:
+    """Then what no key opens is gone all the same, and a new log begins that names the old one."""
+    live_on(drill)
+    numbers = {row["name"]: row["value"] for row in drill.rows(Counter)}
+    shutil.rmtree(drill.house.home / "log")
+    (drill.house.home / "log").mkdir()
+    drill.put_back()
+    with pytest.raises(AuditError, match="--accept-loss"):
+        drill.replay()
+    drill.do(lambda opened: opened.begin_log_again("beheer"))
+    report = drill.replay()
+    assert report is not None
+    assert (report.removals, report.taken_in, report.lists) == (0, 0, 0)
+    assert report.unopenable >= 3
+    assert "Bakker" in drill.readable(), "without the list nobody knows: docs/operations.md says so"
+    after = {row["name"]: row["value"] for row in drill.rows(Counter)}
+    assert all(
+        after[name] > number for name, number in numbers.items() if "/" in name and "passed" not in name
+    )
+    assert drill.do(lambda opened: verified(opened).problems) == []
+    assert drill.do(lambda opened: check(opened.pipeline()).differences) == ()
+
+
+def damage_a_blob(backup: Path) -> None:
+    """One byte of a sealed file."""
+    blob = next((backup / "data/vault").iterdir())
+    content = bytearray(blob.read_bytes())
+    content[-1] ^= 1
+    blob.write_bytes(content)
+
+
+def cut_the_database(backup: Path) -> None:
+    """The last page of the database."""
+    database = backup / "data/gateway.db"
+    database.write_bytes(database.read_bytes()[:-4096])
+
+
+def lose_a_blob(backup: Path) -> None:
+    """A sealed file is missing."""
+    next((backup / "data/vault").iterdir()).unlink()
+
+
+def add_a_file(backup: Path) -> None:
+    """A file that nobody listed."""
+    (backup / "data/gateway.db-wal").write_bytes(b"anything")
+
+
+def cut_the_list(backup: Path) -> None:
+    """The list of files was cut off at the end of a line, with all that it would have named."""
+    lines = (backup / "SHA256SUMS").read_text().splitlines(keepends=True)
+    (backup / "SHA256SUMS").write_text("".join(lines[:-1]))
+
+
+def never_finish(backup: Path) -> None:
+    """Cut off while it was made."""
+    (backup / "SHA256SUMS").unlink()
+
+
+def climb(backup: Path) -> None:
+    """The list names a file outside."""
+    text = (backup / "SHA256SUMS").read_text()
+    (backup / "SHA256SUMS").write_text(text.replace("  config/gateway.toml", "  ../../gateway.toml"))
+
+
+DAMAGES = (damage_a_blob, cut_the_database, lose_a_blob, add_a_file, cut_the_list, never_finish, climb)
+
+
+def test_a_backup_that_is_not_whole_is_refused(drill) -> None:
+    """And nothing of the home changes."""
+    before = (drill.house.home / "data/gateway.db").read_bytes()
+    for damage in DAMAGES:
+        copy = drill.backup.with_name(damage.__name__)
+        shutil.copytree(drill.backup, copy)
+        damage(copy)
+        assert drill.house.run("restore", copy, "--replace").code == 1, damage
+        assert drill.house.run("backup", copy, "--verify").code == 1, damage
+        assert (drill.house.home / "data/gateway.db").read_bytes() == before
+        assert not (drill.house.home / "data/restored").exists()
+
+
+def test_what_a_backup_holds(drill) -> None:
+    """Database, sealed files, configuration and log, for its owner only; no key, no name; a list that others read."""
+    names = {path.relative_to(drill.backup).as_posix() for path in drill.backup.rglob("*") if path.is_file()}
+    assert {"data/gateway.db", "config/gateway.toml", "log/checkpoint", "SHA256SUMS", "backup.json"} <= names
+    assert not any(name.startswith("keys/") for name in names)
+    assert {oct(path.stat().st_mode & 0o077) for path in (drill.backup, *drill.backup.rglob("*"))} == {"0o0"}
+    for path in drill.backup.rglob("*"):
+        if path.is_file():
+            assert not any(name.encode() in path.read_bytes() for name in NAMES.values()), path
+    done = subprocess.run(
+        ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=drill.backup, check=False
+    )
+    assert done.returncode == 0
+    assert drill.house.run("backup", drill.backup, "--verify").code == 0
+    assert drill.house.run("doctor", "--backup", drill.backup).out.count("holds the database and none") == 1
+    # nothing of what was deleted: every page is in use
+    with closing(sqlite3.connect(drill.backup / "data/gateway.db")) as db:
+        assert db.execute("PRAGMA freelist_count").fetchone() == (0,)
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_backup_beside_a_purge_and_an_upload(drill, tmp_path) -> None:
+    """What goes while it is made is left out, what comes is not in it, and it is whole."""
+    drill.clock.step(timedelta(days=15))
+    drill.do(lambda opened: opened.make_keys())
+    seen: list[int] = []
+
+    def meanwhile(done: int, total: int) -> None:
+        if not seen:
+            drill.do(lambda opened: opened.purge())
+            drill.send("meanwhile", "woonservice", signals(("w9", 24)))
+        seen.append(total)
+
+    made = drill.do(
+        lambda opened: make(opened, tmp_path / "second", with_keys=False, actor="x", progress=meanwhile)
+    )
+    assert made.missing == ()
+    assert made.purged > 0
+    assert made.about.blobs == seen[0] - made.purged
+    assert sums.verify(tmp_path / "second") == []
+    put_back(Home(root=drill.house.home), tmp_path / "second", replace=True)
+    drill.replay()
+    assert drill.do(lambda opened: check(opened.pipeline()).differences) == ()
+    assert drill.ids["meanwhile"] in drill.lists("woonservice")
+
+
+def test_a_sealed_file_that_is_missing_is_told(drill, tmp_path) -> None:
+    """It was not purged: somebody took it away."""
+    blob = next(iter((drill.house.home / "data/vault").iterdir()))
+    content = blob.read_bytes()
+    blob.unlink()
+    ran = drill.house.run("backup", tmp_path / "second")
+    assert ran.code == 1
+    assert blob.name in ran.err
+    blob.write_bytes(content)
+
+
+def test_where_a_backup_is_not_made(drill) -> None:
+    """Over another one, or in the home itself; `--dated` makes a folder of its own each time."""
+    assert "is not empty" in drill.house.run("backup", drill.backup).err
+    assert "lies in the home" in drill.house.run("backup", drill.house.home / "backup").err
+    shelf = drill.backup.parent / "shelf"
+    assert drill.house.json("backup", shelf, "--dated")["missing"] == []
+    (dated,) = shelf.iterdir()
+    assert sums.verify(dated) == []
+    ran = drill.house.run("backup", drill.backup.parent / "all", "--with-keys")
+    assert "can still be read" in ran.err
+    assert (drill.backup.parent / "all/keys/audit.key").exists()
+
+
+def test_newer_data_is_not_lost_by_mistake(drill) -> None:
+    """The home went on since the backup: it takes `--replace`. Over the same data it does not."""
+    drill.send("new", "woonservice", signals(("w9", 24)))
+    ran = drill.house.run("restore", drill.backup)
+    assert (ran.code, "--replace" in ran.err) == (1, True)
+    assert drill.ids["new"] in {row["id"] for row in drill.rows(Delivery)}
+    (drill.house.home / "data/gateway.db").unlink()
+    assert drill.house.run("restore", drill.backup).code == 0
+
+
+def cut_off(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, turn: int) -> list[int]:
+    """Die before the `turn`-th call of something; how many calls there were."""
+    do, calls = getattr(where, name), [0]
+
+    def counted(*args: Any, **named: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == turn:
+            raise KeyboardInterrupt
+        return do(*args, **named)
+
+    monkeypatch.setattr(where, name, counted)
+    return calls
+
+
+def test_a_restore_that_was_cut_off_is_run_again(drill, monkeypatch) -> None:
+    """At each step: nothing starts on half of it, and the same command brings it to its end."""
+    live_on(drill)
+    home = drill.house.home
+    steps = [(Path, "unlink", 1), (Path, "rename", 1), (Path, "rename", 2), (restore, "set_mark", 1)]
+    steps += [(restore, "sync_folder", turn) for turn in (1, 5)] + [(restore.shutil, "rmtree", 2)]
+    for where, name, turn in steps:
+        with monkeypatch.context() as patch:
+            calls = cut_off(patch, where, name, turn)
+            with pytest.raises(KeyboardInterrupt):
+                drill.put_back()
+        assert calls == [turn]
+        if (home / "data/gateway.db").exists() and (home / "data/restored").exists():
+            # it is in its place, and what a start would do first is not forgotten
+            assert (home / "data/vault").is_dir()
+    drill.put_back()
+    assert drill.replay() is not None
+    check_all_is_gone(drill)
+    assert not (home / "data/restoring").exists()
+
+
+def test_a_replay_that_was_killed_goes_on(drill, monkeypatch) -> None:
+    """Before each of its commits, and after the last, but those of the purge in it: the same end as undisturbed."""
+    live_on(drill)
+    drill.put_back()
+    home, aside = drill.house.home, drill.backup.with_name("aside")
+    shutil.copytree(home, aside)
+    # killed elsewhere: tests/end_to_end/test_killed.py
+    monkeypatch.setattr(Gateway, "purge", lambda *_, **__: NOTHING_PURGED)
+
+    def run(turn: int) -> list[str]:
+        """A replay that dies before its `turn`-th commit; who committed, in order."""
+        shutil.rmtree(home)
+        shutil.copytree(aside, home)
+        asked: list[str] = []
+        write = Store.write
+
+        def counted(store: Store) -> Any:
+            frame = sys._getframe(1)
+            asked.append(f"{frame.f_code.co_filename}:{frame.f_code.co_name}")
+            if len(asked) == turn:
+                raise KeyboardInterrupt
+            return write(store)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "write", counted)
+            with suppress(KeyboardInterrupt):
+                drill.replay()
+        return asked
+
+    commits = run(0)
+    undisturbed = drill.outcome()
+    firsts = sorted({commits.index(each) + 1 for each in commits})
+    assert len(firsts) > 10
+    for turn in firsts:
+        assert run(turn) == commits[:turn]
+        drill.replay()
+        assert drill.outcome() == undisturbed, f"killed before {commits[turn - 1]}"
+        assert [row["finished_at"] is not None for row in drill.rows(RestoreRow)] == [True]
+    monkeypatch.undo()
+    drill.do(lambda opened: opened.purge())
+    check_all_is_gone(drill)
