@@ -47,14 +47,14 @@ def write_out(store: Store, log_dir: Path) -> None:
         return
     folder = log_dir / FOLDER
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for each in missing:
-            place_file(_path(folder, each.id), to_file(_wrapped(each), each.sealed))
         # a file that no row knows would tell of a restore: it goes first
-        for record_id in over:
-            _path(folder, record_id).unlink(missing_ok=True)
-        sync_folder(folder)
-        sync_folder(log_dir)
+        drop(over, log_dir)
+        if missing:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for each in missing:
+                place_file(_path(folder, each.id), to_file(_wrapped(each), each.sealed))
+            sync_folder(folder)
+            sync_folder(log_dir)
     except OSError as exc:
         raise AuditError(f"{folder} can't be written: {exc.strerror}") from exc
     with store.write() as conn:
@@ -95,12 +95,13 @@ def read(keyring: Keyring, record_ids: Iterable[str], log_dir: Path) -> tuple[li
 
 
 def drop(record_ids: Sequence[str], log_dir: Path) -> None:
-    """Remove the files of records whose day is over."""
+    """Remove the files of records whose day is over. May be repeated."""
     folder = log_dir / FOLDER
+    if not record_ids or not folder.is_dir():
+        return
     for record_id in record_ids:
         _path(folder, record_id).unlink(missing_ok=True)
-    if record_ids:
-        sync_folder(folder)
+    sync_folder(folder)
 
 
 def _wrapped(each: Kept) -> WrappedKey:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -550,8 +551,10 @@ def test_a_replay_that_was_killed_goes_on(drill, monkeypatch) -> None:
 
     commits = run(0)
     undisturbed = drill.outcome()
-    firsts = sorted({commits.index(each) + 1 for each in commits})
-    assert len(firsts) > 10
+    # a publication is killed elsewhere too
+    of_replay = [each for each in commits if re.search(r"/(backup/|erasure|removing)", each)]
+    firsts = sorted({commits.index(each) + 1 for each in of_replay})
+    assert len(firsts) >= 6, commits
     for turn in firsts:
         assert run(turn) == commits[:turn]
         drill.replay()

@@ -12,6 +12,7 @@ from datetime import timedelta
 import typer
 
 from gateway import daemon
+from gateway.audit.mark import set_mark
 from gateway.cli.app import command_line
 from gateway.cli.opened import actor
 from gateway.clock import SystemClock
@@ -46,6 +47,9 @@ CHANGES: Mapping[str, str] = {
     "deliveries retry": "delivery.retried",
     "deliveries reject": "delivery.rejected",
     "retention run": "purge.started",
+    "backup": "backup.made",
+    "restore": "data.restored",
+    "retention replay": "data.restored",
     "partner leave": "partner.left",
     "serve": "log.restored",
 }
@@ -184,6 +188,10 @@ def test_what_changes_something_is_on_record_with_who_ran_it(house, key_file, mo
             opened.keyring.ensure(["until-2026-01-02"])
         return "until-2026-01-02"
 
+    def put_back_by_hand() -> tuple[object, ...]:
+        set_mark(house.home / "data")
+        return ()
+
     def lose_the_log() -> str:
         with house.opened() as opened:
             opened.sign()
@@ -220,6 +228,9 @@ def test_what_changes_something_is_on_record_with_who_ran_it(house, key_file, mo
         "deliveries retry": lambda: (fail(),),
         "deliveries reject": lambda: (fail(), "--reason", "Onleesbaar."),
         "retention run": lambda: (),
+        "backup": lambda: (house.path / "backup",),
+        "restore": lambda: (house.path / "backup", "--replace"),
+        "retention replay": put_back_by_hand,
         "partner leave": lambda: ("dezorgkas",),
         "serve": lambda: (lose_the_log(),),
     }
