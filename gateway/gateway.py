@@ -122,7 +122,7 @@ class Gateway:
         try:
             write_out(self.store, self.home.log)
         except AuditError as exc:
-            _log.error("removals.unwritten", error=str(exc))
+            _log.error("removals.left", error=str(exc))
 
     def carry_out_requests(self) -> int:
         """WISSEN whose 24 hours are over: what they cover goes now, with certificates; how many took effect."""
