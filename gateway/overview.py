@@ -20,7 +20,8 @@ from gateway.gateway import Gateway
 from gateway.pipeline.worker import due_at
 from gateway.retention.due import DueDay, due
 from gateway.running import Running, running
-from gateway.store import guard, meldingen, partner_keys, registers, status
+from gateway.store import guard, holds, meldingen, partner_keys, registers, status
+from gateway.store.holds import Hold
 from gateway.store.partner_keys import Use
 from gateway.store.status import AuditFigures, DeliveryLine, Uncollected
 from gateway.vault.keyring import day_of
@@ -120,6 +121,8 @@ class Overview:
     next_purge_at: datetime
     last_purge: registers.Run | None
     due: tuple[DueDay, ...]
+    #: legal holds in force, the first to be looked at again first
+    holds: tuple[Hold, ...]
     keys: Keys
     audit: AuditFigures
     disk: Disk
@@ -162,6 +165,7 @@ def overview(gateway: Gateway) -> Overview:
             ),
         )
         used = partner_keys.uses(conn)
+        held = sorted(holds.held(conn), key=lambda hold: (hold.review_on, hold.id))
     return Overview(
         at=now,
         daemon=daemon,
@@ -174,6 +178,7 @@ def overview(gateway: Gateway) -> Overview:
         next_purge_at=cron.next_time(settings.purge_schedule, now),
         last_purge=runs[0] if runs else None,
         due=tuple(due(gateway.store, now, local_day(now) + AHEAD, settings.terms)),
+        holds=tuple(held),
         keys=keys_ahead(gateway, now),
         audit=audit,
         disk=_disk(gateway),

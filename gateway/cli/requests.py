@@ -18,6 +18,7 @@ app = typer.Typer(no_args_is_help=True)
 _STATES = {
     RequestState.WAITING: "[yellow]waits[/]",
     RequestState.ERASING: "[yellow]is carried out[/]",
+    RequestState.HELD: "[yellow]waits for a hold to be lifted[/]",
     RequestState.DONE: "[green]done[/]",
     RequestState.WITHDRAWN: "[dim]withdrawn[/]",
 }

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from gateway.backup.replay import replay
-from gateway.cli import screen
+from gateway.cli import hold, screen
 from gateway.cli.opened import actor, opened
 from gateway.cli.restore import show
 from gateway.clock import AMSTERDAM, local_day
@@ -46,6 +46,7 @@ WORDS: Mapping[str, str] = {
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 app = typer.Typer(no_args_is_help=True)
+app.add_typer(hold.app, name="hold", help="What is kept past its day on legal grounds.")
 
 
 @app.command("due")
@@ -156,11 +157,11 @@ def play_back(context: typer.Context) -> None:
 def _due_table(days: list[DueDay], today: date) -> Table:
     made = screen.table("day")
     made.add_column("")
-    for name in ("received files", "signals", "exclusions", "contents", "outgoing files"):
+    for name in ("received files", "signals", "exclusions", "contents", "outgoing files", "held"):
         made.add_column(name, justify="right")
     made.add_column("keys", overflow="fold")
     for day in days:
-        numbers = (day.raws, day.signals, day.exclusions, day.contents, day.dispatches)
+        numbers = (day.raws, day.signals, day.exclusions, day.contents, day.dispatches, day.held)
         keys = ", ".join(day.keys)
         made.add_row(str(day.day), _when(day.day, today), *map(_number, numbers), keys)
     return made
@@ -259,6 +260,7 @@ def _day_json(day: DueDay) -> dict[str, object]:
         "exclusions": day.exclusions,
         "contents": day.contents,
         "dispatches": day.dispatches,
+        "held": day.held,
         "keys": list(day.keys),
     }
 

@@ -52,6 +52,7 @@ def status(
     [cyan]retention[/] {next_purge_at, last_purge, due}
     [cyan]  last_purge[/] null, or {started_at, finished_at, errors}
     [cyan]  due[/] [{day, raws, signals, contents, dispatches, keys}]: 7 days, and what is overdue
+    [cyan]holds[/] [{id, grounds, review_on, deliveries: how many}] in force, the first review first
     [cyan]keys[/] {until, days_ahead, wanted_days_ahead}; below 0 no file can be received
     [cyan]audit[/] {entries, unsequenced, checkpoint_at}
     [cyan]disk[/] {vault_bytes, vault_files, database_bytes, free_bytes, reserve_bytes, takes_files}
@@ -128,6 +129,15 @@ def to_json(seen: Overview) -> dict[str, Any]:
                 for each in seen.due
             ],
         },
+        "holds": [
+            {
+                "id": each.id,
+                "grounds": each.grounds,
+                "review_on": each.review_on.isoformat(),
+                "deliveries": len(each.deliveries),
+            }
+            for each in seen.holds
+        ],
         "keys": {
             "until": seen.keys.until and seen.keys.until.isoformat(),
             "days_ahead": seen.keys.days_ahead,
@@ -198,6 +208,8 @@ def _show(seen: Overview) -> None:
         made.add_row("", _failed(seen))
     made.add_row("Meldingen", _waiting(seen))
     made.add_row("Purge", _purge(seen))
+    if seen.holds:
+        made.add_row("Legal holds", _holds(seen))
     made.add_row("Keys", _keys(seen))
     if seen.ending_keys or seen.locked_out:
         made.add_row("Partner keys", _partner_keys(seen))
@@ -314,6 +326,15 @@ def _due(day: DueDay) -> str:
         (len(day.keys), "key", ""),
     )
     return ", ".join(screen.counted(count, one, many) for count, one, many in parts if count)
+
+
+def _holds(seen: Overview) -> str:
+    late = [each for each in seen.holds if each.review_on < local_day(seen.at)]
+    text = f"{len(seen.holds):,} in force"
+    if not late:
+        return f"{text}, the next review by {seen.holds[0].review_on}"
+    named = ", ".join(each.id for each in late)
+    return f"{text}, [bold red]review is over[/] of {named}: gateway retention hold list"
 
 
 def _keys(seen: Overview) -> str:

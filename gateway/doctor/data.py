@@ -8,10 +8,12 @@ from datetime import datetime, timedelta
 
 from gateway.audit.checkpoint import load_public_key
 from gateway.audit.verify import verify
+from gateway.clock import local_day
 from gateway.doctor.finding import Finding, fail, ok, warn
 from gateway.errors import KeyringError
 from gateway.settings import Home
 from gateway.store import blobs as known_blobs
+from gateway.store import holds
 from gateway.store.engine import Store
 from gateway.store.status import last_entries
 from gateway.vault.blobs import BlobFolder
@@ -41,6 +43,7 @@ def look(home: Home, store: Store, now: datetime, *, is_running: bool) -> Iterat
     yield _vault(home, store)
     yield _log(home, store)
     yield _clock(store, now, is_running=is_running)
+    yield _holds(store, now)
 
 
 def _journal(home: Home) -> Finding:
@@ -115,6 +118,21 @@ def _clock(store: Store, now: datetime, *, is_running: bool) -> Finding:
             "see whether the clock jumped (timedatectl) before the next purge, or why the nightly jobs don't run",
         )
     return ok("clock", "the host's time follows the last entry of the log")
+
+
+def _holds(store: Store, now: datetime) -> Finding:
+    """A legal hold stays past its review: somebody must say whether it is needed still."""
+    with store.read() as conn:
+        held = holds.held(conn)
+    late = [each for each in held if each.review_on < local_day(now)]
+    if late:
+        return fail(
+            "legal holds",
+            f"the review of {', '.join(each.id for each in late)} is over, the first since "
+            f"{min(each.review_on for each in late)}",
+            "gateway retention hold list; lift it, after a new one is placed where it is needed still",
+        )
+    return ok("legal holds", f"{len(held):,} in force, no review is over")
 
 
 def _time(entries: list[bytes]) -> datetime | None:

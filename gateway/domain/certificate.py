@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
+from gateway.domain.hold import HeldOut
 from gateway.domain.request import Erasure
 
 #: How long a certificate is kept, in calendar months: 7 years (spec 4, Retention).
@@ -104,7 +105,7 @@ class Certificate:
     `party` is a municipality code, or the id of a partner when it was only that partner's. `due_before` is the day
     of the run. `keys` are the keys of the keyring that went with it; `copies` the places that held them.
     `unconfirmed` has the (key, copy) of which the destruction could not be confirmed.
-    `problems` are the reasons for which it is incomplete, `erasures` the requests for which something went early. `public_key` is the OpenSSH line of the signer.
+    `problems` are the reasons for which it is incomplete, `erasures` the requests for which something went early, `held` what was left out. `public_key` is the OpenSSH line of the signer.
     """
 
     number: str
@@ -124,6 +125,7 @@ class Certificate:
     compaction: CompactionFigures
     problems: tuple[str, ...]
     erasures: tuple[Erasure, ...]
+    held: tuple[HeldOut, ...] = ()
     log: LogPlace
     node: str
     version: str

@@ -17,6 +17,8 @@ class DispatchState(StrEnum):
     READY = "ready"
     #: read whole by the partner; still listed
     COLLECTED = "collected"
+    #: its day is over and its destruction waits for approval: nobody sees it
+    BLOCKED = "blocked"
     #: a newer one took its place
     REPLACED = "replaced"
     PURGING = "purging"
@@ -48,6 +50,8 @@ class DispatchKind(StrEnum):
     WITHDRAWAL = "withdrawal"
     #: `inzage_<verzoek_id>.html`: what is held on a person, for its municipality
     ACCESS = "access"
+    #: `wissen_<verzoek_id>.txt`: what a legal hold keeps of a request to destroy
+    ERASURE = "erasure"
     #: `vernietigd_<date>.csv`: what went of a creditor's deliveries
     DESTROYED = "destroyed"
     #: `niet_hersteld_<date>.csv`: deliveries that a restored backup does not know

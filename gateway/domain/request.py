@@ -24,6 +24,8 @@ class RequestState(StrEnum):
     WAITING = "waiting"
     #: what it covers is marked, and goes with the run of the purge that follows
     ERASING = "erasing"
+    #: of a WISSEN: what a legal hold keeps of it waits for the lift; all else is gone
+    HELD = "held"
     DONE = "done"
     WITHDRAWN = "withdrawn"
 
@@ -63,8 +65,10 @@ class Erasure:
     """What a certificate says of a request that led to it.
 
     `backups_until` is the last day on which a backup of `data/` can still be opened with keys that are held.
+    `waits_for` are the legal holds that keep something of it until they are lifted.
     """
 
     number: str
     received_at: datetime
     backups_until: date
+    waits_for: tuple[str, ...] = ()

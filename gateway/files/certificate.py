@@ -83,10 +83,19 @@ def render_json(certificate: Certificate) -> bytes:
                 "verzoek_id": each.number,
                 "ontvangen_op": _instant(each.received_at),
                 "in_reservekopieen_tot_en_met": _day(each.backups_until),
+                "wacht_op_opheffing_van": list(each.waits_for),
             }
             for each in made.erasures
         ],
-        "uitgezonderd_wegens_bewaarplicht": [],
+        "uitgezonderd": [
+            {
+                "bewaring": each.hold_id,
+                "grondslag": each.grounds,
+                "heroverwegen_voor": _day(each.review_on) or None,
+                "onderdelen": each.objects,
+            }
+            for each in made.held
+        ],
         "nooit_opgehaald": [item.object_id for item in made.items if item.never_collected],
         "goedgekeurd_door": [],
         "logboek": {"index": made.log.index, "checkpoint": made.log.checkpoint},
@@ -116,11 +125,12 @@ def render_text(certificate: Certificate) -> bytes:
                 f"{_moment(made.began_at)} tot {_moment(made.made_at)}, run {made.run_id}, {made.node}",
             ),
             ("Goedgekeurd", "uitgevoerd op grond van het bewaarbeleid; geen afzonderlijke goedkeurders"),
-            ("Bewaarplicht", "niets uitgezonderd"),
+            ("Uitgezonderd", f"{_objects(made)}, zie hieronder" if made.held else "niets"),
         ),
         "",
         *_section("Waarom onvolledig", [f"- {reason}" for reason in made.problems]),
         *_section("Op verzoek vernietigd, voor zijn dag", _erasures(made)),
+        *_section("Uitgezonderd: over zijn dag, en nog niet vernietigd", _held(made)),
         *_section("Vernietigd", _table(made)),
         *_section("Sleutels", _keys(made)),
         *_section("Wijze", [f"- {medium}: {how}" for medium, how in METHODS.items()]),
@@ -200,8 +210,27 @@ def _erasures(made: Certificate) -> list[str]:
     return [
         f"- verzoek {each.number} ({ERASURE_GROUND}), ontvangen {_moment(each.received_at)}; reservekopieën bevatten "
         f"het tot en met {_day(each.backups_until)}: zo lang bestaan sleutels die ook van anderen zijn"
+        + (
+            f"; wat onder bewaring {', '.join(each.waits_for)} valt, wacht op de opheffing daarvan"
+            if each.waits_for
+            else ""
+        )
         for each in made.erasures
     ]
+
+
+def _held(made: Certificate) -> list[str]:
+    return [
+        f"- bewaring {each.hold_id} ({each.grounds}): {each.objects} "
+        f"{'onderdeel' if each.objects == 1 else 'onderdelen'}"
+        + (f", te heroverwegen voor {_day(each.review_on)}" if each.review_on else "")
+        for each in made.held
+    ]
+
+
+def _objects(made: Certificate) -> str:
+    count = sum(each.objects for each in made.held)
+    return "1 onderdeel" if count == 1 else f"{count} onderdelen"
 
 
 def _keys(made: Certificate) -> list[str]:

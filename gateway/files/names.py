@@ -63,6 +63,11 @@ def access_name(number: str) -> str:
     return _checked(f"inzage_{number}.html")
 
 
+def erasure_name(number: str) -> str:
+    """`wissen_<verzoek_id>.txt`."""
+    return _checked(f"wissen_{number}.txt")
+
+
 def destroyed_name(on: date, seq: int) -> str:
     """`vernietigd_2027-05-23.csv`; a second one on a day ends in `_2`."""
     return _checked(f"vernietigd_{on.isoformat()}{f'_{seq}' if seq > 1 else ''}.csv")

@@ -21,6 +21,18 @@ REGISTER_COLUMNS = (
     "aantal",
     "vernietigd_op",
     "verklaring",
+    "bewaring",
+)
+HOLD_COLUMNS = (
+    "bewaring",
+    "grondslag",
+    "instantie",
+    "kenmerk",
+    "geplaatst_op",
+    "heroverwegen_voor",
+    "opgeheven_op",
+    "aanleveringen",
+    "onderdelen",
 )
 NOTICE_COLUMNS = (
     "vervalt_na",
@@ -47,7 +59,10 @@ class DestroyedRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterRow:
-    """What is or was held of an object; `signal_count` None: it is a file. Not destroyed: no day, no certificate."""
+    """What is or was held of an object; `signal_count` None: it is a file. Not destroyed: no day, no certificate.
+
+    `hold_id` names what keeps it past its day.
+    """
 
     object_id: str
     kind: Kind
@@ -58,6 +73,22 @@ class RegisterRow:
     signal_count: int | None = None
     destroyed_on: date | None = None
     certificate: str = ""
+    hold_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldLine:
+    """A legal hold, or what waits for approval (no authority, no days): `objects` are kept past their day by it now."""
+
+    hold_id: str
+    grounds: str
+    objects: int
+    authority: str = ""
+    reference: str = ""
+    placed_on: date | None = None
+    review_on: date | None = None
+    lifted_on: date | None = None
+    deliveries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +126,7 @@ def render_register(rows: Iterable[RegisterRow]) -> Iterator[bytes]:
                 number(row.signal_count),
                 day(row.destroyed_on),
                 row.certificate,
+                row.hold_id,
             )
             for row in rows
         ),
@@ -114,6 +146,27 @@ def render_notice(rows: Iterable[RegisterRow]) -> Iterator[bytes]:
                 row.municipality,
                 day(row.received_on),
                 number(row.signal_count),
+            )
+            for row in rows
+        ),
+    )
+
+
+def render_holds(rows: Iterable[HoldLine]) -> Iterator[bytes]:
+    """`bewaringen.csv`: legal holds and what waits for approval; one that was lifted stays in the list."""
+    return render_csv(
+        HOLD_COLUMNS,
+        (
+            (
+                row.hold_id,
+                row.grounds,
+                row.authority,
+                row.reference,
+                day(row.placed_on),
+                day(row.review_on),
+                day(row.lifted_on),
+                " ".join(row.deliveries),
+                str(row.objects),
             )
             for row in rows
         ),

@@ -8,6 +8,7 @@
     received   files in which the person stands, whole; rows of others stay, they have keys of their own
     tokens     those that lead to nobody else
 
+What a legal hold keeps of it is marked too, takes part in nothing from then on, and goes when the hold is lifted.
 A kill before the transaction leaves nothing; after it, the purge finds all by its marks and goes on with it.
 """
 
@@ -62,6 +63,8 @@ class _Scope:
     """What a request covers. `lost` are the meldingen in each outgoing file that nobody collected, with their class."""
 
     versions: list[Version] = field(default_factory=list)
+    #: the deliveries in which these came
+    told_in: set[str] = field(default_factory=set)
     listed: list[ListedPerson] = field(default_factory=list)
     outgoing: list[Outgoing] = field(default_factory=list)
     raws: list[Raw] = field(default_factory=list)
@@ -73,6 +76,12 @@ class _Scope:
     @property
     def numbers(self) -> set[str]:
         return {version.number for version in self.versions}
+
+    @property
+    def deliveries(self) -> set[str]:
+        """Those in which the person stands: a legal hold may keep them."""
+        listed = {each.row.delivery_id for each in self.listed}
+        return self.told_in | listed | {raw.id for raw in self.raws}
 
     @property
     def meldingen(self) -> set[str]:
@@ -166,7 +175,8 @@ def _scope(context: Context, conn: Connection, request: Stored, asked: Asked) ->
     ids = {row.id for row in rows}
     found = persons.versions_of(conn, {row.number for row in rows})
     versions = [each for each in found if each.id in ids or each.number in numbers]
-    scope = _Scope(versions=versions, listed=listed, whole=numbers)
+    told_in = {each.delivery_id for each in signals.sealed(conn, (version.id for version in versions))}
+    scope = _Scope(versions=versions, told_in=told_in, listed=listed, whole=numbers)
     deliveries = {row.delivery_id for row in rows}
     # one with a request that still waits stays until that is carried out: `gateway.store.going.is_needed`
     scope.raws = [named.raw for named in files_about(context, conn, asked, scope.numbers, deliveries)]
@@ -224,6 +234,7 @@ def _mark(
             conn,
             request.id,
             parties=_parties(context, request, scope),
+            deliveries=scope.deliveries,
             backups_until=_backups_until(scope, today),
             at=now,
         )
@@ -326,7 +337,9 @@ def erase_again(context: Context, kept: Mapping[str, Any], adopt: Callable[[Conn
         due_at=datetime.fromisoformat(kept["due_at"]),
         done_at=None,
         parties=(),
+        deliveries=(),
         backups_until=None,
+        held_at=None,
     )
     if known is None:
         with context.store.write() as conn:
@@ -343,7 +356,7 @@ def _scope_again(context: Context, conn: Connection, kept: Mapping[str, Any]) ->
         each for each in signals.by_id(conn, persons.rows_at(conn, places)) if each.number not in whole
     ]
     deliveries = {each.delivery_id for each in signals.sealed(conn, [each.id for each in versions])}
-    scope = _Scope(versions=versions, whole=whole)
+    scope = _Scope(versions=versions, told_in=deliveries, whole=whole)
     scope.listed = [
         ListedPerson(row=row, fields={}, person=None)
         for row in exclusions.at(conn, [(delivery_id, line) for delivery_id, line in kept["listed"]])

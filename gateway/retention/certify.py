@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from hashlib import sha256
 from itertools import groupby
@@ -26,6 +26,7 @@ from gateway.domain.certificate import (
     LogPlace,
 )
 from gateway.domain.dispatch import DispatchKind, Letter
+from gateway.domain.hold import HeldOut
 from gateway.domain.partner import Box, Role
 from gateway.domain.request import Erasure
 from gateway.files.certificate import render_json, render_text
@@ -34,10 +35,11 @@ from gateway.files.names import certificate_names, destroyed_name, manifest_name
 from gateway.files.registers import DestroyedRow, render_destroyed
 from gateway.retention.run import Run
 from gateway.retention.steps import due_keys
-from gateway.store import destruction, registers, requests
+from gateway.store import destruction, holds, registers, requests
 from gateway.store.audit import place_of
 from gateway.store.destruction import Signed, Taken
 from gateway.store.going import Going, going
+from gateway.store.holds import LeftOut
 from gateway.store.requests import Stored
 from gateway.store.retention import writing
 from gateway.vault.keyring import until_id
@@ -77,6 +79,10 @@ class _Circumstances:
     log: LogPlace
     problems: tuple[str, ...]
     requests: Sequence[Stored]
+    #: delivery -> the legal holds that keep it
+    holds: Mapping[str, Sequence[str]]
+    #: party -> what is kept of it past its day
+    held: Mapping[str, Sequence[HeldOut]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +155,8 @@ def _circumstances(run: Run, account: _Account) -> _Circumstances:
         keys = registers.destroyed_in(conn, run.id)
         began_at = registers.run(conn, run.id).started_at
         erased = requests.erasing(conn)
+        covering = holds.covering(conn)
+        left_out = holds.left_out(conn, run.today)
     problems = [f"sleutel {key} is niet vernietigd" for key in account.stuck]
     unconfirmed = [(key, copy) for key in keys for copy in run.keyring.unconfirmed(key)]
     problems += [
@@ -164,7 +172,21 @@ def _circumstances(run: Run, account: _Account) -> _Circumstances:
         log=log,
         problems=tuple(problems),
         requests=erased,
+        holds=covering,
+        held=_by_party(run, left_out),
     )
+
+
+def _by_party(run: Run, left_out: Sequence[LeftOut]) -> dict[str, list[HeldOut]]:
+    """What is kept past its day, for each party by hold."""
+    counts: dict[str, dict[HeldOut, int]] = defaultdict(lambda: defaultdict(int))
+    for one in left_out:
+        party = run.notary.party_for(one.municipality, one.partner_id)
+        counts[party][replace(one.held, objects=0)] += one.held.objects
+    return {
+        party: [replace(held, objects=count) for held, count in found.items()]
+        for party, found in counts.items()
+    }
 
 
 def _log_place(run: Run) -> LogPlace:
@@ -205,7 +227,10 @@ def _certificate(
         unconfirmed=common.unconfirmed,
         compaction=common.compaction,
         problems=(*common.problems, *([NOT_ALL] if party.code in account.incomplete else [])),
-        erasures=tuple(_erasure(run, each) for each in common.requests if party.code in each.parties),
+        erasures=tuple(
+            _erasure(run, each, common.holds) for each in common.requests if party.code in each.parties
+        ),
+        held=tuple(common.held.get(party.code, ())),
         log=common.log,
         node=run.node,
         version=__version__,
@@ -227,11 +252,12 @@ def _certificate(
     return _Made(signed=signed, taken=taken)
 
 
-def _erasure(run: Run, request: Stored) -> Erasure:
+def _erasure(run: Run, request: Stored, covering: Mapping[str, Sequence[str]]) -> Erasure:
     return Erasure(
         number=request.number,
         received_at=request.received_at,
-        backups_until=request.backups_until or run.today,
+        backups_until=max(request.backups_until or run.today, run.today),
+        waits_for=tuple(sorted({hold for each in request.deliveries for hold in covering.get(each, ())})),
     )
 
 

@@ -17,7 +17,8 @@ class DueDay:
     """What goes at the end of a day.
 
     `raws` are received files, `exclusions` residents whom municipalities list, `contents` sealed contents whose row stays a while (D30, D40), `keys` the ids of
-    the keys that are destroyed with it.
+    the keys that are destroyed with it. `held` stay: objects (what one data key serves) that a legal hold covers or
+    that wait for approval.
     """
 
     day: date
@@ -26,6 +27,7 @@ class DueDay:
     signals: int = 0
     exclusions: int = 0
     contents: int = 0
+    held: int = 0
     keys: tuple[str, ...] = ()
 
 
@@ -55,6 +57,7 @@ def due(store: Store, now: datetime, until: date, terms: Terms) -> list[DueDay]:
             signals=kinds["signals"].get(day, 0),
             exclusions=kinds["exclusions"].get(day, 0),
             contents=kinds["contents"].get(day, 0),
+            held=kinds["held"].get(day, 0),
             keys=tuple(sorted(keys.get(day, ()))),
         )
         for day in sorted(days)

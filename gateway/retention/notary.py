@@ -67,10 +67,14 @@ class Notary:
         A municipality's own are its rows and outgoing files, and what its partner sent or got back when that
         partner serves it alone; all else is its partner's.
         """
-        if going.municipality:
-            return going.municipality
-        partner = self.partners.get(going.partner_id)
-        return partner.serves[0] if partner is not None and len(partner.serves) == 1 else going.partner_id
+        return self.party_for(going.municipality, going.partner_id)
+
+    def party_for(self, municipality: str, partner_id: str) -> str:
+        """As `party_of`, for what is a municipality's (empty: nobody's) and came from or for a partner."""
+        if municipality:
+            return municipality
+        partner = self.partners.get(partner_id)
+        return partner.serves[0] if partner is not None and len(partner.serves) == 1 else partner_id
 
     def party(self, code: str, terms: Terms) -> Party:
         """A party by its code, as it is configured now."""

@@ -2,12 +2,13 @@
 
     with the lock that intake and publication take too:
       rewrap      unprocessed files get the key of today instead of the one that goes
+      hold        what a legal hold covers, or what waits for approval, gets a key of its own: it stays
       block       what goes is taken out of sight: PURGING
     figures     what goes is written down, for certificates and lists
       blobs       sealed bytes are removed, and seen to be absent
       rows        sealed contents, rows, meldingen; index tokens of a month that nobody needs
       data keys   wrapped keys
-      keys        the keys of the days and months that are over: the destruction itself
+      keys        the keys of the days and months that are over, of holds that were lifted: the destruction itself
       tombstones  PURGED: id, partner, counts, dates, digest of the ciphertext
       compact     the database is written anew and its journal emptied, while CLOSE waits
     verify      nothing that was due is left
@@ -42,6 +43,7 @@ _log = logs.get("retention")
 
 STEPS: Sequence[tuple[str, Callable[[Run], None]]] = (
     ("rewrap", steps.rewrap_unprocessed),
+    ("hold", steps.hold),
     ("block", steps.block),
     ("figures", figures.write_down),
     ("blobs", steps.remove_blobs),

@@ -1,7 +1,8 @@
 """The auditor's box, rendered on read: certificates and registers, within the auditor's scope (spec 2).
 
     verklaringen/   verklaring_<nr>.json and .txt, a .sig of each, allowed_signers
-    registers/      aankondiging.csv, grondslagen.csv, bewaarregister_<YYYY-MM>.csv, sleutelregister_<YYYY-MM>.csv
+    registers/      aankondiging.csv, bewaringen.csv, grondslagen.csv, bewaarregister_<YYYY-MM>.csv,
+                    sleutelregister_<YYYY-MM>.csv
 
 A scope is a list of municipalities; what is only a creditor's own (its received files) is seen with scope "all".
 """
@@ -10,30 +11,36 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 from gateway.audit.checkpoint import Signer
 from gateway.audit.sshsig import allowed_signers
 from gateway.clock import AMSTERDAM, Clock, local_day, month_of, shift_month
+from gateway.domain.hold import HeldOut
 from gateway.domain.shelf import Document, Shown
 from gateway.files.names import certificate_names
 from gateway.files.registers import (
+    HoldLine,
     KeyLine,
     RegisterRow,
     render_grounds,
+    render_holds,
     render_keys,
     render_notice,
     render_register,
 )
 from gateway.retention.notary import Notary
-from gateway.store import Connection, destruction
+from gateway.store import Connection, destruction, holds
 from gateway.store.destruction import Recorded
 from gateway.store.engine import Store
 from gateway.store.going import Going, going
+from gateway.store.holds import Hold
 
 SIGNERS_FILE = "allowed_signers"
 NOTICE_FILE = "aankondiging.csv"
 GROUNDS_FILE = "grondslagen.csv"
+HOLDS_FILE = "bewaringen.csv"
 
 _CERTIFICATE = re.compile(r"verklaring_(\d{4}-\d{6})\.(json|txt)(\.sig)?")
 
@@ -101,6 +108,7 @@ class RegisterShelf:
             months = self._months(conn)
             names = [
                 NOTICE_FILE,
+                HOLDS_FILE,
                 GROUNDS_FILE,
                 *(f"{kind}_{month}.csv" for kind in _REGISTERS for month in months),
             ]
@@ -120,6 +128,8 @@ class RegisterShelf:
     def _render(self, conn: Connection, name: str, scope: Scope) -> bytes | None:
         if name == NOTICE_FILE:
             return self._notice(conn, scope)
+        if name == HOLDS_FILE:
+            return self._holds(conn, scope)
         if name == GROUNDS_FILE:
             grounds = {code: text for code, text in self._grounds.items() if scope is None or code in scope}
             return b"".join(render_grounds(grounds))
@@ -142,15 +152,54 @@ class RegisterShelf:
             months.append(shift_month(months[-1], 1))
         return months
 
+    def _holds(self, conn: Connection, scope: Scope) -> bytes:
+        """Legal holds, and what waits for approval, with how much of the scope's each keeps past its day now."""
+        kept: dict[HeldOut, int] = {}
+        for one in holds.left_out(conn, local_day(self._clock.now())):
+            if scope is None or self._notary.party_for(one.municipality, one.partner_id) in scope:
+                held = replace(one.held, objects=0)
+                kept[held] = kept.get(held, 0) + one.held.objects
+        legal = [
+            each
+            for each in holds.listed(conn)
+            if each.placed_at is not None
+            and (
+                scope is None
+                or any(self._notary.party_for(*of) in scope for of in holds.owners(conn, each.id))
+            )
+        ]
+        counts = {held.hold_id: count for held, count in kept.items()}
+        lines = [_hold(each, counts.get(each.id, 0)) for each in legal]
+        lines += [
+            HoldLine(hold_id=held.hold_id, grounds=held.grounds, objects=count)
+            for held, count in sorted(kept.items(), key=lambda one: one[0].hold_id)
+            if held.review_on is None
+        ]
+        return b"".join(render_holds(lines))
+
     def _notice(self, conn: Connection, scope: Scope) -> bytes:
-        """What goes up to and including the last day of the notice."""
+        """What goes up to and including the last day of the notice, also what waits for approval."""
         today = local_day(self._clock.now())
         lines = [
             _announced(one, self._notary.party_of(one), today)
-            for one in going(conn, today + timedelta(days=self._notice_days + 1))
+            for one in going(conn, today + timedelta(days=self._notice_days + 1), ahead=True)
             if scope is None or self._notary.party_of(one) in scope
         ]
         return b"".join(render_notice(sorted(lines, key=lambda line: (line.due_on or today, line.object_id))))
+
+
+def _hold(hold: Hold, objects: int) -> HoldLine:
+    return HoldLine(
+        hold_id=hold.id,
+        grounds=hold.grounds,
+        authority=hold.authority,
+        reference=hold.reference,
+        placed_on=hold.placed_at and local_day(hold.placed_at),
+        review_on=hold.review_on,
+        lifted_on=hold.lifted_at and local_day(hold.lifted_at),
+        deliveries=hold.deliveries,
+        objects=objects,
+    )
 
 
 def _announced(one: Going, party: str, today: date) -> RegisterRow:
@@ -177,6 +226,7 @@ def _line(one: Recorded) -> RegisterRow:
         signal_count=one.rows,
         destroyed_on=one.destroyed_at and local_day(one.destroyed_at),
         certificate=one.certificate or "",
+        hold_id=one.hold_id,
     )
 
 

@@ -7,12 +7,14 @@ from datetime import date
 
 from gateway.domain.retention import Terms, index_due
 from gateway.errors import KeyringError
+from gateway.retention.erasures import waiting_letters
+from gateway.retention.holds import key_of, rewrap, warn_of_reviews, wrapped_again
 from gateway.retention.run import Run
-from gateway.store import Connection, registers, requests, retention
+from gateway.store import Connection, holds, registers, requests, retention
 from gateway.store.data_keys import StoredKey
+from gateway.store.holds import Misplaced
 from gateway.store.retention import Ended, Held
-from gateway.vault.datakey import WrappedKey, unwrap, wrap
-from gateway.vault.keyring import Keyring, day_of, month_of, until_id
+from gateway.vault.keyring import Keyring, day_of, hold_of, month_of, until_id
 
 #: Index tokens in one transaction: their rows are short.
 TOKENS = 1000
@@ -28,7 +30,7 @@ def rewrap_unprocessed(run: Run) -> None:
     run.keyring.ensure([key_id])
 
     def rewrap(batch: list[StoredKey]) -> None:
-        fresh = [(stored, _rewrapped(run.keyring, stored, key_id)) for stored in batch]
+        fresh = [(stored, wrapped_again(run.keyring, stored, key_id)) for stored in batch]
         with run.transaction(rewrapped=len(batch)) as conn:
             registers.register_keys(conn, [key_id], run.now)
             for stored, wrapped in fresh:
@@ -43,6 +45,42 @@ def rewrap_unprocessed(run: Run) -> None:
                 run.note(conn, "delivery.rewrapped", stored.object_id, {"due": run.today.isoformat()})
 
     run.each("rewrap", due, rewrap, lambda stored: stored.object_id)
+
+
+def hold(run: Run) -> None:
+    """What a legal hold covers or what waits for approval gets a key that outlives its day; what waits is out of sight.
+
+    A hold that was lifted gives back what has time left, and a request to destroy that waited for that goes on.
+    """
+    warn_of_reviews(run.store, run.today)
+    with run.store.read() as conn:
+        found = holds.misplaced(conn, run.today)
+        waiting = retention.dispatches_waiting(conn, run.today)
+        lifted = [
+            each for each in requests.held(conn) if not holds.covering(conn).keys() & {*each.deliveries}
+        ]
+    if lifted:
+        with run.transaction() as conn:
+            for request in lifted:
+                requests.go_on(conn, request.id)
+                run.note(conn, "request.resumed", request.id)
+    run.keyring.ensure(sorted({key_of(one) for one in found}))
+
+    def move(batch: list[Misplaced]) -> None:
+        keys = rewrap(run.store, run.keyring, batch, run.now)
+        with run.transaction() as conn:
+            for key_id in keys:
+                count = sum(key_of(one) == key_id for one in batch)
+                run.note(conn, "data_keys.rewrapped", key_id, {"count": count})
+
+    def block_waiting(batch: list[str]) -> None:
+        with run.transaction() as conn:
+            retention.withhold_dispatches(conn, batch)
+            for dispatch_id in batch:
+                run.note(conn, "dispatch.blocked", dispatch_id)
+
+    run.each("hold", found, move, lambda one: one.stored.object_id)
+    run.each("hold", waiting, block_waiting)
 
 
 def block(run: Run) -> None:
@@ -230,24 +268,49 @@ def verify(run: Run) -> None:
 
 
 def finish_requests(run: Run) -> None:
-    """What was marked for requests to destroy is gone, and certified; with an error they wait for the next run."""
+    """What was marked for requests to destroy is gone, and certified; with an error they wait for the next run.
+
+    Of what a legal hold keeps the municipality is told that it waits for the lift.
+    """
     with run.store.read() as conn:
-        done = requests.erasing(conn)
-    if not done or run.failures:
+        marked = requests.erasing(conn)
+        kept = holds.covering(conn)
+        legal = {each.id: each for each in holds.held(conn)}
+    if not marked or run.failures:
         return
+    waiting = {
+        request.id: [
+            legal[hold_id] for hold_id in sorted({h for d in request.deliveries for h in kept.get(d, ())})
+        ]
+        for request in marked
+    }
+    told = [request for request in marked if waiting[request.id] and request.held_at is None]
+    store_letters = run.notary.post(
+        [letter for request in told for letter in waiting_letters(run, request, waiting[request.id])]
+    )
+    done = [request for request in marked if not waiting[request.id]]
     with run.transaction() as conn:
         requests.finish(conn, [request.id for request in done], run.now)
-        for request in done:
-            run.note(conn, "request.finished", request.id)
+        for request in marked:
+            if waiting[request.id]:
+                requests.hold(conn, request.id, run.now)
+            action = "request.held" if waiting[request.id] else "request.finished"
+            run.note(conn, action, request.id)
+        store_letters(conn, run.now)
 
 
 def due_keys(conn: Connection, keyring: Keyring, today: date, terms: Terms) -> list[str]:
-    """The keys of days and months that are over, oldest first.
+    """The keys of days and months that are over, oldest first, and of holds that keep nothing any more.
 
     In the keyring or a copy of it, or in the register as not destroyed: an interruption may lie between the two.
     """
     days = [key_id for key_id in _live(conn, keyring) if (day := day_of(key_id)) is not None and day < today]
-    return [*days, *_months_over(conn, keyring, today, terms)]
+    of_holds = [key_id for key_id in _live(conn, keyring) if hold_of(key_id) is not None]
+    return [
+        *days,
+        *_months_over(conn, keyring, today, terms),
+        *holds.keys_over(conn, of_holds, today),
+    ]
 
 
 def _months_over(conn: Connection, keyring: Keyring, today: date, terms: Terms) -> list[str]:
@@ -263,17 +326,6 @@ def _months_over(conn: Connection, keyring: Keyring, today: date, terms: Terms) 
 
 def _live(conn: Connection, keyring: Keyring) -> list[str]:
     return sorted({*keyring.ids(), *keyring.ids_in_copies(), *registers.live_keys(conn)})
-
-
-def _rewrapped(keyring: Keyring, stored: StoredKey, key_id: str) -> WrappedKey:
-    old = WrappedKey(
-        key_id=stored.key_id,
-        key_version=stored.key_version,
-        wrapped=stored.wrapped,
-        commitment=stored.commitment,
-    )
-    data_key = unwrap(keyring, old, partner=stored.partner_id, object_id=stored.object_id)
-    return wrap(keyring, key_id, data_key, partner=stored.partner_id, object_id=stored.object_id)
 
 
 def _blobs(held: Sequence[Held]) -> list[str]:

@@ -108,6 +108,8 @@ class Recorded:
     rows: int | None
     destroyed_at: datetime | None = None
     certificate: str | None = None
+    #: what keeps it, by its key
+    hold_id: str = ""
 
 
 # Before and after it goes --------------------------------------------------------------------------------
@@ -332,6 +334,7 @@ def _held(
             _DELIVERY.c.received_at,
             _DELIVERY.c.kind,
             func.coalesce(counted.c.rows, listed.c.rows, 0).label("rows"),
+            _DATA_KEY.c.key_id,
         )
         .select_from(
             _DATA_KEY.join(_DELIVERY, _DELIVERY.c.id == _DATA_KEY.c.object_id)
@@ -341,9 +344,11 @@ def _held(
         .where(_between(_DELIVERY.c.received_at, since, until), _in(_DATA_KEY.c.municipality, scope))
     )
     for row in conn.execute(of_delivery.order_by(_DATA_KEY.c.object_id, _DATA_KEY.c.id)).mappings():
-        is_file = row["municipality"] == ""
-        kind = Kind.FILE if is_file else _LISTS.get(row["kind"], Kind.ROWS)
-        yield Recorded(**{**row, "rows": None if is_file else row["rows"], "kind": kind})
+        fields, is_file = dict(row), row["municipality"] == ""
+        fields["kind"] = Kind.FILE if is_file else _LISTS.get(row["kind"], Kind.ROWS)
+        fields["rows"] = None if is_file else row["rows"]
+        hold_id = _hold_in(fields.pop("key_id"))
+        yield Recorded(**fields, hold_id=hold_id)
     outgoing = (
         select(
             _DISPATCH.c.id.label("object_id"),
@@ -351,7 +356,9 @@ def _held(
             _DISPATCH.c.municipality,
             _DISPATCH.c.due_on,
             _DISPATCH.c.created_at.label("received_at"),
+            _DATA_KEY.c.key_id,
         )
+        .select_from(_DISPATCH.outerjoin(_DATA_KEY, _DATA_KEY.c.object_id == _DISPATCH.c.id))
         .where(
             _DISPATCH.c.purged_at.is_(None),
             _between(_DISPATCH.c.created_at, since, until),
@@ -360,7 +367,9 @@ def _held(
         .order_by(_DISPATCH.c.id)
     )
     for row in conn.execute(outgoing).mappings():
-        yield Recorded(**row, rows=None, kind=Kind.DISPATCH)
+        fields = dict(row)
+        hold_id = _hold_in(fields.pop("key_id") or "")
+        yield Recorded(**fields, rows=None, kind=Kind.DISPATCH, hold_id=hold_id)
 
 
 def _destroyed(
@@ -392,6 +401,11 @@ def _recorded(row: RowMapping) -> Recorded:
         destroyed_at=row["destroyed_at"],
         certificate=row["certificate"],
     )
+
+
+def _hold_in(key_id: str) -> str:
+    kind, _, rest = key_id.partition("-")
+    return rest if kind == "hold" else ""
 
 
 def _received_in(since: datetime, until: datetime) -> Any:

@@ -45,14 +45,14 @@ def named(conn: Connection, partner_id: str, box: str, name: str) -> Outgoing | 
 def collect(conn: Connection, dispatch_id: str, at: datetime) -> bool:
     """The partner has read all of it; False: it had before, or the file has gone.
 
-    A file that was REPLACED while it was being read keeps its state; that it was collected is recorded.
+    A file that was REPLACED or BLOCKED while it was being read keeps its state; that it was collected is recorded.
     """
     first = conn.execute(
         update(_DISPATCH)
         .where(
             _DISPATCH.c.id == dispatch_id,
             _DISPATCH.c.collected_at.is_(None),
-            _DISPATCH.c.state.in_((DispatchState.READY, DispatchState.REPLACED)),
+            _DISPATCH.c.state.in_((DispatchState.READY, DispatchState.BLOCKED, DispatchState.REPLACED)),
         )
         .values(collected_at=at)
     )

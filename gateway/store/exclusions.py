@@ -94,9 +94,9 @@ def at(conn: Connection, places: Iterable[tuple[str, int]]) -> list[Held]:
 
 
 def end(conn: Connection, ids: Collection[int], last: date) -> None:
-    """These rows are overdue from now on: they take part in nothing."""
+    """A request ended these rows: they are overdue from now on, and take part in nothing."""
     for chunk in chunks(ids, CHUNK):
-        conn.execute(update(_EXCLUSION).where(_EXCLUSION.c.id.in_(chunk)).values(due_on=last))
+        conn.execute(update(_EXCLUSION).where(_EXCLUSION.c.id.in_(chunk)).values(due_on=last, is_erased=True))
 
 
 def next_id(conn: Connection) -> int:

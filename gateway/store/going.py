@@ -1,7 +1,8 @@
 """What goes (spec 4, Retention): the conditions by which the purge counts, finds and is checked, and its figures.
 
 The due day in the row decides: everything whose day is before `before` goes, and what was refused or
-replaced goes whatever its day.
+replaced goes whatever its day. Not so what a legal hold covers, nor what waits for its municipality's approval:
+that stays, and takes part in nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from sqlalchemy import (
     and_,
     case,
     exists,
+    false,
     func,
     literal,
     null,
@@ -40,8 +42,11 @@ from gateway.store.tables import (
     Delivery,
     Dispatch,
     ExclusionRow,
+    HoldDelivery,
+    HoldRow,
     RequestRow,
     SignalRow,
+    WaitingRow,
 )
 
 _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
@@ -51,11 +56,35 @@ _ANSWER: Table = AnswerRow.__table__  # type: ignore[attr-defined]
 _EXCLUSION: Table = ExclusionRow.__table__  # type: ignore[attr-defined]
 _DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
 _REQUEST: Table = RequestRow.__table__  # type: ignore[attr-defined]
+_HOLD: Table = HoldRow.__table__  # type: ignore[attr-defined]
+_HOLD_DELIVERY: Table = HoldDelivery.__table__  # type: ignore[attr-defined]
+_WAITING: Table = WaitingRow.__table__  # type: ignore[attr-defined]
 
 #: Still to be processed: the received file is kept, day by day.
 UNPROCESSED = (DeliveryState.STAGED, DeliveryState.ARRIVED, DeliveryState.PROCESSING, DeliveryState.FAILED)
+#: Outgoing files that lie ready, or did until their day.
+_LIVE = (DispatchState.READY, DispatchState.COLLECTED, DispatchState.BLOCKED)
 #: Nothing of these is to stay but the tombstone.
 _ENDED = (DeliveryState.REJECTED, DeliveryState.ABORTED, DeliveryState.PURGING)
+
+
+def is_held(delivery_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Deliveries under a legal hold that is in force: all of them stays, whatever its day."""
+    covered = (
+        select(_HOLD_DELIVERY.c.delivery_id)
+        .join(_HOLD, _HOLD.c.id == _HOLD_DELIVERY.c.hold_id)
+        .where(_HOLD.c.placed_at.is_not(None), _HOLD.c.lifted_at.is_(None))
+    )
+    return delivery_id.in_(covered.correlate(None))
+
+
+def waits(
+    municipality: ColumnElement[Any], due_on: ColumnElement[Any], ahead: bool = False
+) -> ColumnElement[bool]:
+    """What is due on a day whose destruction its municipality has not approved yet; who looks `ahead` waits for none."""
+    if ahead:
+        return false()
+    return exists().where(_WAITING.c.municipality == municipality, _WAITING.c.through < due_on)
 
 
 def is_needed() -> ColumnElement[bool]:
@@ -69,28 +98,44 @@ def ended() -> Select[Any]:
     return select(_DELIVERY.c.id).where(_DELIVERY.c.state.in_(_ENDED)).correlate(None)
 
 
-def row_goes(before: date) -> ColumnElement[bool]:
+def _is_over(table: Table, before: date, ahead: bool) -> ColumnElement[bool]:
+    """Rows whose own day is over, and approved where that is needed; what a request ended waits for nobody."""
+    return and_(
+        table.c.due_on < before, or_(table.c.is_erased, ~waits(table.c.municipality, table.c.due_on, ahead))
+    )
+
+
+def _goes(table: Table, before: date, ahead: bool) -> ColumnElement[bool]:
+    """Rows whose own day is over, or whose delivery goes whole."""
+    return and_(
+        or_(_is_over(table, before, ahead), table.c.delivery_id.in_(ended())), ~is_held(table.c.delivery_id)
+    )
+
+
+def row_goes(before: date, *, ahead: bool = False) -> ColumnElement[bool]:
     """Rows of signals whose own day is over, or whose delivery goes whole."""
-    return or_(_SIGNAL.c.due_on < before, _SIGNAL.c.delivery_id.in_(ended()))
+    return _goes(_SIGNAL, before, ahead)
 
 
-def answer_goes(before: date) -> ColumnElement[bool]:
+def answer_goes(before: date, *, ahead: bool = False) -> ColumnElement[bool]:
     """Answers whose signal's day is over, or whose delivery goes whole."""
-    return or_(_ANSWER.c.due_on < before, _ANSWER.c.delivery_id.in_(ended()))
+    return _goes(_ANSWER, before, ahead)
 
 
-def exclusion_goes(before: date) -> ColumnElement[bool]:
+def exclusion_goes(before: date, *, ahead: bool = False) -> ColumnElement[bool]:
     """Listed residents whose own day is over, or whose delivery goes whole."""
-    return or_(_EXCLUSION.c.due_on < before, _EXCLUSION.c.delivery_id.in_(ended()))
+    return _goes(_EXCLUSION, before, ahead)
 
 
-def contents_go(before: date) -> ColumnElement[bool]:
+def contents_go(before: date, *, ahead: bool = False) -> ColumnElement[bool]:
     """Sealed contents of rows that stay a while themselves (D30, D40)."""
     return and_(
         _SIGNAL.c.contents_due_on < _SIGNAL.c.due_on,
         _SIGNAL.c.contents_due_on < before,
         _SIGNAL.c.sealed.is_not(None),
-        _SIGNAL.c.due_on >= before,
+        ~waits(_SIGNAL.c.municipality, _SIGNAL.c.contents_due_on, ahead),
+        ~is_held(_SIGNAL.c.delivery_id),
+        ~_is_over(_SIGNAL, before, ahead),
     )
 
 
@@ -103,49 +148,61 @@ def raw_goes(before: date) -> ColumnElement[bool]:
             _DELIVERY.c.state.in_(_ENDED),
             and_(_DELIVERY.c.state == DeliveryState.PROCESSED, _DELIVERY.c.raw_due_on < before, ~is_needed()),
         ),
+        ~is_held(_DELIVERY.c.id),
     )
 
 
 def ends(before: date) -> ColumnElement[bool]:
     """Deliveries of which nothing stays: the file is gone or goes, and so is every row."""
-    row_stays = exists().where(_SIGNAL.c.delivery_id == _DELIVERY.c.id, _SIGNAL.c.due_on >= before)
-    answer_stays = exists().where(_ANSWER.c.delivery_id == _DELIVERY.c.id, _ANSWER.c.due_on >= before)
-    exclusion_stays = exists().where(
-        _EXCLUSION.c.delivery_id == _DELIVERY.c.id, _EXCLUSION.c.due_on >= before
+    row_stays, answer_stays, exclusion_stays = (
+        exists().where(table.c.delivery_id == _DELIVERY.c.id, ~_is_over(table, before, False))
+        for table in (_SIGNAL, _ANSWER, _EXCLUSION)
     )
-    return or_(
-        _DELIVERY.c.state.in_(_ENDED),
-        and_(
-            _DELIVERY.c.state == DeliveryState.PROCESSED,
-            or_(_DELIVERY.c.raw_gone_at.is_not(None), _DELIVERY.c.raw_due_on < before),
-            ~is_needed(),
-            ~row_stays,
-            ~answer_stays,
-            ~exclusion_stays,
+    return and_(
+        or_(
+            _DELIVERY.c.state.in_(_ENDED),
+            and_(
+                _DELIVERY.c.state == DeliveryState.PROCESSED,
+                or_(_DELIVERY.c.raw_gone_at.is_not(None), _DELIVERY.c.raw_due_on < before),
+                ~is_needed(),
+                ~row_stays,
+                ~answer_stays,
+                ~exclusion_stays,
+            ),
         ),
+        ~is_held(_DELIVERY.c.id),
     )
 
 
-def dispatch_goes(before: date) -> ColumnElement[bool]:
+def dispatch_waits(before: date, *, ahead: bool = False) -> ColumnElement[bool]:
+    """Outgoing files whose day is over and whose municipality's approval is waited for; not what was replaced."""
+    return and_(
+        _DISPATCH.c.due_on < before,
+        _DISPATCH.c.state.in_(_LIVE),
+        waits(_DISPATCH.c.municipality, _DISPATCH.c.due_on, ahead),
+    )
+
+
+def dispatch_goes(before: date, *, ahead: bool = False) -> ColumnElement[bool]:
     """A dispatch that is due or replaced; a manifest comes and goes with its file."""
     file = _DISPATCH.alias()
     gone_files = select(file.c.id).where(
         or_(
-            file.c.due_on < before,
+            and_(file.c.due_on < before, ~waits(file.c.municipality, file.c.due_on, ahead)),
             file.c.state.in_((DispatchState.REPLACED, DispatchState.PURGING, DispatchState.PURGED)),
         )
     )
     return and_(
         _DISPATCH.c.state != DispatchState.PURGED,
         or_(
-            _DISPATCH.c.due_on < before,
+            and_(_DISPATCH.c.due_on < before, ~waits(_DISPATCH.c.municipality, _DISPATCH.c.due_on, ahead)),
             _DISPATCH.c.state.in_((DispatchState.REPLACED, DispatchState.PURGING)),
             _DISPATCH.c.parent_id.in_(gone_files),
         ),
     )
 
 
-def data_key_goes(before: date) -> ColumnElement[bool]:
+def data_key_goes(before: date, *, ahead: bool = False) -> ColumnElement[bool]:
     """Wrapped keys that are due, whose object ends or whose last row goes; never that of a file that is needed."""
     of_needed = exists().where(
         _DELIVERY.c.id == _DATA_KEY.c.object_id, _DATA_KEY.c.municipality == "", is_needed()
@@ -158,17 +215,20 @@ def data_key_goes(before: date) -> ColumnElement[bool]:
     is_used = exists().where(
         _SIGNAL.c.delivery_id == _DATA_KEY.c.object_id,
         _SIGNAL.c.data_key_id == _DATA_KEY.c.id,
-        ~row_goes(before),
-        ~contents_go(before),
+        ~row_goes(before, ahead=ahead),
+        ~contents_go(before, ahead=ahead),
     )
-    is_of_listed = exists().where(_EXCLUSION.c.data_key_id == _DATA_KEY.c.id, ~exclusion_goes(before))
+    is_of_listed = exists().where(
+        _EXCLUSION.c.data_key_id == _DATA_KEY.c.id, ~exclusion_goes(before, ahead=ahead)
+    )
+    of_waiting = exists().where(_DISPATCH.c.id == _DATA_KEY.c.object_id, dispatch_waits(before, ahead=ahead))
     ends = or_(
         _DATA_KEY.c.due_on < before,
         _DATA_KEY.c.object_id.in_(ended()),
         of_rows,
-        _DATA_KEY.c.object_id.in_(select(_DISPATCH.c.id).where(dispatch_goes(before))),
+        _DATA_KEY.c.object_id.in_(select(_DISPATCH.c.id).where(dispatch_goes(before, ahead=ahead))),
     )
-    return and_(ends, ~of_needed, ~is_used, ~is_of_listed)
+    return and_(ends, ~of_needed, ~is_used, ~is_of_listed, ~of_waiting, ~is_held(_DATA_KEY.c.object_id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,19 +255,22 @@ class Going:
     never_collected: bool
 
 
-def going(conn: Connection, before: date) -> list[Going]:
-    """All that goes when every day before `before` is over, in a fixed order: what has no data key comes first."""
-    keys = set(conn.execute(select(_DATA_KEY.c.id).where(data_key_goes(before))).scalars())
+def going(conn: Connection, before: date, *, ahead: bool = False) -> list[Going]:
+    """All that goes when every day before `before` is over, in a fixed order: what has no data key comes first.
+
+    Who looks `ahead` sees also what goes only when its municipality approves it.
+    """
+    keys = set(conn.execute(select(_DATA_KEY.c.id).where(data_key_goes(before, ahead=ahead))).scalars())
     found = [
         _going(row, keys)
         for query in (
             _files(before),
-            _signals(Kind.ROWS, row_goes(before), _SIGNAL.c.due_on),
-            _answers(before),
-            _exclusions(Kind.EXCLUSIONS, FileKind.EXCLUSIONS, before),
-            _exclusions(Kind.KNOWN_RESIDENTS, FileKind.KNOWN_RESIDENTS, before),
-            _signals(Kind.CONTENTS, contents_go(before), _SIGNAL.c.contents_due_on),
-            _dispatches(before),
+            _signals(Kind.ROWS, row_goes(before, ahead=ahead), _SIGNAL.c.due_on),
+            _answers(answer_goes(before, ahead=ahead)),
+            _exclusions(Kind.EXCLUSIONS, FileKind.EXCLUSIONS, exclusion_goes(before, ahead=ahead)),
+            _exclusions(Kind.KNOWN_RESIDENTS, FileKind.KNOWN_RESIDENTS, exclusion_goes(before, ahead=ahead)),
+            _signals(Kind.CONTENTS, contents_go(before, ahead=ahead), _SIGNAL.c.contents_due_on),
+            _dispatches(before, ahead),
         )
         for row in conn.execute(query).mappings()
     ]
@@ -289,7 +352,7 @@ def _signals(kind: Kind, goes: ColumnElement[bool], due_on: Any) -> Select[Any]:
     return _rows_of_deliveries(kind, counted)
 
 
-def _answers(before: date) -> Select[Any]:
+def _answers(goes: ColumnElement[bool]) -> Select[Any]:
     counted = (
         select(
             _ANSWER.c.delivery_id,
@@ -299,14 +362,14 @@ def _answers(before: date) -> Select[Any]:
             null().label("data_key_id"),
             func.count().label("rows"),
         )
-        .where(answer_goes(before))
+        .where(goes)
         .group_by(_ANSWER.c.delivery_id, _ANSWER.c.municipality, _ANSWER.c.due_on)
         .subquery()
     )
     return _rows_of_deliveries(Kind.ANSWERS, counted)
 
 
-def _exclusions(kind: Kind, of: FileKind, before: date) -> Select[Any]:
+def _exclusions(kind: Kind, of: FileKind, goes: ColumnElement[bool]) -> Select[Any]:
     group = (
         _EXCLUSION.c.delivery_id,
         _EXCLUSION.c.municipality,
@@ -315,14 +378,14 @@ def _exclusions(kind: Kind, of: FileKind, before: date) -> Select[Any]:
     )
     counted = (
         select(*group, func.count().label("rows"))
-        .where(exclusion_goes(before), _EXCLUSION.c.kind == of)
+        .where(goes, _EXCLUSION.c.kind == of)
         .group_by(*group)
         .subquery()
     )
     return _rows_of_deliveries(kind, counted)
 
 
-def _dispatches(before: date) -> Select[Any]:
+def _dispatches(before: date, ahead: bool) -> Select[Any]:
     file = _DISPATCH.alias()
     proofs = select(file.c.id).where(file.c.kind.in_(PROOFS))
     return (
@@ -348,7 +411,7 @@ def _dispatches(before: date) -> Select[Any]:
         )
         .select_from(_DISPATCH.outerjoin(_DATA_KEY, _DATA_KEY.c.object_id == _DISPATCH.c.id))
         .where(
-            dispatch_goes(before),
+            dispatch_goes(before, ahead=ahead),
             or_(_DISPATCH.c.blob != "", _DATA_KEY.c.id.is_not(None)),
             _DISPATCH.c.kind.not_in(PROOFS),
             or_(_DISPATCH.c.parent_id.is_(None), _DISPATCH.c.parent_id.not_in(proofs)),

@@ -114,7 +114,7 @@ _SEARCHES: Mapping[Check, tuple[str, ...]] = {
         "SELECT d.id FROM delivery d WHERE d.blob IS NOT NULL AND d.state NOT IN ('receiving', 'purging') "
         "AND d.raw_gone_at IS NULL "
         "AND NOT EXISTS (SELECT 1 FROM data_key k WHERE k.object_id = d.id AND k.municipality = '')",
-        "SELECT d.id FROM dispatch d WHERE d.state IN ('ready', 'collected', 'replaced') "
+        "SELECT d.id FROM dispatch d WHERE d.state IN ('ready', 'collected', 'blocked', 'replaced') "
         "AND NOT EXISTS (SELECT 1 FROM data_key k WHERE k.object_id = d.id)",
     ),
 }
@@ -252,7 +252,7 @@ def blobs(conn: Connection) -> list[Blob]:
         _DELIVERY.c.state.not_in((DeliveryState.RECEIVING, DeliveryState.PURGING)),
     )
     sent = select(_DISPATCH.c.id, _DISPATCH.c.blob, _DISPATCH.c.sealed_bytes).where(
-        _DISPATCH.c.state.in_((*LISTED, DispatchState.REPLACED))
+        _DISPATCH.c.state.in_((*LISTED, DispatchState.BLOCKED, DispatchState.REPLACED))
     )
     return [Blob(*row) for query in (held, sent) for row in conn.execute(query)]
 

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select, upda
 from sqlalchemy import delete as delete_from
 
 from gateway.domain.delivery import DeliveryState
-from gateway.domain.dispatch import PROOFS, DispatchKind, DispatchState
+from gateway.domain.dispatch import LISTED, PROOFS, DispatchKind, DispatchState
 from gateway.store.places import CHUNK, chunks
 from gateway.store.signals import Version
 from gateway.store.tables import (
@@ -183,7 +183,7 @@ class Outgoing:
 
 
 _OUTGOING = [_DISPATCH.c[name] for name in Outgoing.__slots__]
-_IS_HELD = _DISPATCH.c.state.in_((DispatchState.READY, DispatchState.COLLECTED, DispatchState.REPLACED))
+_IS_HELD = _DISPATCH.c.state.in_((*LISTED, DispatchState.BLOCKED, DispatchState.REPLACED))
 
 
 def outgoing_of(conn: Connection, partner_id: str, municipalities: Collection[str]) -> list[Outgoing]:
@@ -269,14 +269,17 @@ def drop_tokens(conn: Connection, tokens: Iterable[tuple[str, str, bytes]]) -> N
 
 def end_rows(conn: Connection, ids: Collection[int], last: date) -> None:
     """These rows and what was answered on their signals are overdue from now on: they take part in nothing."""
+    gone = {"due_on": last, "contents_due_on": last, "is_erased": True}
     for chunk in chunks(ids, CHUNK):
-        conn.execute(update(_SIGNAL).where(_SIGNAL.c.id.in_(chunk)).values(due_on=last, contents_due_on=last))
+        conn.execute(update(_SIGNAL).where(_SIGNAL.c.id.in_(chunk)).values(gone))
 
 
 def end_answers(conn: Connection, numbers: Iterable[str], last: date) -> None:
     """What was answered on these signals is overdue from now on."""
     for chunk in chunks(numbers, CHUNK):
-        conn.execute(update(_ANSWER).where(_ANSWER.c.signal_number.in_(chunk)).values(due_on=last))
+        conn.execute(
+            update(_ANSWER).where(_ANSWER.c.signal_number.in_(chunk)).values(due_on=last, is_erased=True)
+        )
 
 
 def end_raws(conn: Connection, ids: Collection[str], last: date) -> None:

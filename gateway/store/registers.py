@@ -16,14 +16,23 @@ from sqlalchemy import (
     insert,
     literal,
     select,
-    true,
     update,
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.dispatch import DispatchState
-from gateway.store.tables import Delivery, Dispatch, ExclusionRow, KeyRow, PurgeRun, Schedule, SignalRow
+from gateway.store.going import is_held
+from gateway.store.tables import (
+    DataKeyRow,
+    Delivery,
+    Dispatch,
+    ExclusionRow,
+    KeyRow,
+    PurgeRun,
+    Schedule,
+    SignalRow,
+)
 
 _KEY: Table = KeyRow.__table__  # type: ignore[attr-defined]
 _RUN: Table = PurgeRun.__table__  # type: ignore[attr-defined]
@@ -32,6 +41,7 @@ _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
 _DISPATCH: Table = Dispatch.__table__  # type: ignore[attr-defined]
 _EXCLUSION: Table = ExclusionRow.__table__  # type: ignore[attr-defined]
 _SIGNAL: Table = SignalRow.__table__  # type: ignore[attr-defined]
+_DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
 
 #: What a run of the purge counts.
 COUNTS = (
@@ -172,7 +182,8 @@ def set_last_run(conn: Connection, job: str, at: datetime) -> None:
 def falling_due(conn: Connection, today: date, until: date) -> dict[str, dict[date, int]]:
     """How much falls due on each day up to and including `until`: kind -> day -> number.
 
-    Kinds: `raws` received files, `dispatches`, `signals` rows, `exclusions` listed residents, `contents` those of rows that stay a while.
+    Kinds: `raws` received files, `dispatches`, `signals` rows, `exclusions` listed residents, `contents` those of rows that stay a while,
+    `held` objects under the key of a hold: by data key, and not counted among the others when the hold is legal.
     What goes at the next purge whatever its day is counted for `today`. Files that are still to be processed
     are kept, so they are not counted.
     """
@@ -182,18 +193,23 @@ def falling_due(conn: Connection, today: date, until: date) -> dict[str, dict[da
     kinds: Mapping[str, tuple[ColumnElement[date], ColumnElement[bool]]] = {
         "raws": (
             case((refused, at_next_purge), else_=_DELIVERY.c.raw_due_on),
-            _DELIVERY.c.raw_gone_at.is_(None) & (refused | (_DELIVERY.c.state == DeliveryState.PROCESSED)),
+            _DELIVERY.c.raw_gone_at.is_(None)
+            & (refused | (_DELIVERY.c.state == DeliveryState.PROCESSED))
+            & ~is_held(_DELIVERY.c.id),
         ),
         "dispatches": (
             case((replaced, at_next_purge), else_=_DISPATCH.c.due_on),
             _DISPATCH.c.state != DispatchState.PURGED,
         ),
-        "signals": (_SIGNAL.c.due_on, true()),
-        "exclusions": (_EXCLUSION.c.due_on, true()),
+        "signals": (_SIGNAL.c.due_on, ~is_held(_SIGNAL.c.delivery_id)),
+        "exclusions": (_EXCLUSION.c.due_on, ~is_held(_EXCLUSION.c.delivery_id)),
         "contents": (
             _SIGNAL.c.contents_due_on,
-            (_SIGNAL.c.contents_due_on < _SIGNAL.c.due_on) & _SIGNAL.c.sealed.is_not(None),
+            (_SIGNAL.c.contents_due_on < _SIGNAL.c.due_on)
+            & _SIGNAL.c.sealed.is_not(None)
+            & ~is_held(_SIGNAL.c.delivery_id),
         ),
+        "held": (_DATA_KEY.c.due_on, _DATA_KEY.c.key_id.startswith("hold-")),
     }
     found: dict[str, dict[date, int]] = {}
     for kind, (day, condition) in kinds.items():

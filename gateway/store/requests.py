@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, exists, insert, select, update
+from sqlalchemy import Connection, Table, exists, func, insert, select, update
 
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.request import Ask, RequestState
@@ -20,7 +20,10 @@ _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """A request as stored; `parties` and `backups_until` are those of an erasure that was carried out."""
+    """A request as stored; `parties`, `deliveries` and `backups_until` are those of an erasure that was carried out.
+
+    `held_at` is when a legal hold first kept something of it.
+    """
 
     id: str
     partner_id: str
@@ -33,7 +36,9 @@ class Stored:
     due_at: datetime
     done_at: datetime | None
     parties: tuple[str, ...]
+    deliveries: tuple[str, ...]
     backups_until: date | None
+    held_at: datetime | None
 
 
 _COLUMNS = [_REQUEST.c[name] for name in Stored.__slots__]
@@ -62,7 +67,7 @@ def by_id(conn: Connection, request_id: str) -> Stored | None:
 
 def add_again(conn: Connection, request: Stored) -> None:
     """A request that a restored database does not know is on record again."""
-    row = {name: getattr(request, name) for name in Stored.__slots__} | {"parties": ""}
+    row = {name: getattr(request, name) for name in Stored.__slots__} | {"parties": "", "deliveries": ""}
     conn.execute(insert(_REQUEST).values(row))
 
 
@@ -91,7 +96,13 @@ def due(conn: Connection, now: datetime) -> list[Stored]:
 
 
 def erase(
-    conn: Connection, request_id: str, *, parties: Iterable[str], backups_until: date, at: datetime
+    conn: Connection,
+    request_id: str,
+    *,
+    parties: Iterable[str],
+    deliveries: Iterable[str],
+    backups_until: date,
+    at: datetime,
 ) -> None:
     """What a request covers is marked: it goes with the next run of the purge."""
     conn.execute(
@@ -100,6 +111,7 @@ def erase(
         .values(
             state=RequestState.ERASING,
             parties=" ".join(sorted(parties)),
+            deliveries=" ".join(sorted(deliveries)),
             backups_until=backups_until,
             done_at=at,
         )
@@ -108,8 +120,30 @@ def erase(
 
 def erasing(conn: Connection) -> list[Stored]:
     """Requests whose erasure is under way."""
-    query = select(*_COLUMNS).where(_REQUEST.c.state == RequestState.ERASING)
-    return [_stored(row) for row in conn.execute(query.order_by(_REQUEST.c.id)).mappings()]
+    return _in_state(conn, RequestState.ERASING)
+
+
+def held(conn: Connection) -> list[Stored]:
+    """Requests of which a legal hold keeps something."""
+    return _in_state(conn, RequestState.HELD)
+
+
+def hold(conn: Connection, request_id: str, at: datetime) -> None:
+    """All that a request covers is gone, but for what a legal hold keeps."""
+    conn.execute(
+        update(_REQUEST)
+        .where(_REQUEST.c.id == request_id)
+        .values(state=RequestState.HELD, held_at=func.coalesce(_REQUEST.c.held_at, at))
+    )
+
+
+def go_on(conn: Connection, request_id: str) -> None:
+    """No hold keeps anything of a request any more: the rest goes with this run of the purge."""
+    conn.execute(
+        update(_REQUEST)
+        .where(_REQUEST.c.id == request_id, _REQUEST.c.state == RequestState.HELD)
+        .values(state=RequestState.ERASING)
+    )
 
 
 def finish(conn: Connection, ids: Collection[str], at: datetime) -> None:
@@ -123,6 +157,11 @@ def listed(conn: Connection) -> list[Stored]:
     return [_stored(row) for row in conn.execute(query).mappings()]
 
 
+def _in_state(conn: Connection, state: RequestState) -> list[Stored]:
+    query = select(*_COLUMNS).where(_REQUEST.c.state == state)
+    return [_stored(row) for row in conn.execute(query.order_by(_REQUEST.c.id)).mappings()]
+
+
 def _stored(row: Mapping[Any, Any]) -> Stored:
     return Stored(
         **{
@@ -130,5 +169,6 @@ def _stored(row: Mapping[Any, Any]) -> Stored:
             "ask": Ask(row["ask"]),
             "state": RequestState(row["state"]),
             "parties": tuple(row["parties"].split()),
+            "deliveries": tuple(row["deliveries"].split()),
         }
     )

@@ -20,6 +20,7 @@ from sqlalchemy import (
     delete,
     exists,
     func,
+    or_,
     select,
     tuple_,
     update,
@@ -128,6 +129,14 @@ def dispatches_going(conn: Connection, today: date) -> list[Held]:
     return [_held(row) for row in conn.execute(query.order_by(_DISPATCH.c.id))]
 
 
+def dispatches_waiting(conn: Connection, today: date) -> list[str]:
+    """Outgoing files that wait for approval and can still be seen."""
+    query = select(_DISPATCH.c.id).where(
+        going.dispatch_waits(today), _DISPATCH.c.state != DispatchState.BLOCKED
+    )
+    return list(conn.execute(query.order_by(_DISPATCH.c.id)).scalars())
+
+
 def rows_going(conn: Connection, today: date) -> list[int]:
     """Rows of signals that go, by delivery: a batch then touches few of them."""
     # sorted here: an ORDER BY makes SQLite walk the whole table in that order
@@ -154,9 +163,11 @@ def contents_going(conn: Connection, today: date) -> list[int]:
 
 
 def meldingen_going(conn: Connection, today: date) -> list[str]:
-    """Meldingen whose last signal goes."""
-    has_row = exists().where(_SIGNAL.c.melding_id == _MELDING.c.id, ~going.row_goes(today))
-    query = select(_MELDING.c.id).where(_MELDING.c.due_on < today, ~has_row)
+    """Meldingen whose last signal goes; a signal that a hold keeps does not keep its melding."""
+    has_row = exists().where(_SIGNAL.c.melding_id == _MELDING.c.id, _stays_in_use(today))
+    query = select(_MELDING.c.id).where(
+        _MELDING.c.due_on < today, ~has_row, ~going.waits(_MELDING.c.municipality, _MELDING.c.due_on)
+    )
     return list(conn.execute(query.order_by(_MELDING.c.id)).scalars())
 
 
@@ -173,6 +184,7 @@ def unprocessed_due(conn: Connection, today: date) -> list[StoredKey]:
         .join(_DELIVERY, _DELIVERY.c.id == _DATA_KEY.c.object_id)
         .where(
             going.is_needed(),
+            ~going.is_held(_DELIVERY.c.id),
             _DATA_KEY.c.municipality == "",
             _DATA_KEY.c.due_on < today,
         )
@@ -182,12 +194,20 @@ def unprocessed_due(conn: Connection, today: date) -> list[StoredKey]:
 
 
 def is_month_held(conn: Connection, key_id: str, today: date) -> bool:
-    """Whether a row that was received under an index key stays after today's purge."""
+    """Whether a row that was received under an index key stays in use after today's purge.
+
+    What is overdue is found by opening it: it keeps no index key.
+    """
     return bool(
         conn.execute(
-            select(exists().where(_SIGNAL.c.content_key == key_id, ~going.row_goes(today)))
+            select(exists().where(_SIGNAL.c.content_key == key_id, _stays_in_use(today)))
         ).scalar_one()
     )
+
+
+def _stays_in_use(today: date) -> ColumnElement[bool]:
+    """Rows whose day is not over, of deliveries that do not go whole."""
+    return and_(_SIGNAL.c.due_on >= today, _SIGNAL.c.delivery_id.not_in(going.ended()))
 
 
 def is_key_used(conn: Connection, key_id: str) -> bool:
@@ -202,15 +222,21 @@ def token_count(conn: Connection, key_ids: Collection[str]) -> int:
 
 
 def overdue(conn: Connection, today: date) -> dict[str, int]:
-    """What is still here although its day is over, by kind; empty when nothing is."""
+    """What is still here although its day is over, by kind; empty when nothing is.
+
+    Not what is held or waits for approval; of that, a data key that a day's key wraps still.
+    """
     counted = {
-        "signal": _SIGNAL.c.due_on < today,
-        "answer": _ANSWER.c.due_on < today,
-        "exclusion": _EXCLUSION.c.due_on < today,
+        "signal": and_(_SIGNAL.c.due_on < today, going.row_goes(today)),
+        "answer": and_(_ANSWER.c.due_on < today, going.answer_goes(today)),
+        "exclusion": and_(_EXCLUSION.c.due_on < today, going.exclusion_goes(today)),
         "contents": going.contents_go(today),
-        "dispatch": and_(_DISPATCH.c.due_on < today, _DISPATCH.c.state != DispatchState.PURGED),
+        "dispatch": and_(_DISPATCH.c.due_on < today, going.dispatch_goes(today)),
         "raw": and_(going.raw_goes(today), _DELIVERY.c.raw_due_on < today),
-        "data_key": _DATA_KEY.c.due_on < today,
+        "data_key": and_(
+            _DATA_KEY.c.due_on < today,
+            or_(_DATA_KEY.c.key_id.not_like("hold-%"), going.data_key_goes(today)),
+        ),
     }
     counts = {
         kind: conn.execute(select(func.count()).where(condition)).scalar_one()
@@ -233,6 +259,11 @@ def block_deliveries(conn: Connection, ids: Sequence[str]) -> None:
 def block_dispatches(conn: Connection, ids: Sequence[str]) -> None:
     """Take dispatches out of sight: PURGING."""
     conn.execute(update(_DISPATCH).where(_DISPATCH.c.id.in_(ids)).values(state=DispatchState.PURGING))
+
+
+def withhold_dispatches(conn: Connection, ids: Sequence[str]) -> None:
+    """Take dispatches out of sight that wait for approval: BLOCKED."""
+    conn.execute(update(_DISPATCH).where(_DISPATCH.c.id.in_(ids)).values(state=DispatchState.BLOCKED))
 
 
 def forget_raws(conn: Connection, ids: Sequence[str], at: datetime) -> None:

@@ -11,6 +11,7 @@ from datetime import date, datetime
 from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
+from gateway.domain.approval import ApprovalState, Subject
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.dispatch import DispatchState
 from gateway.domain.request import RequestState
@@ -18,7 +19,8 @@ from gateway.domain.signal import SignalState
 
 
 def _one_of(
-    column: str, values: type[DeliveryState | DispatchState | RequestState | SignalState]
+    column: str,
+    values: type[ApprovalState | DeliveryState | DispatchState | RequestState | SignalState | Subject],
 ) -> CheckConstraint:
     listed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_listed")
@@ -125,7 +127,8 @@ class SignalRow(SQLModel, table=True):
     `first_received_at`, `first_arrival` and `first_line` are those of the first version (order, rank,
     deadline). `place_*` are random numbers that stand for a key (spec 4, Rows and index). `content_token`
     tells whether a row is the same again, under the index key `content_key`. D41 rows have no `sealed`.
-    `passed_on_at` is when its melding first went out with it, `reported_before` whether that was D11.
+    `passed_on_at` is when its melding first went out with it, `reported_before` whether that was D11. `is_erased`:
+    a request to destroy ended it, so that it waits for no approval.
     """
 
     __tablename__ = "signal"
@@ -180,6 +183,7 @@ class SignalRow(SQLModel, table=True):
     reported_before: bool = False
     due_on: date
     contents_due_on: date
+    is_erased: bool = False
     sealed: bytes | None = Field(default=None, sa_type=LargeBinary)
 
 
@@ -187,7 +191,8 @@ class AnswerRow(SQLModel, table=True):
     """What a municipality answered on one signal (spec 2, Feedback file): ids, codes and days only.
 
     It counts while its delivery is PROCESSED: before that it is staged. `arrival` and `line` are its order of
-    receipt. `partner_id` is who answered, for `municipality`. `due_on` is that of the signal.
+    receipt. `partner_id` is who answered, for `municipality`. `due_on` is that of the signal,
+    `is_erased` as for it.
     """
 
     __tablename__ = "answer"
@@ -212,6 +217,7 @@ class AnswerRow(SQLModel, table=True):
     consents: bool
     suspend_until: date | None = None
     due_on: date
+    is_erased: bool = False
 
 
 class ExclusionRow(SQLModel, table=True):
@@ -219,7 +225,7 @@ class ExclusionRow(SQLModel, table=True):
 
     Rows that a delivery stages are not in force before its last transaction; one that was replaced or ended no longer
     is. There are no tokens: the few rows of a municipality are opened in memory (spec 4, Rows and index). `until` is
-    the last day, inclusive; after `due_on` the row goes.
+    the last day, inclusive; after `due_on` the row goes. `is_erased` as for a signal.
     """
 
     __tablename__ = "exclusion"
@@ -239,6 +245,7 @@ class ExclusionRow(SQLModel, table=True):
     in_force: bool = False
     until: date
     due_on: date
+    is_erased: bool = False
     sealed: bytes = Field(sa_type=LargeBinary)
 
 
@@ -246,8 +253,9 @@ class RequestRow(SQLModel, table=True):
     """A municipality's request about a person: ids, codes and times only.
 
     Whom it is about stands in the received file, at `line`: that is kept until the request is carried out. `number` is
-    the municipality's own, `verzoek_id`. `parties` are those on whose certificates an erasure comes, `backups_until`
-    the last day on which a backup can be opened. The row stays: its number is used up.
+    the municipality's own, `verzoek_id`. `parties` are those on whose certificates an erasure comes, `deliveries` those
+    in which it found the person, `backups_until` the last day on which a backup can be opened, `held_at` when a legal
+    hold first kept something of it. The row stays: its number is used up.
     """
 
     __tablename__ = "request"
@@ -269,7 +277,9 @@ class RequestRow(SQLModel, table=True):
     due_at: datetime
     done_at: datetime | None = None
     parties: str = ""
+    deliveries: str = ""
     backups_until: date | None = None
+    held_at: datetime | None = None
 
 
 class IndexToken(SQLModel, table=True):
@@ -533,6 +543,47 @@ class Destruction(SQLModel, table=True):
     keep_until: date
 
 
+class HoldRow(SQLModel, table=True):
+    """A legal hold: its deliveries stay past their day, under a key of their own (spec 4, Retention).
+
+    In force from `placed_at` until `lifted_at`; before the first it is asked for. `placed_by` and `lifted_by` are
+    its approvers, each on a line. Grounds are a word of `gateway.domain.hold`; no personal data: the row stays.
+    """
+
+    __tablename__ = "hold"
+
+    id: str = Field(primary_key=True)
+    grounds: str
+    authority: str
+    reference: str
+    review_on: date
+    asked_at: datetime
+    placed_at: datetime | None = None
+    placed_by: str = ""
+    lift_asked_at: datetime | None = None
+    lifted_at: datetime | None = None
+    lifted_by: str = ""
+
+
+class HoldDelivery(SQLModel, table=True):
+    """A delivery that a legal hold covers."""
+
+    __tablename__ = "hold_delivery"
+    __table_args__ = (Index("hold_delivery_of", "delivery_id"), {"sqlite_with_rowid": False})
+
+    hold_id: str = Field(primary_key=True)
+    delivery_id: str = Field(primary_key=True)
+
+
+class WaitingRow(SQLModel, table=True):
+    """A municipality whose destruction waits for approval: of what is due after `through`; absent: nothing waits."""
+
+    __tablename__ = "waiting"
+
+    municipality: str = Field(primary_key=True)
+    through: date
+
+
 class CompactionRow(SQLModel, table=True):
     """How the database was compacted after a run of the purge; `reason` is empty when it was, wholly."""
 
@@ -563,6 +614,48 @@ class CertificateRow(SQLModel, table=True):
     as_text: bytes = Field(sa_type=LargeBinary)
     text_signature: bytes = Field(sa_type=LargeBinary)
     keep_until: date
+
+
+class ApprovalRow(SQLModel, table=True):
+    """A request for approval by two people: the exact bytes that they sign, and what came of it. No personal data.
+
+    Columns as `gateway.domain.approval.Approval`; `detail` is JSON.
+    """
+
+    __tablename__ = "approval"
+    __table_args__ = (
+        _one_of("state", ApprovalState),
+        _one_of("subject", Subject),
+        Index("approval_state", "state"),
+    )
+
+    number: str = Field(primary_key=True)
+    subject: str
+    object_id: str
+    municipality: str
+    detail: str
+    through: date | None = None
+    text: bytes = Field(sa_type=LargeBinary)
+    state: str
+    asked_at: datetime
+    asked_by: str
+    open_until: date | None = None
+    ended_at: datetime | None = None
+    posted_at: datetime | None = None
+
+
+class ApprovalSignatureRow(SQLModel, table=True):
+    """A signature under a request for approval; `origin` is where it came from: `cli`, or the id of a partner."""
+
+    __tablename__ = "approval_signature"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    number: str = Field(primary_key=True)
+    fingerprint: str = Field(primary_key=True)
+    principal: str
+    at: datetime
+    armour: bytes = Field(sa_type=LargeBinary)
+    origin: str
 
 
 class PenaltyRow(SQLModel, table=True):

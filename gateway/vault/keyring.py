@@ -35,7 +35,7 @@ RING_FOLDER = "ring"
 #: Beside a key that a registered copy has not got yet: it may not be relied on.
 BEHIND = ".behind"
 
-_KEY_ID = re.compile(r"until-\d{4}-\d{2}-\d{2}|index-\d{4}-\d{2}|hold-[0-9A-Za-z]{1,64}", re.ASCII)
+_KEY_ID = re.compile(r"until-\d{4}-\d{2}-\d{2}|index-\d{4}-\d{2}|hold-[0-9A-Z][0-9A-Z-]{0,63}", re.ASCII)
 
 
 def _caught_up(path: Path) -> None:
@@ -53,6 +53,17 @@ def until_id(day: date) -> str:
 def index_id(month: str) -> str:
     """The id of the key of the index tokens of what is received in `month` (`YYYY-MM`)."""
     return f"index-{month}"
+
+
+def hold_key_id(hold_id: str) -> str:
+    """The id of the key of what a hold keeps past its day."""
+    return f"hold-{hold_id}"
+
+
+def hold_of(key_id: str) -> str | None:
+    """The hold in a `hold-` id; None for another key."""
+    kind, _, rest = key_id.partition("-")
+    return rest if kind == "hold" else None
 
 
 def day_of(key_id: str) -> date | None:

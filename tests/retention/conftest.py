@@ -316,9 +316,7 @@ class World:
         with self.store.write() as conn:
             key_id, sealed = None, None
             if state is not SignalState.NOT_CONNECTED:
-                data_key = DataKey.generate()
-                where = f"{municipality}-{self.made}"
-                key_id = self._keep_key(conn, data_key, delivery_id, contents, where)
+                key_id, data_key = self._row_key(conn, delivery_id, contents, municipality)
                 sealed = RowSealer(data_key.row_key()).seal(
                     {"achternaam": "Geheimnaam"}, table="signal", object_id=delivery_id, row=self.made
                 )
@@ -462,6 +460,22 @@ class World:
         sealer.finish()
         writer.commit()
         return writer.name, sealer.sealed_bytes, sealer.sha256()
+
+    def _row_key(self, conn: Any, delivery_id: str, due_on: date, municipality: str) -> tuple[int, DataKey]:
+        """The data key of a delivery's rows of one municipality and day."""
+        for stored in data_keys.of_rows(conn, delivery_id):
+            if (stored.municipality, stored.due_on) == (municipality, due_on):
+                wrapped = WrappedKey(
+                    key_id=stored.key_id,
+                    key_version=stored.key_version,
+                    wrapped=stored.wrapped,
+                    commitment=stored.commitment,
+                )
+                return stored.id, unwrap(
+                    self.keyring, wrapped, partner=stored.partner_id, object_id=delivery_id
+                )
+        data_key = DataKey.generate()
+        return self._keep_key(conn, data_key, delivery_id, due_on, municipality), data_key
 
     def _keep_key(
         self, conn: Any, data_key: DataKey, object_id: str, due_on: date, municipality: str = ""
