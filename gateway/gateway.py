@@ -22,6 +22,7 @@ from gateway.pipeline.context import Context
 from gateway.pipeline.erasure import carry_out
 from gateway.pipeline.outgoing import post
 from gateway.pipeline.policies import policy_hash
+from gateway.retention.hold_records import keep_holds
 from gateway.retention.keys import ensure_keys
 from gateway.retention.notary import Notary
 from gateway.retention.purge import PurgeReport, purge, would_go
@@ -120,6 +121,7 @@ class Gateway:
         What `log/` does not take now, the next checkpoint brings, or says why not.
         """
         try:
+            keep_holds(self.store, self.keyring, self.clock.now())
             write_out(self.store, self.home.log)
         except AuditError as exc:
             _log.error("removals.left", error=str(exc))
@@ -152,6 +154,7 @@ class Gateway:
         """Number the new entries of the audit log, sign a checkpoint, and put it outside the data."""
         # one at a time, in whatever process: two sequencers would number the same entries
         with self.store.exclusive():
+            keep_holds(self.store, self.keyring, self.clock.now())
             seal_log(self.store, self.sequencer, self.signer, self.home.log, self.clock.now())
 
     def begin_log_again(self, actor: str) -> str:

@@ -1,6 +1,7 @@
 """After a restore, before anyone comes in (spec 4, Retention): nothing that was let go comes back, no number twice.
 
     begin       the audit log continues from `log/`; numbers that others saw go on 1000 higher
+    holds       what is kept past its day has its keys again
     unopenable  what no key of the ring opens is overdue, whatever its day
     removals    what was erased, withdrawn or excluded since the backup is so again
     lists       partners are told which of their deliveries the backup does not know
@@ -40,6 +41,8 @@ from gateway.pipeline.outgoing import post
 from gateway.pipeline.removing import RemovalKind, remove_again
 from gateway.pipeline.sealing import open_key
 from gateway.pipeline.staging import drop_staged
+from gateway.retention.hold_records import KIND as HOLD
+from gateway.retention.hold_records import hold_row, stored_keys
 from gateway.store import Connection, audit, removals, restored, retention
 from gateway.store.data_keys import StoredKey
 from gateway.store.restored import Replay
@@ -76,6 +79,7 @@ def replay(gateway: Gateway, *, actor: str = "gateway", origin: str = "schedule"
         if under_way is None:
             return None
         context = gateway.pipeline()
+        _hold_again(gateway, under_way)
         _end_unopenable(gateway, context, under_way, actor, origin)
         gateway.make_keys(origin=origin)
         _remove_again(gateway, context, under_way)
@@ -131,6 +135,31 @@ def _series(gateway: Gateway) -> Iterator[str]:
             yield f"terugkoppeling/{partner.id}"
 
 
+# What stays ----------------------------------------------------------------------------------------------
+
+
+def _hold_again(gateway: Gateway, replay: Replay) -> None:
+    """Holds as they were last, with the data keys that no day's key wraps any more: else they could not be opened."""
+    found, _ = _unknown(gateway)
+    for each in found:
+        if each.fields["kind"] == HOLD:
+            with gateway.store.write() as conn:
+                if each.fields["hold"] is not None:
+                    restored.put_hold(conn, hold_row(each.fields), each.fields["deliveries"])
+                for key in stored_keys(each.fields):
+                    restored.put_key(conn, key)
+                _adopt(replay, each, conn)
+    with gateway.store.write() as conn:
+        restored.lift_without_key(conn, gateway.keyring.ids(), gateway.clock.now())
+
+
+def _unknown(gateway: Gateway) -> tuple[list[removal_files.Removal], list[str]]:
+    """The records of the list that the database does not know, and the ids of those whose day is over."""
+    with gateway.store.read() as conn:
+        unknown = removal_files.unknown(removals.known(conn), gateway.home.log)
+    return removal_files.read(gateway.keyring, unknown, gateway.home.log)
+
+
 # What goes -----------------------------------------------------------------------------------------------
 
 
@@ -180,10 +209,7 @@ def _opens(context: Context, stored: StoredKey) -> bool:
 
 def _remove_again(gateway: Gateway, context: Context, replay: Replay) -> None:
     """Each record of the list that the database does not know, in the order in which things were removed."""
-    log_dir = gateway.home.log
-    with gateway.store.read() as conn:
-        unknown = removal_files.unknown(removals.known(conn), log_dir)
-    found, over = removal_files.read(gateway.keyring, unknown, log_dir)
+    found, over = _unknown(gateway)
     for each in found:
         adopt = partial(_adopt, replay, each)
         if each.fields["kind"] == RemovalKind.ERASURE:
@@ -192,7 +218,7 @@ def _remove_again(gateway: Gateway, context: Context, replay: Replay) -> None:
             remove_again(context, each.fields, adopt)
     # also what an earlier try marked: before the files that it replaces are gone
     publish_marked(context)
-    removal_files.drop(over, log_dir)
+    removal_files.drop(over, gateway.home.log)
 
 
 def _adopt(replay: Replay, each: removal_files.Removal, conn: Connection) -> None:

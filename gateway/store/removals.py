@@ -39,7 +39,14 @@ _KEPT = [
 
 
 def add(
-    conn: Connection, kept: Kept, *, owner: str, due_on: date, at: datetime, is_written: bool = False
+    conn: Connection,
+    kept: Kept,
+    *,
+    owner: str,
+    due_on: date,
+    at: datetime,
+    about: str = "",
+    is_written: bool = False,
 ) -> None:
     """Keep a record; its wrapped key goes with the day, as that of any object. `is_written`: its file lies in `log/`."""
     data_keys.add(
@@ -53,7 +60,7 @@ def add(
         commitment=kept.commitment,
     )
     written = f"{kept.key_id}:{kept.key_version}" if is_written else ""
-    conn.execute(insert(_REMOVAL).values(id=kept.id, at=at, sealed=kept.sealed, written=written))
+    conn.execute(insert(_REMOVAL).values(id=kept.id, at=at, sealed=kept.sealed, about=about, written=written))
 
 
 def unwritten(conn: Connection) -> list[Kept]:
@@ -72,6 +79,25 @@ def mark_written(conn: Connection, written: Collection[Kept]) -> None:
     for each in written:
         under = f"{each.key_id}:{each.key_version}"
         conn.execute(update(_REMOVAL).where(_REMOVAL.c.id == each.id).values(written=under))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """A record that tells of a hold, and the last day on which it can be read."""
+
+    id: str
+    about: str
+    due_on: date
+
+
+def about_holds(conn: Connection) -> list[About]:
+    """The records that tell of holds."""
+    query = (
+        select(_REMOVAL.c.id, _REMOVAL.c.about, _DATA_KEY.c.due_on)
+        .join(_DATA_KEY, _DATA_KEY.c.object_id == _REMOVAL.c.id)
+        .where(_REMOVAL.c.about != "")
+    )
+    return [About(**row) for row in conn.execute(query).mappings()]
 
 
 def known(conn: Connection) -> set[str]:

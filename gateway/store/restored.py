@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, o
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.dispatch import DispatchState
 from gateway.domain.request import RequestState
-from gateway.store import destruction, outgoing, queue
+from gateway.store import destruction, holds, outgoing, queue
 from gateway.store.data_keys import StoredKey
 from gateway.store.ledger import NUMBERED, PASSED_OVER
 from gateway.store.places import CHUNK, chunks
@@ -22,6 +22,8 @@ from gateway.store.tables import (
     Delivery,
     Dispatch,
     ExclusionRow,
+    HoldDelivery,
+    HoldRow,
     IndexToken,
     MeldingRow,
     RequestRow,
@@ -38,6 +40,8 @@ _DISPATCH: Table = Dispatch.__table__  # type: ignore[attr-defined]
 _SIGNAL: Table = SignalRow.__table__  # type: ignore[attr-defined]
 _EXCLUSION: Table = ExclusionRow.__table__  # type: ignore[attr-defined]
 _REQUEST: Table = RequestRow.__table__  # type: ignore[attr-defined]
+_HOLD: Table = HoldRow.__table__  # type: ignore[attr-defined]
+_COVERED: Table = HoldDelivery.__table__  # type: ignore[attr-defined]
 _TOKEN: Table = IndexToken.__table__  # type: ignore[attr-defined]
 _MELDING: Table = MeldingRow.__table__  # type: ignore[attr-defined]
 _WORKLIST: Table = WorklistRow.__table__  # type: ignore[attr-defined]
@@ -114,6 +118,40 @@ def pass_over(conn: Connection, series: Iterable[str], year: int) -> None:
     conn.execute(
         update(_WORKLIST).where(_WORKLIST.c.version > 0).values(version=_WORKLIST.c.version + PASSED)
     )
+
+
+# Holds ---------------------------------------------------------------------------------------------------
+
+
+def put_hold(conn: Connection, hold: Mapping[str, Any], deliveries: Iterable[str]) -> None:
+    """A legal hold is on record as it was last."""
+    conn.execute(delete(_HOLD).where(_HOLD.c.id == hold["id"]))
+    conn.execute(delete(_COVERED).where(_COVERED.c.hold_id == hold["id"]))
+    conn.execute(insert(_HOLD).values(dict(hold)))
+    rows = [{"hold_id": hold["id"], "delivery_id": each} for each in deliveries]
+    if rows:
+        conn.execute(insert(_COVERED), rows)
+
+
+def put_key(conn: Connection, key: StoredKey) -> None:
+    """A data key is wrapped as it was last, if what it seals is here."""
+    conn.execute(
+        update(_DATA_KEY)
+        .where(
+            _DATA_KEY.c.object_id == key.object_id,
+            _DATA_KEY.c.municipality == key.municipality,
+            _DATA_KEY.c.commitment == key.commitment,
+        )
+        .values(key_id=key.key_id, key_version=key.key_version, wrapped=key.wrapped)
+    )
+
+
+def lift_without_key(conn: Connection, ring: Collection[str], at: datetime) -> int:
+    """Holds in force whose key is gone were lifted since; how many."""
+    gone = [each.id for each in holds.held(conn) if f"{holds.KEYS}{each.id}" not in ring]
+    for hold_id in gone:
+        holds.lift(conn, hold_id, (), at)
+    return len(gone)
 
 
 # What can't be opened any more ---------------------------------------------------------------------------

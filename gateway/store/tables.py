@@ -715,13 +715,16 @@ class RemovalRow(SQLModel, table=True):
 
     It is in the transaction of the removal. `written` is the key and version under which the file in `log/` is
     wrapped, empty until it lies there. It goes once its data key is gone: no backup can be opened by then.
+    `about` is the hold that it tells of and a digest of what it tells; empty for what is told once.
     """
 
     __tablename__ = "removal"
+    __table_args__ = (Index("removal_about", "about"),)
 
     id: str = Field(primary_key=True)
     at: datetime
     sealed: bytes = Field(sa_type=LargeBinary)
+    about: str = ""
     written: str = ""
 
 

@@ -30,10 +30,11 @@ from gateway.daemon import Daemon
 from gateway.errors import AuditError, GatewayError
 from gateway.gateway import Gateway
 from gateway.pipeline.ledger import check
-from gateway.pipeline.persons import read_outgoing
+from gateway.pipeline.persons import open_received, read_outgoing
 from gateway.pipeline.sealing import EXCLUSION, SIGNAL, Opener
 from gateway.pipeline.withdrawal import withdraw
 from gateway.pipeline.worker import publish_now, step
+from gateway.retention import holds
 from gateway.retention.purge import PurgeReport
 from gateway.settings import Home
 from gateway.store import persons
@@ -44,6 +45,7 @@ from gateway.store.tables import (
     Delivery,
     Dispatch,
     ExclusionRow,
+    HoldRow,
     MeldingRow,
     RequestRow,
     RestoreRow,
@@ -345,6 +347,63 @@ def test_without_the_log_it_starts_only_when_the_loss_is_accepted(drill) -> None
         after[name] > number for name, number in numbers.items() if "/" in name and "passed" not in name
     )
     assert drill.do(lambda opened: verified(opened).problems) == []
+    assert drill.do(lambda opened: check(opened.pipeline()).differences) == ()
+
+
+def received(drill: Drill, name: str) -> bytes | None:
+    """A received file, decrypted; None when nothing of it opens."""
+
+    def read(opened: Any) -> bytes | None:
+        with opened.store.read() as conn, open_received(opened.pipeline(), conn, drill.ids[name]) as reader:
+            return None if reader is None else b"".join(reader.chunks())
+
+    return drill.do(read)
+
+
+def test_what_is_held_since_the_backup_opens_and_stays(drill) -> None:
+    """Its data keys in the backup are under days that are gone: `log/` has them as they are. Lifted since, it goes."""
+
+    def approved(change: Callable[..., None]) -> None:
+        drill.do(
+            lambda opened: change(
+                opened.store, opened.keyring, asked.hold_id, ("anna", "bert"), clock=drill.clock, node="test"
+            )
+        )
+
+    def next_night() -> None:
+        drill.clock.step(timedelta(days=15))
+        drill.do(lambda opened: opened.make_keys())
+        assert drill.do(lambda opened: opened.purge()).errors == ()
+
+    asked = drill.do(
+        lambda opened: holds.ask(
+            opened.store,
+            [drill.ids["first"]],
+            grounds="bezwaar",
+            authority="Gemeente Midden-Drenthe",
+            reference="2026-17",
+            review_on=drill.clock.now().date() + timedelta(days=60),
+            now=drill.clock.now(),
+            node="test",
+            actor="beheer",
+        )
+    )
+    approved(holds.place)
+    next_night()
+    drill.put_back()
+    assert received(drill, "first") is None
+    assert drill.replay() is not None
+    assert b"Bakker" in received(drill, "first")
+    assert received(drill, "waiting") is None, "what nobody holds went on its day"
+    next_night()
+    assert b"Bakker" in received(drill, "first")
+    approved(holds.lift)
+    next_night()
+    assert received(drill, "first") is None
+    drill.put_back()
+    assert drill.replay() is not None
+    assert received(drill, "first") is None
+    assert [row["lifted_at"] is not None for row in drill.rows(HoldRow)] == [True]
     assert drill.do(lambda opened: check(opened.pipeline()).differences) == ()
 
 
