@@ -629,3 +629,37 @@ def test_a_replay_that_was_killed_goes_on(drill, monkeypatch) -> None:
     monkeypatch.undo()
     drill.do(lambda opened: opened.purge())
     check_all_is_gone(drill)
+
+
+def test_beside_a_running_gateway(house) -> None:
+    """A real one, over SFTP: backed up while it runs, put back, and its partners find what to send again."""
+    house.write("one.csv", "s1;Huur;k1;Bakker;7938PL;18;600;60;J")
+    house.write("two.csv", "s2;Huur;k2;Visser;7938PL;20;600;60;J")
+    backup = house.path / "backup"
+    house.serve()
+    house.sftp("woonservice", "put one.csv inbox/one.csv")
+    assert house.run("wait", "--idle").code == 0
+    assert house.run("backup", backup).code == 0
+    house.sftp("woonservice", "put two.csv inbox/two.csv")
+    assert house.run("wait", "--idle").code == 0
+    after = {each["id"] for each in house.json("deliveries", "list")}
+    refused = house.run("restore", backup, "--replace")
+    assert (refused.code, "runs on" in refused.err) == (2, True)
+    assert house.stop() == 0
+    # by hand, as who does not know the command; the next start sees it
+    shutil.rmtree(house.home / "data")
+    shutil.copytree(backup / "data", house.home / "data")
+    house.serve()
+    events = [each["event"] for each in house.events()]
+    assert events.index("data.restored") < events.index("gateway.ready")
+    held = {each["id"] for each in house.json("deliveries", "list")}
+    (lost,) = after - held
+    lists = [
+        text for name, text in house.collect("woonservice", "returns").items() if "niet_hersteld" in name
+    ]
+    assert [lost in text.decode() for text in lists] == [True]
+    house.sftp("woonservice", "put two.csv inbox/two.csv")
+    assert house.run("wait", "--idle").code == 0
+    assert house.run("audit", "verify").code == 0
+    assert house.run("ledger", "check").code == 0
+    assert house.stop() == 0
