@@ -1,7 +1,8 @@
 """Time as a value: a `Clock` is passed down from the daemon, days are Europe/Amsterdam.
 
 Only tests and the demo pass another clock than the system's: no flag, variable or setting moves
-time (spec 4, Retention).
+time (spec 4, Retention). The system's is guarded: when it went back or jumped, nothing is destroyed by it
+(`gateway.domain.heartbeat`). One that is passed is believed, unless `open_gateway` is told to guard it too.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from gateway import logs, notify
 from gateway.audit.log import record
 from gateway.audit.shelf import LogShelf
 from gateway.backup.replay import replay
+from gateway.domain.approval import approvers_digest
 from gateway.domain.host_key import HostKey, HostKeyKind, in_use
 from gateway.errors import ConfigError, ConfigErrors, GatewayError, KeyringError
 from gateway.exchange import host_keys
@@ -32,6 +33,7 @@ from gateway.pipeline.delivery_report import send_delivery_reports
 from gateway.pipeline.feedback import tell_silence
 from gateway.pipeline.statement import send_statements
 from gateway.pipeline.worker import Worker
+from gateway.retention.approval_shelf import ApprovalShelf
 from gateway.retention.schedule import Job, Schedule
 from gateway.retention.shelves import CertificateShelf, RegisterShelf
 from gateway.running import Running, only_one, tell
@@ -145,6 +147,7 @@ class Daemon:
         await asyncio.to_thread(self.worker.stop)
         if self._watching is not None:
             self._watching.cancel()
+        await asyncio.to_thread(self.gateway.beat)
         await asyncio.to_thread(self.gateway.sign)
         self.room.end()
         self.gateway.home.status_file.unlink(missing_ok=True)
@@ -204,7 +207,11 @@ class Daemon:
                     actor="gateway",
                     at=now,
                     node=gateway.node,
-                    detail={"sha256": gateway.settings.digest, "partners": len(gateway.settings.partners)},
+                    detail={
+                        "sha256": gateway.settings.digest,
+                        "partners": len(gateway.settings.partners),
+                        "approvers": approvers_digest(gateway.settings.approvers),
+                    },
                 )
         self.generation, self._refused = generation.number, ""
         _log.info("config.loaded", generation=generation.number, count=len(gateway.settings.partners))
@@ -320,6 +327,7 @@ class Daemon:
                         if policy.known_residents_basis
                     },
                 ),
+                "goedkeuringen": ApprovalShelf(gateway.store),
                 "verklaringen": CertificateShelf(gateway.store, gateway.signer),
             },
         )
@@ -341,7 +349,11 @@ class Daemon:
     def _jobs(self) -> list[Job]:
         gateway = self.gateway
         return [
+            Job(name="heartbeat", line="* * * * *", run=gateway.beat),
             Job(name="keys", line="15 0 * * *", run=gateway.make_keys),
+            Job(name="approvals", line="*/5 * * * *", run=gateway.tend_approvals),
+            # whatever became of the one before
+            Job(name="few_keys", line="20 0 * * *", run=gateway.warn_of_few_keys),
             Job(name="purge", line=gateway.settings.purge_schedule, run=gateway.purge),
             Job(name="requests", line="*/5 * * * *", run=gateway.carry_out_requests),
             Job(name="checkpoint", line="0 * * * *", run=gateway.sign),

@@ -5,6 +5,7 @@ GatewayError
     ConfigErrors     all that is wrong with the configuration, told together
   KeyringError       operator: a key is missing, unreadable or damaged; exit 12
     KeyMissing       the key is not in the keyring: never made, or destroyed on its day
+    KeySuperseded    a newer version of the key is in force: wrap again
   VaultError         ours: alarm
     BlobMissing, BlobDamaged, WrongKey
   TransferError      sender, during SFTP
@@ -12,7 +13,9 @@ GatewayError
   ReaderError        ours: workbooks can't be read here
   StoreError         ours: the database; exit 11
   AuditError         ours: the log does not verify; exit 13
+  SignatureRefused   who signed: a signature approves nothing; exit 1
   CommandError       operator: as things stand, a command can't be carried out; exit 1
+    ClockRefused     operator: nothing is destroyed by a clock that can't be believed
   IllegalTransition  a bug: a state change that the table of transitions does not list
 """
 
@@ -53,6 +56,10 @@ class KeyringError(GatewayError):
 
 class KeyMissing(KeyringError):
     """The key is not in the keyring: destroyed on its day, or never made here."""
+
+
+class KeySuperseded(KeyringError):
+    """A data key was wrapped under a version of a key that a newer one has taken the place of: wrap it again."""
 
 
 class VaultError(GatewayError):
@@ -103,8 +110,16 @@ class AuditError(GatewayError):
     exit_code = 13
 
 
+class SignatureRefused(GatewayError):
+    """A signature does not approve what it is given for; the text says why."""
+
+
 class CommandError(GatewayError):
     """As things stand, a command can't be carried out; the text says what can be done instead."""
+
+
+class ClockRefused(CommandError):
+    """The clock went back, or jumped ahead: nothing is destroyed by it; the text says what to do."""
 
 
 class IllegalTransition(GatewayError):

@@ -19,6 +19,7 @@ import structlog
 FIELDS = frozenset(
     {
         "address",
+        "approval",
         "attempts",
         "bytes",
         "client",

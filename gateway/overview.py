@@ -9,22 +9,25 @@ from datetime import date, datetime, timedelta
 
 from gateway import cron
 from gateway.clock import local_day
+from gateway.domain.approval import Approval
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.guard import is_closed_out
 from gateway.domain.host_key import HostKey
 from gateway.domain.partner import Mode, Partner, Role
-from gateway.domain.retention import KEYS_AHEAD_DAYS, key_days
+from gateway.domain.retention import KEYS_AHEAD_DAYS
 from gateway.exchange import host_keys
 from gateway.exchange.room import look_at
 from gateway.gateway import Gateway
 from gateway.pipeline.worker import due_at
+from gateway.retention import approvals
+from gateway.retention.approvals import Overdue
 from gateway.retention.due import DueDay, due
+from gateway.retention.keys import reach
 from gateway.running import Running, running
 from gateway.store import guard, holds, meldingen, partner_keys, registers, status
 from gateway.store.holds import Hold
 from gateway.store.partner_keys import Use
 from gateway.store.status import AuditFigures, DeliveryLine, Uncollected
-from gateway.vault.keyring import day_of
 
 #: How far ahead is told what falls due.
 AHEAD = timedelta(days=7)
@@ -52,13 +55,22 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """Keys of due days: up to `until` no day lacks one; `days_ahead` is how far that is beyond what is needed
-    today, `wanted_days_ahead` what it should be. Below 0, files can't be received.
+    """Keys of due days: up to `until` no day lacks one, here and in every copy; `days_ahead` is how far that is beyond
+    what is needed today, `wanted_days_ahead` what it should be. Below 0, files can't be received.
     """
 
     until: date | None
     days_ahead: int
     wanted_days_ahead: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """What waits for two people: requests to sign, what is overdue without them, and why the clock is not believed."""
+
+    to_sign: tuple[Approval, ...]
+    overdue: tuple[Overdue, ...]
+    clock: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +133,7 @@ class Overview:
     next_purge_at: datetime
     last_purge: registers.Run | None
     due: tuple[DueDay, ...]
+    consent: Consent
     #: legal holds in force, the first to be looked at again first
     holds: tuple[Hold, ...]
     keys: Keys
@@ -178,6 +191,7 @@ def overview(gateway: Gateway) -> Overview:
         next_purge_at=cron.next_time(settings.purge_schedule, now),
         last_purge=runs[0] if runs else None,
         due=tuple(due(gateway.store, now, local_day(now) + AHEAD, settings.terms)),
+        consent=consent(gateway, now),
         holds=tuple(held),
         keys=keys_ahead(gateway, now),
         audit=audit,
@@ -213,21 +227,22 @@ def _ending(
                 )
 
 
+def consent(gateway: Gateway, now: datetime) -> Consent:
+    """What waits for two people."""
+    today = local_day(now)
+    with gateway.store.read() as conn:
+        through = approvals.waiting(conn, gateway.settings.mandates, today)
+        return Consent(
+            to_sign=tuple(approvals.to_sign(conn)),
+            overdue=tuple(approvals.overdue(conn, through, today)),
+            clock=gateway.clock_refusal(),
+        )
+
+
 def keys_ahead(gateway: Gateway, now: datetime) -> Keys:
     """How far the keys reach that are made ahead."""
-    days = key_days(local_day(now), gateway.settings.terms)
-    there = {day_of(key_id) for key_id in gateway.keyring.ids()}
-    until = None
-    for day in days:
-        if day not in there:
-            break
-        until = day
-    needed = days[-1] - timedelta(days=KEYS_AHEAD_DAYS)
-    return Keys(
-        until=until,
-        days_ahead=((until or days[0] - timedelta(days=1)) - needed).days,
-        wanted_days_ahead=KEYS_AHEAD_DAYS,
-    )
+    found = reach(gateway.keyring, now, gateway.settings.terms)
+    return Keys(until=found.until, days_ahead=found.days_ahead, wanted_days_ahead=KEYS_AHEAD_DAYS)
 
 
 def _disk(gateway: Gateway) -> Disk:

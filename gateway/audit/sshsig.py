@@ -1,7 +1,7 @@
 """Signatures that `ssh-keygen -Y verify` checks (SSHSIG, OpenSSH's PROTOCOL.sshsig), with the log's own key.
 
 The namespace keeps a signature from being taken for one of another purpose, and the preamble from being taken for
-one of a checkpoint.
+one of a checkpoint. Those of others are checked in `gateway.audit.sshsig_check`.
 """
 
 from __future__ import annotations

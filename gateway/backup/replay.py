@@ -43,7 +43,7 @@ from gateway.pipeline.sealing import open_key
 from gateway.pipeline.staging import drop_staged
 from gateway.retention.hold_records import KIND as HOLD
 from gateway.retention.hold_records import hold_row, stored_keys
-from gateway.store import Connection, audit, removals, restored, retention
+from gateway.store import Connection, audit, heartbeat, removals, restored, retention
 from gateway.store.data_keys import StoredKey
 from gateway.store.restored import Replay
 from gateway.vault.keyring import day_of
@@ -117,6 +117,8 @@ def _begin(gateway: Gateway) -> Replay | None:
             return None
         with gateway.store.write() as conn:
             taken = 0 if found is None else take_in(conn, home.log, key, found, now)
+            # that of the backup is as old as the backup: the clock did not jump
+            heartbeat.forget(conn)
             restored.pass_over(conn, _series(gateway), local_day(now).year)
             size = found.size if found else last.size if last else 0
             restored.begin(conn, mark=mark, log_size=size, taken_in=taken, at=now)

@@ -11,6 +11,7 @@ from rich.markup import escape
 from gateway.audit.checkpoint import load_signing_key
 from gateway.cli import screen
 from gateway.clock import SystemClock, local_day
+from gateway.domain.approval import ApprovalMode
 from gateway.domain.certificate import Mandate
 from gateway.domain.host_key import turns
 from gateway.domain.partner import Mode
@@ -48,6 +49,11 @@ def remarks(settings: Settings, now: datetime) -> Iterator[str]:
             yield f"{code} {policy.name} has no mandate for destruction on file: its certificates will say so"
         elif mandate.until is not None and mandate.until < local_day(now):
             yield f"{code} {policy.name}: its mandate for destruction ended on {mandate.until}"
+        if mandate.approval is not ApprovalMode.MANDATE and lacks_approvers(settings, now):
+            yield (
+                f'{code} {policy.name} has approval = "{mandate.approval}", and config/approvers does not name two '
+                "people: nothing of it will be destroyed, nor used once it is due"
+            )
         yield from _route_remarks(settings, policy)
     for partner in settings.partners.values():
         if partner.mode is Mode.TRIAL:
@@ -60,6 +66,14 @@ def remarks(settings: Settings, now: datetime) -> Iterator[str]:
         for key in partner.keys:
             if (last := key.last_day) is not None and key.is_ending(now):
                 yield f"{partner.id}: key {key.fingerprint} ends on {last}: ask for a new one"
+    for approver in settings.approvers:
+        if approver.valid_before is not None and approver.valid_before <= now:
+            yield f"config/approvers: the key of {approver.principal} has ended: nobody approves with it"
+
+
+def lacks_approvers(settings: Settings, now: datetime) -> bool:
+    """Whether there are not two people whose signatures count now."""
+    return len({approver.principal for approver in settings.approvers if approver.is_valid(now)}) < 2
 
 
 def _route_remarks(settings: Settings, policy: Policy) -> Iterator[str]:

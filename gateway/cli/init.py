@@ -17,7 +17,8 @@ from gateway.errors import ConfigError
 from gateway.exchange.keys import create_host_key
 from gateway.gateway import node_id
 from gateway.settings import Home
-from gateway.settings.shipped import example
+from gateway.settings.approvers import APPROVERS_FILE
+from gateway.settings.shipped import approvers, example
 from gateway.store.engine import Store
 from gateway.vault.durable import create_file
 from gateway.vault.keyring import Keyring
@@ -52,6 +53,7 @@ def make_home(home: Home) -> str:
     create_signing_key(home.keys)
     fingerprint = create_host_key(home.host_key)
     Store.create(home.db).close()
+    create_file(home.root / APPROVERS_FILE, approvers().encode(), mode=0o644)
     # last: this file makes the folder a home
     create_file(home.gateway_file, example().encode(), mode=0o644)
     return fingerprint
@@ -98,7 +100,10 @@ def _show(home: Home, fingerprint: str) -> None:
     screen.done(f"A home for the gateway: [bold]{escape(str(root))}[/]\n")
     screen.out.print(
         screen.pairs(
-            ("  config/", "gateway.toml has every setting with its default in a comment"),
+            (
+                "  config/",
+                "gateway.toml has every setting with its default in a comment; approvers says who may approve",
+            ),
             (
                 "  keys/",
                 "host key, root key, keyring, audit key; yours only, kept out of the backup of data/",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli import ring, screen
+from gateway.cli import key_versions, ring, screen
 from gateway.clock import end_of_day, local_day
 from gateway.domain.host_key import ANNOUNCED_FOR, HostKey, HostKeyState, state
 from gateway.errors import ConfigError
@@ -23,6 +23,9 @@ app.command("status")(ring.show_status)
 app.command("verify")(ring.verify)
 app.command("rotate-root")(ring.rotate_root)
 app.command("add-copy")(ring.add_copy)
+app.command("rewrap")(key_versions.rewrap)
+app.command("retire")(key_versions.retire)
+app.command("compromise")(key_versions.compromise)
 app.command("destroy")(ring.destroy)
 _host = typer.Typer(no_args_is_help=True)
 app.add_typer(

@@ -14,11 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from gateway.backup.replay import replay
-from gateway.cli import hold, screen
+from gateway.cli import approve, hold, screen
 from gateway.cli.opened import actor, opened
 from gateway.cli.restore import show
 from gateway.clock import AMSTERDAM, local_day
 from gateway.errors import CommandError
+from gateway.overview import consent
 from gateway.retention import run as purge_run
 from gateway.retention.due import DueDay, due, past_runs
 from gateway.retention.purge import PurgeReport
@@ -46,6 +47,7 @@ WORDS: Mapping[str, str] = {
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 app = typer.Typer(no_args_is_help=True)
+app.command("approve")(approve.approve)
 app.add_typer(hold.app, name="hold", help="What is kept past its day on legal grounds.")
 
 
@@ -69,12 +71,16 @@ def show_due(
         today = local_day(now)
         last = until.date() if until else today + timedelta(days=gateway.settings.notice_days)
         days = due(gateway.store, now, last, gateway.settings.terms)
+        waiting = list(approve.remarks(consent(gateway, now)))
     if as_json:
         _print_json([_day_json(day) for day in days])
-    elif days:
+        return
+    if days:
         screen.out.print(_due_table(days, today))
     else:
         screen.done(f"Nothing falls due up to and including {last}.")
+    for line in waiting:
+        screen.out.print(line, soft_wrap=True)
 
 
 @app.command("run")

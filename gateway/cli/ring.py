@@ -16,11 +16,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from gateway.audit.log import record
 from gateway.cli import screen
 from gateway.cli.opened import actor, opened
+from gateway.clock import local_day
+from gateway.domain.approval import Subject
 from gateway.domain.ring_key import KeyState
 from gateway.errors import CommandError, KeyringError
 from gateway.gateway import Gateway
 from gateway.overview import keys_ahead
 from gateway.retention import ring
+from gateway.retention.approvals import ask
 from gateway.retention.ring import Standing
 from gateway.running import running
 from gateway.settings import Home, load_settings
@@ -54,6 +57,13 @@ def show_status(
         )
         return
     _show(found)
+    for key in found:
+        if key.state is KeyState.COMPROMISED:
+            screen.out.print(
+                f"[bold red]{key.id} is compromised[/] since {screen.instant(key.compromised_at)}: what it protected is "
+                f"not all sealed again. `gateway keys compromise {key.id}` goes on with it.",
+                soft_wrap=True,
+            )
     screen.out.print(f"\nThe root key comes from the provider [bold]{provider}[/].")
     screen.out.print(
         f"Keys reach {screen.counted(ahead.days_ahead, 'day')} further than is needed today; {ahead.wanted_days_ahead} are wanted."
@@ -67,7 +77,7 @@ def show_status(
 
 def verify(context: typer.Context) -> None:
     """See whether every key opens, every data key fits the key that wraps it, and every copy is the same."""
-    with opened(context.obj) as gateway, _bar("data keys") as progress:
+    with opened(context.obj) as gateway, bar("data keys") as progress:
         problems = list(ring.problems(gateway.store, gateway.keyring, progress))
         count = len(gateway.keyring.ids())
     for problem in problems:
@@ -85,7 +95,7 @@ def rotate_root(context: typer.Context) -> None:
     home: Home = context.obj
     provider = load_settings(home.root).root_provider
     _refuse_while_running(home, provider)
-    with opened(home, any_root=True) as gateway, _bar("keys wrapped again") as progress:
+    with opened(home, any_root=True) as gateway, bar("keys wrapped again") as progress:
         count = ring.rotate_root(
             gateway.store,
             gateway.keyring,
@@ -120,8 +130,16 @@ def destroy(
     context: typer.Context,
     key_id: Annotated[str, typer.Argument(metavar="ID", help="Such as until-2027-05-22.")],
 ) -> None:
-    """Destroy a key whose day is over and that protects nothing any more, here and in every copy."""
+    """Destroy a key whose day is over and that protects nothing any more, here and in every copy.
+
+    Before its day it takes two people: they are asked, and nothing is changed until both have signed.
+    """
     with opened(context.obj) as gateway:
+        if number := _ask_first(gateway, key_id):
+            raise CommandError(
+                f"{key_id} serves still, and nothing was changed: destroying it before its day takes two approvers, "
+                f"who are asked as {number}: gateway retention approve {number}"
+            )
         unconfirmed = ring.destroy(
             gateway.store,
             gateway.keyring,
@@ -137,6 +155,35 @@ def destroy(
             "back, and run this again"
         )
     screen.done(f"{key_id} is destroyed")
+
+
+def _ask_first(gateway: Gateway, key_id: str) -> str:
+    """The number of the request when a key is to go before its day; empty when it may go without one."""
+    now, day = gateway.clock.now(), ring.last_day(key_id, gateway.settings.terms)
+    if key_id not in gateway.keyring.ids() or day is None or day < local_day(now):
+        return ""
+    lost = ring.at_stake(gateway.store, key_id)
+    with gateway.store.write() as conn:
+        number = ask(
+            conn,
+            Subject.KEY,
+            object_id=key_id,
+            detail={
+                "key": key_id,
+                "day": day.isoformat(),
+                "files": lost.files,
+                "signals": lost.signals,
+                "exclusions": lost.listed,
+                "dispatches": lost.dispatches,
+                "tokens": lost.tokens,
+            },
+            now=now,
+            actor=actor(),
+            node=gateway.node,
+            origin="cli",
+        )
+    gateway.sign()
+    return number
 
 
 def _record_copy(gateway: Gateway, name: str) -> None:
@@ -186,11 +233,13 @@ def _json(key: Standing) -> dict[str, object]:
         "destroyed_at": screen.instant(key.destroyed_at),
         "data_keys": key.data_keys,
         "index_tokens": key.tokens,
+        "versions": key.versions,
+        "compromised_at": screen.instant(key.compromised_at),
     }
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[keyring.Progress]:
+def bar(what: str) -> Iterator[keyring.Progress]:
     """A bar on the terminal while keys are gone through; nothing stays of it."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=screen.err, transient=True, disable=not screen.err.is_terminal) as bar:

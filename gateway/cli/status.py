@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -11,19 +11,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from gateway.cli import screen
+from gateway.cli.approve import remarks
 from gateway.cli.opened import opened
 from gateway.clock import local_day
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.host_key import state, turns
 from gateway.domain.partner import Mode
+from gateway.domain.retention import FEW_KEY_DAYS
 from gateway.overview import Overview, overview
 from gateway.retention.due import DueDay
 
 #: Of the JSON's shape; rises when a reader of the old one could stumble.
 VERSION = 1
 
-#: Fewer days of keys than this ahead, and somebody should look (spec 4, Keys).
-FEW_KEY_DAYS = 3
 #: Less room than this on the disk, and somebody should look.
 FEW_BYTES = 2 * 1000**3
 #: The signed checkpoint comes every hour (spec 4, Audit log).
@@ -52,6 +52,9 @@ def status(
     [cyan]retention[/] {next_purge_at, last_purge, due}
     [cyan]  last_purge[/] null, or {started_at, finished_at, errors}
     [cyan]  due[/] [{day, raws, signals, contents, dispatches, keys}]: 7 days, and what is overdue
+    [cyan]approvals[/] {to_sign, overdue, clock: null, or why nothing is destroyed by it}
+    [cyan]  to_sign[/] [{number, subject, object, state, signatures, open_until}]
+    [cyan]  overdue[/] [{municipality, approved_through, signals, answers, exclusions, contents, dispatches}]
     [cyan]holds[/] [{id, grounds, review_on, deliveries: how many}] in force, the first review first
     [cyan]keys[/] {until, days_ahead, wanted_days_ahead}; below 0 no file can be received
     [cyan]audit[/] {entries, unsequenced, checkpoint_at}
@@ -128,6 +131,28 @@ def to_json(seen: Overview) -> dict[str, Any]:
                 }
                 for each in seen.due
             ],
+        },
+        "approvals": {
+            "to_sign": [
+                {
+                    "number": each.number,
+                    "subject": each.subject,
+                    "object": each.object_id,
+                    "state": each.state,
+                    "signatures": len(each.signatures),
+                    "open_until": each.open_until and each.open_until.isoformat(),
+                }
+                for each in seen.consent.to_sign
+            ],
+            "overdue": [
+                {
+                    "municipality": late.municipality,
+                    "approved_through": None if late.through == date.min else late.through.isoformat(),
+                    **late.counts,
+                }
+                for late in seen.consent.overdue
+            ],
+            "clock": seen.consent.clock or None,
         },
         "holds": [
             {
@@ -208,6 +233,8 @@ def _show(seen: Overview) -> None:
         made.add_row("", _failed(seen))
     made.add_row("Meldingen", _waiting(seen))
     made.add_row("Purge", _purge(seen))
+    if waiting := list(remarks(seen.consent)):
+        made.add_row("Approvals", "\n".join(waiting))
     if seen.holds:
         made.add_row("Legal holds", _holds(seen))
     made.add_row("Keys", _keys(seen))
@@ -342,7 +369,8 @@ def _keys(seen: Overview) -> str:
     if keys.days_ahead < 0:
         return f"[bold red]missing from {keys.until or 'today'} on[/]: no file can be received; gateway serve makes them"
     text = f"until {keys.until}, {screen.counted(keys.days_ahead, 'day')} further than is needed today"
-    return f"[yellow]{text}[/]: gateway serve makes more" if keys.days_ahead < FEW_KEY_DAYS else text
+    more = "gateway serve makes more; a registered copy that is away lacks them"
+    return f"[bold red]{text}[/]: {more}" if keys.days_ahead < FEW_KEY_DAYS else text
 
 
 def _partner_keys(seen: Overview) -> str:

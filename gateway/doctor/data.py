@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 
 from gateway.audit.checkpoint import load_public_key
 from gateway.audit.verify import verify
 from gateway.clock import local_day
 from gateway.doctor.finding import Finding, fail, ok, warn
+from gateway.domain.certificate import Mandate
 from gateway.errors import KeyringError
+from gateway.retention import approvals
+from gateway.retention.clock_guard import refusal
 from gateway.settings import Home
 from gateway.store import blobs as known_blobs
-from gateway.store import holds
+from gateway.store import heartbeat, holds
 from gateway.store.engine import Store
-from gateway.store.status import last_entries
 from gateway.vault.blobs import BlobFolder
 
 #: A journal that grows further is kept by a reader that does not end: SQLite folds it in at 4 MB.
 MOST_JOURNAL_BYTES = 256 * 1000**2
-#: Further behind the last entry, and time went back (spec 4, Retention).
-CLOCK_SLACK = timedelta(minutes=5)
-#: A gateway that runs writes an entry every night, when it makes keys; longer, and time jumped (spec 4, Retention).
-LONGEST_SILENCE = timedelta(hours=26)
 
 _RESTORE = "restore data/vault from the backup that belongs to the database; then: gateway ledger check"
 
 
-def look(home: Home, store: Store, now: datetime, *, is_running: bool) -> Iterator[Finding]:
-    """Look at all of it."""
+def look(home: Home, store: Store, now: datetime, mandates: Mapping[str, Mandate]) -> Iterator[Finding]:
+    """Look at all of it; `mandates` says which municipalities approve what goes."""
     damage = store.quick_check()
     if damage:
         yield fail(
@@ -42,7 +39,8 @@ def look(home: Home, store: Store, now: datetime, *, is_running: bool) -> Iterat
     yield _journal(home)
     yield _vault(home, store)
     yield _log(home, store)
-    yield _clock(store, now, is_running=is_running)
+    yield _clock(store, now)
+    yield _approvals(store, now, mandates)
     yield _holds(store, now)
 
 
@@ -99,25 +97,33 @@ def _log(home: Home, store: Store) -> Finding:
     return ok("audit log", f"{report.entries:,} entries, as log/checkpoint says{waiting}")
 
 
-def _clock(store: Store, now: datetime, *, is_running: bool) -> Finding:
-    """Time decides what is destroyed: it may neither go back nor jump."""
+def _clock(store: Store, now: datetime) -> Finding:
+    """Time decides what is destroyed: as the purge sees it (`gateway.domain.heartbeat`)."""
     with store.read() as conn:
-        last = _time(last_entries(conn, 1))
+        last = heartbeat.last(conn)
     if last is None:
-        return ok("clock", "there is no entry in the log to compare it with")
-    if now < last - CLOCK_SLACK:
+        return ok("clock", "there is no heartbeat yet to compare it with")
+    if reason := refusal(last, now):
+        return fail("clock", reason, "docs/operations.md, The clock")
+    return ok("clock", "the host's time follows the last heartbeat")
+
+
+def _approvals(store: Store, now: datetime, mandates: Mapping[str, Mandate]) -> Finding:
+    """What is overdue because nobody approved that it goes, and what may be signed."""
+    today = local_day(now)
+    with store.read() as conn:
+        late = approvals.overdue(conn, approvals.waiting(conn, mandates, today), today)
+        asked = approvals.to_sign(conn)
+    if late:
         return fail(
-            "clock",
-            f"the host says {now:%Y-%m-%d %H:%M} UTC, and the log was written at {last:%Y-%m-%d %H:%M}",
-            "set the clock right and keep it so: timedatectl set-ntp true",
+            "approvals",
+            f"overdue without approval, and out of sight: {', '.join(each.municipality for each in late)}",
+            "gateway retention approve",
         )
-    if is_running and now - last > LONGEST_SILENCE:
-        return warn(
-            "clock",
-            f"the last entry is of {last:%Y-%m-%d %H:%M} UTC, though the gateway runs",
-            "see whether the clock jumped (timedatectl) before the next purge, or why the nightly jobs don't run",
-        )
-    return ok("clock", "the host's time follows the last entry of the log")
+    if asked:
+        what = ", ".join(each.number for each in asked)
+        return warn("approvals", f"two people are asked to sign: {what}", "gateway retention approve")
+    return ok("approvals", "nothing waits for two people")
 
 
 def _holds(store: Store, now: datetime) -> Finding:
@@ -133,10 +139,3 @@ def _holds(store: Store, now: datetime) -> Finding:
             "gateway retention hold list; lift it, after a new one is placed where it is needed still",
         )
     return ok("legal holds", f"{len(held):,} in force, no review is over")
-
-
-def _time(entries: list[bytes]) -> datetime | None:
-    try:
-        return datetime.fromisoformat(json.loads(entries[0])["time"]) if entries else None
-    except (ValueError, TypeError, KeyError):  # altered, which the audit log's own finding tells
-        return None

@@ -39,7 +39,7 @@ def examine(home: Home, now: datetime, backups: Sequence[Path] = ()) -> Iterator
     yield from folders.look(home)
     yield from _keys(home, settings, now, is_running=daemon is not None)
     yield keys.host(home, now)
-    yield from _data(home, now, is_running=daemon is not None)
+    yield from _data(home, settings, now)
     limits = settings.limits if isinstance(settings, Settings) else Limits()
     yield from host.look(home, daemon, limits.file_bytes)
     if isinstance(settings, Settings):
@@ -73,13 +73,13 @@ def _keys(home: Home, settings: Settings | Finding, now: datetime, *, is_running
         yield keys.ahead(keyring, settings.terms, now, is_running=is_running)
 
 
-def _data(home: Home, now: datetime, *, is_running: bool) -> Iterator[Finding]:
+def _data(home: Home, settings: Settings | Finding, now: datetime) -> Iterator[Finding]:
     try:
         store = Store(home.db)
     except StoreError as exc:
         yield fail("database", str(exc), "stop the gateway, and restore data/ from a backup")
         return
     try:
-        yield from data.look(home, store, now, is_running=is_running)
+        yield from data.look(home, store, now, settings.mandates if isinstance(settings, Settings) else {})
     finally:
         store.close()

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from gateway.clock import local_day, month_of
 from gateway.doctor.finding import Finding, fail, ok, warn
 from gateway.domain.host_key import turns
-from gateway.domain.retention import Terms, key_days, key_months
+from gateway.domain.retention import FEW_KEY_DAYS, Terms, key_days, key_months
 from gateway.errors import KeyringError
 from gateway.exchange import host_keys
+from gateway.retention.keys import reach
 from gateway.settings import Home
 from gateway.vault.keyring import Keyring, index_id, until_id
 
@@ -50,16 +51,21 @@ def ahead(keyring: Keyring, terms: Terms, now: datetime, *, is_running: bool) ->
     today = local_day(now)
     days = key_days(today, terms)
     wanted = [until_id(day) for day in days] + [index_id(month) for month in key_months(today)]
-    there = set(keyring.ids())
-    missing = [key_id for key_id in wanted if key_id not in there]
+    missing = [key_id for key_id in wanted if not keyring.has(key_id)]
     if not missing:
         return ok("keys ahead", f"there is one for every day until {days[-1]}")
     today_needs = {until_id(today + timedelta(days=terms.raw_days)), index_id(month_of(today))}
-    what = f"{len(missing):,} of the days and months to come have none, the first is {missing[0]}"
+    what = f"{len(missing):,} of the days and months to come have none, here or in a copy, the first is {missing[0]}"
     if not is_running:
         return warn("keys ahead", what, "gateway serve makes them")
     if today_needs & set(missing):
         return fail("keys ahead", f"{what}: no file can be received", "restart the gateway, which makes them")
+    few = reach(keyring, now, terms).days_ahead
+    if few < FEW_KEY_DAYS:
+        what = f"{what}: files can be received for {few + 1} more days"
+        return fail(
+            "keys ahead", what, "restart the gateway, which makes them; bring back a copy that is away"
+        )
     return warn("keys ahead", what, "restart the gateway, which makes them; see why the nightly job did not")
 
 

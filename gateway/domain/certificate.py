@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
+from gateway.domain.approval import Approval, ApprovalMode
 from gateway.domain.hold import HeldOut
 from gateway.domain.request import Erasure
 
@@ -43,12 +44,16 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mandate:
-    """`[mandate]` of a municipality: who ordered the destruction. Nothing is on file while `reference` is empty."""
+    """`[mandate]` of a municipality: who ordered the destruction, and who must approve it besides.
+
+    Nothing is on file while `reference` is empty.
+    """
 
     reference: str = ""
     given_on: date | None = None
     #: the last day on which it holds
     until: date | None = None
+    approval: ApprovalMode = ApprovalMode.MANDATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +110,9 @@ class Certificate:
     `party` is a municipality code, or the id of a partner when it was only that partner's. `due_before` is the day
     of the run. `keys` are the keys of the keyring that went with it; `copies` the places that held them.
     `unconfirmed` has the (key, copy) of which the destruction could not be confirmed.
-    `problems` are the reasons for which it is incomplete, `erasures` the requests for which something went early, `held` what was left out. `public_key` is the OpenSSH line of the signer.
+    `problems` are the reasons for which it is incomplete, `erasures` the requests for which something went early,
+    `approvals` what two people each approved of it, `held` what was left out. `public_key` is the OpenSSH line of the
+    signer.
     """
 
     number: str
@@ -125,6 +132,7 @@ class Certificate:
     compaction: CompactionFigures
     problems: tuple[str, ...]
     erasures: tuple[Erasure, ...]
+    approvals: tuple[Approval, ...]
     held: tuple[HeldOut, ...] = ()
     log: LogPlace
     node: str

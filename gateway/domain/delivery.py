@@ -39,6 +39,8 @@ class Kind(StrEnum):
     EXCLUSIONS = "exclusions"
     KNOWN_RESIDENTS = "known_residents"
     REQUESTS = "requests"
+    #: under a request for approval
+    SIGNATURE = "signature"
 
 
 #: What may follow what; the table `delivery` repeats the states as a CHECK constraint.

@@ -56,6 +56,8 @@ class DispatchKind(StrEnum):
     DESTROYED = "destroyed"
     #: `niet_hersteld_<date>.csv`: deliveries that a restored backup does not know
     NOT_RESTORED = "not_restored"
+    #: `goedkeuring_<nr>.txt`: what a municipality is asked to approve
+    APPROVAL = "approval"
     #: `verklaring_<nr>`: a certificate of destruction or its signature
     CERTIFICATE = "certificate"
 

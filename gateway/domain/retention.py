@@ -16,6 +16,8 @@ from gateway.domain.signal import SignalState
 TRIAL_DAYS = 1
 #: Keys are made this many days further ahead than the longest term reaches (spec 4, Keys).
 KEYS_AHEAD_DAYS = 14
+#: Fewer days of keys than this ahead, and somebody must look today (spec 4, Keys).
+FEW_KEY_DAYS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,8 @@ class KeyState(StrEnum):
     ACTIVE = "active"
     #: opens or finds what it protected before, and protects nothing new
     DEACTIVATED = "deactivated"
+    #: somebody may know it: what it protected is being sealed again, and then it is destroyed
+    COMPROMISED = "compromised"
     #: gone for good
     DESTROYED = "destroyed"
 
@@ -27,6 +29,7 @@ def key_state(
     month: str | None,
     protects: int,
     is_destroyed: bool,
+    is_compromised: bool = False,
     today: date,
     last_needed: date,
 ) -> KeyState:
@@ -37,11 +40,14 @@ def key_state(
         month: the month (`YYYY-MM`) of an `index-` key; a key without day and month is of a hold.
         protects: how many data keys it wraps, or index tokens it made.
         is_destroyed: whether its destruction is on record.
+        is_compromised: whether somebody may know a version of it that is not destroyed yet.
         today: the day, Europe/Amsterdam.
         last_needed: the last due day that something received today can get.
     """
     if is_destroyed:
         return KeyState.DESTROYED
+    if is_compromised:
+        return KeyState.COMPROMISED
     if day is not None:
         if day < today:
             return KeyState.DEACTIVATED

@@ -22,13 +22,11 @@ from gateway.store import Connection, data_keys, deliveries
 from gateway.store.data_keys import StoredKey
 from gateway.store.deliveries import Name, Received
 from gateway.vault.datakey import DataKey, WrappedKey, unwrap
+from gateway.vault.index import NAME_LEVEL
 from gateway.vault.keyring import index_id
 from gateway.vault.objects import open_name, seal_name
 
 _log = logs.get("exchange")
-
-#: Level of the index tokens of file names.
-_LEVEL = "name"
 
 
 def is_temporary(partner: Partner, name: str) -> bool:
@@ -55,7 +53,7 @@ def store_name(
     month = month_of(local_day(now))
     return Name(
         sealed=None if row_key is None else seal_name(row_key, delivery_id, name),
-        token=exchange.indexer.token(month, _LEVEL, partner_id, (name,)),
+        token=exchange.indexer.token(month, NAME_LEVEL, partner_id, (name,)),
         key_id=index_id(month),
     )
 
@@ -232,7 +230,7 @@ def _tokens(exchange: Exchange, partner_id: str, name: str, now: datetime) -> li
     month, tokens = month_of(local_day(now)), []
     while month >= oldest:
         with suppress(KeyMissing):  # no name is stored under a key that is not there
-            tokens.append(exchange.indexer.token(month, _LEVEL, partner_id, (name,)))
+            tokens.append(exchange.indexer.token(month, NAME_LEVEL, partner_id, (name,)))
         month = shift_month(month, -1)
     return tokens
 

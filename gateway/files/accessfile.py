@@ -138,6 +138,7 @@ _KINDS: Mapping[DispatchKind, str] = {
     DispatchKind.DELIVERY_REPORT: "overzicht van aanleveringen",
     DispatchKind.WITHDRAWAL: "bericht van intrekking",
     DispatchKind.ACCESS: "antwoord op een inzageverzoek",
+    DispatchKind.APPROVAL: "verzoek om goedkeuring",
     DispatchKind.ERASURE: "bericht over een verzoek om vernietiging",
 }
 #: What a row that became no signal says, where the wire's name says it badly.

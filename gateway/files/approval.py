@@ -29,6 +29,7 @@ _WORDS: Mapping[str, str] = {
     "reference": "Kenmerk",
     "review_on": "Heroverwegen voor",
     "deliveries": "Leveringen",
+    "files": "Ontvangen bestanden",
     "signals": "Signalen",
     "answers": "Terugkoppelingen",
     "exclusions": "Uitsluitingen, bekenden",

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, date, datetime
+from hashlib import sha256
 from textwrap import wrap
 
 from gateway.clock import AMSTERDAM
+from gateway.domain.approval import Approval
 from gateway.domain.certificate import Certificate, Destroyed, Kind
+from gateway.domain.hold import AWAITING
+from gateway.files.approval import title
 
 LEGAL_GROUND = "Archiefbesluit 1995, artikel 8"
 ERASURE_GROUND = "AVG, artikel 17"
@@ -87,17 +91,23 @@ def render_json(certificate: Certificate) -> bytes:
             }
             for each in made.erasures
         ],
-        "uitgezonderd": [
+        "uitgezonderd_wegens_bewaarplicht": [
             {
                 "bewaring": each.hold_id,
                 "grondslag": each.grounds,
-                "heroverwegen_voor": _day(each.review_on) or None,
+                "heroverwegen_voor": _day(each.review_on),
                 "onderdelen": each.objects,
             }
             for each in made.held
+            if each.grounds != AWAITING
+        ],
+        "uitgezonderd_tot_goedkeuring": [
+            {"bewaring": each.hold_id, "onderdelen": each.objects}
+            for each in made.held
+            if each.grounds == AWAITING
         ],
         "nooit_opgehaald": [item.object_id for item in made.items if item.never_collected],
-        "goedgekeurd_door": [],
+        "goedgekeurd_door": [_approval_json(each) for each in made.approvals],
         "logboek": {"index": made.log.index, "checkpoint": made.log.checkpoint},
         "niet_omvat": list(NOT_COVERED),
         "ondertekenaar": made.public_key,
@@ -124,12 +134,13 @@ def render_text(certificate: Certificate) -> bytes:
                 "Uitgevoerd",
                 f"{_moment(made.began_at)} tot {_moment(made.made_at)}, run {made.run_id}, {made.node}",
             ),
-            ("Goedgekeurd", "uitgevoerd op grond van het bewaarbeleid; geen afzonderlijke goedkeurders"),
+            ("Goedgekeurd", _approved_text(made)),
             ("Uitgezonderd", f"{_objects(made)}, zie hieronder" if made.held else "niets"),
         ),
         "",
         *_section("Waarom onvolledig", [f"- {reason}" for reason in made.problems]),
         *_section("Op verzoek vernietigd, voor zijn dag", _erasures(made)),
+        *_section("Goedgekeurd", [line for each in made.approvals for line in _approval_lines(each)]),
         *_section("Uitgezonderd: over zijn dag, en nog niet vernietigd", _held(made)),
         *_section("Vernietigd", _table(made)),
         *_section("Sleutels", _keys(made)),
@@ -186,6 +197,23 @@ def _mandate_json(made: Certificate) -> dict[str, object] | None:
         "datum": _day(made.mandate.given_on),
         "geldig_tot_en_met": _day(made.mandate.until),
         "verlopen": _is_over(made),
+    }
+
+
+def _approval_json(given: Approval) -> dict[str, object]:
+    return {
+        "verzoek": given.number,
+        "onderwerp": given.subject.value,
+        "tot_en_met": _day(given.through),
+        "sha256": sha256(given.text).hexdigest(),
+        "ondertekenaars": [
+            {
+                "functie": each.principal,
+                "sleutel": each.fingerprint,
+                "ontvangen_op": _instant(each.at),
+            }
+            for each in given.signatures
+        ],
     }
 
 
@@ -277,6 +305,21 @@ def _mandate_text(made: Certificate) -> str:
     given = f" van {_day(mandate.given_on)}" if mandate.given_on else ""
     until = f", geldig tot en met {_day(mandate.until)}" if mandate.until else ""
     return f"{mandate.reference}{given}{until}{' (verlopen)' if _is_over(made) else ''}"
+
+
+def _approved_text(made: Certificate) -> str:
+    if not made.approvals:
+        return "uitgevoerd op grond van het bewaarbeleid; geen afzonderlijke goedkeurders"
+    return f"door telkens twee personen, verzoek {', '.join(each.number for each in made.approvals)}"
+
+
+def _approval_lines(given: Approval) -> list[str]:
+    through = f", tot en met {_day(given.through)}" if given.through else ""
+    return [
+        f"- verzoek {given.number}: {title(given.subject)}{through}; controlegetal van de tekst "
+        f"{sha256(given.text).hexdigest()}",
+        *(f"    {each.principal}, {each.fingerprint}, {_moment(each.at)}" for each in given.signatures),
+    ]
 
 
 def _pairs(*rows: tuple[str, str]) -> list[str]:

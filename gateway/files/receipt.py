@@ -3,7 +3,8 @@
 The CSV is one table, so that a spreadsheet filters it and a program reads it without a special case. Every line has a
 `soort`:
 
-    bestand       a fact of the file: `kolom` names it, `gegeven` holds it (naam, bytes, sha256, ontvangen_op, resultaat)
+    bestand       a fact of the file: `kolom` names it, `gegeven` holds it (naam, bytes, sha256, ontvangen_op, resultaat;
+                  of a signature also goedkeuring, the request that it is under)
     geweigerd     why the whole file is refused: F code, sentence, and in `gegeven` the columns or limit concerned
     som           a count: `kolom` names it, `gegeven` holds it
     afgekeurd     a column of a row that is rejected; a row has as many lines as columns that are wrong
@@ -18,6 +19,7 @@ The JSON has the same facts:
 
     {"versie": 1, "delivery_id": str,
      "bestand": {"naam": str, "bytes": int, "sha256": str, "ontvangen_op": str},
+                of a signature also "goedkeuring": str, the request that it is under
      "resultaat": "verwerkt" | "geweigerd",
      "weigering": null | {"code": str, "omschrijving": str, "toelichting": str},
      "sommen": {"regels": int, "signalen": int, "wijzigingen": int, "intrekkingen": int, "afgekeurd": int, "dubbel": int},
@@ -56,6 +58,7 @@ _FACTS: Mapping[str, str] = {
     "bytes": "grootte in bytes",
     "sha256": "SHA-256 van de inhoud",
     "ontvangen_op": "tijdstip van ontvangst",
+    "goedkeuring": "verzoek om goedkeuring waaronder deze handtekening staat",
 }
 _KEY_ENDS = "uw SSH-sleutel verloopt; geef op tijd een nieuwe op"
 _SUMS: Mapping[str, str] = {
@@ -129,6 +132,8 @@ class Receipt:
     duplicates: Sequence[Duplicate] = ()
     file_code: str = ""
     file_detail: str = ""
+    #: the request for approval that the file is a signature under
+    approval: str = ""
     #: last day and fingerprint of the sender's keys that end soon
     ending_keys: Sequence[tuple[date, str]] = ()
 
@@ -223,6 +228,7 @@ def _facts(receipt: Receipt) -> dict[str, str | int]:
         "bytes": receipt.size,
         "sha256": receipt.sha256,
         "ontvangen_op": received,
+        **({"goedkeuring": receipt.approval} if receipt.approval else {}),
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.clock import Clock, local_day
+from gateway.domain.approval import Approver
 from gateway.domain.feedback import FeedbackPolicy
 from gateway.domain.partner import Partner
 from gateway.domain.policy import Policy
@@ -44,6 +45,8 @@ class Context:
     #: first four digits of a postcode -> municipality codes
     pc4: Mapping[str, tuple[str, ...]]
     node: str
+    #: who may approve what takes two people
+    approvers: tuple[Approver, ...] = ()
     #: socket of the virus scanner (clamd), where there is one
     scanner: Path | None = None
     #: puts the list of early removals in `log/`: after the commit, by the holder of `Store.exclusive()`

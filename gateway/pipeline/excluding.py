@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 from gateway.audit.log import record
 from gateway.clock import local_day
 from gateway.domain.codes import StatusCode
+from gateway.errors import KeyMissing
 from gateway.files.status import StatusRow
 from gateway.matching.exclusion import Exclusions, is_excluded
 from gateway.pipeline.context import Context
 from gateway.pipeline.exclusions import levels_of
 from gateway.pipeline.outgoing import OutgoingFile, store_files
 from gateway.pipeline.removing import RemovalKind, keep_signals
-from gateway.pipeline.sealing import SIGNAL, Opener, open_key, store_key
+from gateway.pipeline.sealing import Opener, open_key, store_key
 from gateway.pipeline.statuses import status_file, use_status_number
 from gateway.pipeline.touching import mark_urgent, touch
 from gateway.store import Connection, data_keys, signals
@@ -24,6 +25,7 @@ from gateway.store.places import chunks
 from gateway.store.queue import Claimed
 from gateway.store.signals import Sealed, Version
 from gateway.vault.datakey import DataKey
+from gateway.vault.objects import SIGNAL
 from gateway.vault.rows import RowSealer
 
 #: Signals that are opened at a time.
@@ -137,7 +139,10 @@ class Excluding:
                 ),
                 None,
             )
-            data_key = DataKey.generate() if stored is None else open_key(self._context, stored)
+            try:
+                data_key = DataKey.generate() if stored is None else open_key(self._context, stored)
+            except KeyMissing:  # destroyed before its day
+                data_key, stored = DataKey.generate(), None
             key_id = (
                 stored.id
                 if stored is not None

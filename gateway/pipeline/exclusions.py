@@ -13,10 +13,11 @@ from gateway.matching.exclusion import Exclusion, Exclusions
 from gateway.matching.keys import Levels
 from gateway.pipeline.context import Context
 from gateway.pipeline.locate import Located
-from gateway.pipeline.sealing import EXCLUSION, Opener
+from gateway.pipeline.sealing import Opener
 from gateway.store import Connection
 from gateway.store import exclusions as stored
 from gateway.store.exclusions import Listed
+from gateway.vault.objects import EXCLUSION
 
 
 def excluded_residents(context: Context, conn: Connection, municipality: str, today: date) -> Exclusions:

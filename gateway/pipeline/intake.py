@@ -33,6 +33,7 @@ from gateway.pipeline.requests import take_requests
 from gateway.pipeline.rows import take_signals
 from gateway.pipeline.scanner import scan
 from gateway.pipeline.sealing import open_key, store_key
+from gateway.pipeline.signatures import is_signature, take_signature
 from gateway.pipeline.staging import drop_staged
 from gateway.pipeline.statuses import use_status_number
 from gateway.pipeline.trial import try_signals, without_effect
@@ -41,13 +42,11 @@ from gateway.store import Connection, data_keys, queue
 from gateway.store.queue import Claimed
 from gateway.vault import objects
 from gateway.vault.datakey import DataKey
+from gateway.vault.index import DIGEST_LEVEL
 from gateway.vault.keyring import index_id
 from gateway.vault.stream import SealedReader
 
 _log = logs.get("intake")
-
-#: The level of a whole file's digest.
-_FILE = "file"
 
 
 def process(context: Context, delivery: Claimed) -> None:
@@ -161,6 +160,8 @@ def _take_signals(context: Context, received: Received, reader: SealedReader) ->
 
 
 def _take_municipal(context: Context, received: Received, reader: SealedReader) -> Taken:
+    if is_signature(reader):
+        return take_signature(context, received, reader)
     kind, table = read_municipal(reader.chunks, context.limits, read_municipal_table)
     return _KINDS[kind](context, received, table)
 
@@ -253,6 +254,6 @@ def _store_answers(
 def _digests(context: Context, partner_id: str, digest: bytes) -> dict[bytes, str]:
     """The keyed digest of the bytes under each live index key, with that key's id."""
     return {
-        context.indexer.token(month, _FILE, partner_id, (digest.hex(),)): index_id(month)
+        context.indexer.token(month, DIGEST_LEVEL, partner_id, (digest.hex(),)): index_id(month)
         for month in context.indexer.live_months()
     }

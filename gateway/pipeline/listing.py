@@ -31,10 +31,10 @@ from gateway.pipeline.exclusions import meant, opened
 from gateway.pipeline.locate import candidates
 from gateway.pipeline.received import Received, Taken, receipt
 from gateway.pipeline.row_keys import RowKey, RowKeys
-from gateway.pipeline.sealing import EXCLUSION
 from gateway.pipeline.tally import Tally
 from gateway.store import Connection, exclusions
 from gateway.store.places import chunks
+from gateway.vault.objects import EXCLUSION
 
 #: Rows that are decided on and stored at a time.
 BATCH_ROWS = 1_000

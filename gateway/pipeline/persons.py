@@ -25,7 +25,7 @@ from gateway.matching.keys import Level, Parts
 from gateway.matching.municipality import municipality_of
 from gateway.matching.person import Identity, identity, is_about, persons
 from gateway.pipeline.context import Context
-from gateway.pipeline.sealing import EXCLUSION, SIGNAL, Opener, open_key
+from gateway.pipeline.sealing import Opener, open_key
 from gateway.pipeline.workbook import read_municipal_table, read_table
 from gateway.store import Connection, data_keys, exclusions, places, reference, signals
 from gateway.store import persons as held
@@ -35,6 +35,7 @@ from gateway.store.signals import Sealed
 from gateway.vault import objects
 from gateway.vault.datakey import DataKey
 from gateway.vault.keyring import index_id
+from gateway.vault.objects import EXCLUSION, SIGNAL
 from gateway.vault.stream import SealedReader
 
 

@@ -73,8 +73,10 @@ def digest_of(reader: SealedReader) -> bytes:
     return digest.digest()
 
 
-def receipt(context: Context, received: Received, tally: Tally, sums: Sums) -> list[OutgoingFile]:
-    """The receipt of a processed file, sealed and not yet visible."""
+def receipt(
+    context: Context, received: Received, tally: Tally, sums: Sums, *, approval: str = ""
+) -> list[OutgoingFile]:
+    """The receipt of a processed file, sealed and not yet visible; `approval` is the request that it signs."""
     delivery = received.delivery
     return receipt_files(
         context,
@@ -89,6 +91,7 @@ def receipt(context: Context, received: Received, tally: Tally, sums: Sums) -> l
             rejected=tally.errors,
             warnings=tally.warnings,
             duplicates=tally.duplicates,
+            approval=approval,
         ),
         min(tally.due_on, delivery.raw_due_on) if delivery.is_trial else tally.due_on,
     )

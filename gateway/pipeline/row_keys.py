@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from gateway.audit.log import record
+from gateway.errors import KeyMissing
 from gateway.pipeline.context import Context
 from gateway.pipeline.sealing import open_key, store_key
 from gateway.store import Connection, data_keys, registers
@@ -37,9 +38,14 @@ class RowKeys:
         """Those of this delivery that were stored earlier are used again."""
         for stored in data_keys.of_rows(conn, self._delivery.id):
             if stored.due_on >= today:
-                key = open_key(self._context, stored)
-                self._keys[stored.municipality, stored.due_on] = RowKey(
-                    stored.municipality, stored.due_on, key, RowSealer(key.row_key()), stored.id
+                try:
+                    key = open_key(self._context, stored)
+                except KeyMissing:  # destroyed before its day
+                    continue
+                # of two, while a compromised key's rows are sealed again, the first is the one that stays
+                self._keys.setdefault(
+                    (stored.municipality, stored.due_on),
+                    RowKey(stored.municipality, stored.due_on, key, RowSealer(key.row_key()), stored.id),
                 )
 
     def get(self, municipality: str, due_on: date) -> RowKey:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import date
 
 from gateway.clock import local_day, month_of
 from gateway.domain.codes import StatusCode
 from gateway.domain.delivery import Kind
 from gateway.domain.signal import Mutation, RowError, RowWarning, Signal, SignalState, Withdrawal
+from gateway.errors import KeyMissing, VaultError
 from gateway.files.receipt import Duplicate, Sums
 from gateway.files.signalfile import SignalFile
 from gateway.files.signalrow import ParsedRow
@@ -21,13 +23,14 @@ from gateway.files.status import StatusRow
 from gateway.matching import changes
 from gateway.matching.changes import Claim, Outcome
 from gateway.matching.exclusion import Exclusions
+from gateway.matching.normalise import letter
 from gateway.pipeline.context import Context
 from gateway.pipeline.exclusions import excluded_residents, judged
 from gateway.pipeline.keying import Keyed, Keying
 from gateway.pipeline.locate import Located, locate
 from gateway.pipeline.received import Received, Taken, receipt
 from gateway.pipeline.sealing import Opener
-from gateway.pipeline.staging import Placed, Staging, since
+from gateway.pipeline.staging import Placed, Staging, signal_of, since
 from gateway.pipeline.statuses import status_of_delivery
 from gateway.pipeline.tally import Tally
 from gateway.store import Connection, signals
@@ -199,7 +202,7 @@ class RowIntake:
         outcome = changes.decide(
             row.mutation,
             SignalState(before.state) if before else None,
-            same_content=before is not None and self._is_same(row, before),
+            same_content=before is not None and self._is_same(conn, row, before),
             is_auto=row.signal_id is None,
             already_new=keyed.s1 in self._already_new,
         )
@@ -299,9 +302,35 @@ class RowIntake:
         before.state = SignalState.WITHDRAWN
         self._touch(before)
 
-    def _is_same(self, row: Signal, before: Version) -> bool:
+    def _is_same(self, conn: Connection, row: Signal, before: Version) -> bool:
+        if not before.content_token:
+            return self._is_as_kept(conn, row, before)
         month = month_of_key(before.content_key) or self._month
         return self._content_token(row, month) == before.content_token
+
+    def _is_as_kept(self, conn: Connection, row: Signal, before: Version) -> bool:
+        """Whether it says what is kept of a version whose token went with a compromised index key."""
+        (stored,) = signals.sealed(conn, (before.id,))
+        try:
+            contents = Opener(self._context, conn).open(stored)
+        except (KeyMissing, VaultError):
+            return False
+        if not contents:
+            return False
+        kept = signal_of(stored, contents)
+        said = replace(
+            row,
+            line=kept.line,
+            mutation=kept.mutation,
+            signal_id=kept.signal_id,
+            house_letter=kept.house_letter
+            if letter(row.house_letter) == kept.house_letter
+            else row.house_letter,
+            signalled_on=row.signalled_on or kept.signalled_on,
+            municipality=kept.municipality,
+            content=kept.content,
+        )
+        return said == kept
 
     def _content_token(self, row: Signal, month: str) -> bytes:
         return self._context.indexer.content_token(month, self._delivery.partner_id, row.content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import date
 from typing import Any, NamedTuple, Protocol
 
@@ -12,11 +13,8 @@ from gateway.store import Connection, data_keys, signals
 from gateway.store.data_keys import StoredKey
 from gateway.vault.datakey import DataKey, WrappedKey, unwrap, wrap
 from gateway.vault.keyring import until_id
+from gateway.vault.objects import SIGNAL
 from gateway.vault.rows import RowSealer
-
-#: The tables that a sealed row is bound to.
-SIGNAL = "signal"
-EXCLUSION = "exclusion"
 
 
 class Sealed(Protocol):
@@ -65,6 +63,7 @@ def store_key(
     municipality: str = "",
 ) -> int:
     """Wrap a data key under the key of its day and store it; its id."""
+    # in the transaction that stores it: no other version comes into force between the two
     key = wrap(context.keyring, until_id(due_on), data_key, partner=partner_id, object_id=object_id)
     return data_keys.add(
         conn,
@@ -87,10 +86,11 @@ class Opener:
         self._sealers: dict[int, RowSealer] = {}
 
     def load(self, key_ids: Iterable[int | None]) -> None:
-        """Make the data keys of these rows ready, in one query."""
+        """Make the data keys of these rows ready, in one query; those whose key was destroyed are left out."""
         missing = {key_id for key_id in key_ids if key_id is not None} - self._sealers.keys()
         for key_id, stored in data_keys.by_id(self._conn, missing).items():
-            self._sealers[key_id] = RowSealer(open_key(self._context, stored).row_key())
+            with suppress(KeyMissing):  # `open` says so of the rows that it sealed
+                self._sealers[key_id] = RowSealer(open_key(self._context, stored).row_key())
 
     def open(self, row: Sealed, table: str = SIGNAL) -> dict[str, Any]:
         """The sealed fields of a row; none when its contents are not kept.

@@ -17,7 +17,6 @@ from gateway.pipeline.keying import Keyed, Keying
 from gateway.pipeline.locate import Located
 from gateway.pipeline.removing import RemovalKind, keep_signals
 from gateway.pipeline.row_keys import RowKey, RowKeys
-from gateway.pipeline.sealing import SIGNAL
 from gateway.pipeline.tally import Tally
 from gateway.pipeline.touching import Touching, mark_urgent
 from gateway.store import Connection, answers, data_keys, exclusions, meldingen, shares, signals
@@ -25,6 +24,7 @@ from gateway.store.data_keys import NO_MUNICIPALITY
 from gateway.store.queue import Claimed, Decidable
 from gateway.store.signals import Sealed, Version
 from gateway.vault.ids import new_id
+from gateway.vault.objects import SIGNAL
 
 #: Rows that are dropped at a time.
 _DROP_ROWS = 1_000

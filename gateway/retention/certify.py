@@ -16,6 +16,7 @@ from gateway import __version__
 from gateway.audit.log import Entry, record_all
 from gateway.audit.sshsig import public_line
 from gateway.clock import add_months, local_day
+from gateway.domain.approval import Approval, Subject, gave_leave
 from gateway.domain.certificate import (
     CERTIFICATE_MONTHS,
     LIST_DAYS,
@@ -33,9 +34,10 @@ from gateway.files.certificate import render_json, render_text
 from gateway.files.manifest import render_manifest
 from gateway.files.names import certificate_names, destroyed_name, manifest_name
 from gateway.files.registers import DestroyedRow, render_destroyed
+from gateway.retention.notary import Party
 from gateway.retention.run import Run
 from gateway.retention.steps import due_keys
-from gateway.store import destruction, holds, registers, requests
+from gateway.store import approvals, destruction, holds, registers, requests
 from gateway.store.audit import place_of
 from gateway.store.destruction import Signed, Taken
 from gateway.store.going import Going, going
@@ -79,6 +81,8 @@ class _Circumstances:
     log: LogPlace
     problems: tuple[str, ...]
     requests: Sequence[Stored]
+    #: given by two people each, and of use to this run
+    approvals: Sequence[Approval]
     #: delivery -> the legal holds that keep it
     holds: Mapping[str, Sequence[str]]
     #: party -> what is kept of it past its day
@@ -155,6 +159,7 @@ def _circumstances(run: Run, account: _Account) -> _Circumstances:
         keys = registers.destroyed_in(conn, run.id)
         began_at = registers.run(conn, run.id).started_at
         erased = requests.erasing(conn)
+        given = approvals.given(conn, clock_after=registers.started_before(conn, run.id))
         covering = holds.covering(conn)
         left_out = holds.left_out(conn, run.today)
     problems = [f"sleutel {key} is niet vernietigd" for key in account.stuck]
@@ -172,6 +177,7 @@ def _circumstances(run: Run, account: _Account) -> _Circumstances:
         log=log,
         problems=tuple(problems),
         requests=erased,
+        approvals=given,
         holds=covering,
         held=_by_party(run, left_out),
     )
@@ -227,6 +233,7 @@ def _certificate(
         unconfirmed=common.unconfirmed,
         compaction=common.compaction,
         problems=(*common.problems, *([NOT_ALL] if party.code in account.incomplete else [])),
+        approvals=_approvals(party, taken, common),
         erasures=tuple(
             _erasure(run, each, common.holds) for each in common.requests if party.code in each.parties
         ),
@@ -250,6 +257,19 @@ def _certificate(
         keep_until=_keep_until(run),
     )
     return _Made(signed=signed, taken=taken)
+
+
+def _approvals(party: Party, taken: Sequence[Taken], common: _Circumstances) -> tuple[Approval, ...]:
+    """What two people each approved of this: the days, the end of a hold, and a clock that had jumped."""
+    leave = gave_leave(party.mandate.approval, common.approvals, party.code, {one.due_on for one in taken})
+    objects = {one.object_id for one in taken}
+    others = [
+        each
+        for each in common.approvals
+        if each.subject is Subject.CLOCK
+        or (each.subject is Subject.LIFT and objects.intersection(str(each.detail["deliveries"]).split()))
+    ]
+    return (*leave, *others)
 
 
 def _erasure(run: Run, request: Stored, covering: Mapping[str, Sequence[str]]) -> Erasure:

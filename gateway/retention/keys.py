@@ -2,14 +2,59 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 
+from gateway import logs
 from gateway.audit.log import record
-from gateway.clock import local_day
-from gateway.domain.retention import Terms, key_days, key_months
+from gateway.clock import local_day, month_of
+from gateway.domain.retention import FEW_KEY_DAYS, KEYS_AHEAD_DAYS, Terms, key_days, key_months
 from gateway.store import registers
 from gateway.store.engine import Store
 from gateway.vault.keyring import Keyring, index_id, until_id
+
+_log = logs.get("retention")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """How far keys reach that may be relied on: in the ring, and in every registered copy.
+
+    Up to `until` no due day lacks one; `days_ahead` is for how many days to come files can be received, -1 when they
+    can't be today. `lacks` is the first key that is missing.
+    """
+
+    until: date | None
+    days_ahead: int
+    lacks: str | None
+
+
+def reach(keyring: Keyring, now: datetime, terms: Terms) -> Reach:
+    """How far the keys reach that are made ahead."""
+    today = local_day(now)
+    days = key_days(today, terms)
+    until, lacks = None, None
+    for day in days:
+        if not keyring.has(until_id(day)):
+            lacks = until_id(day)
+            break
+        until = day
+    needed = days[-1] - timedelta(days=KEYS_AHEAD_DAYS)
+    ahead = ((until or days[0] - timedelta(days=1)) - needed).days
+    for days_from_now in range(KEYS_AHEAD_DAYS + 1):
+        index = index_id(month_of(today + timedelta(days=days_from_now)))
+        if days_from_now <= ahead and not keyring.has(index):
+            return Reach(until=until, days_ahead=days_from_now - 1, lacks=index)
+    return Reach(until=until, days_ahead=ahead, lacks=lacks)
+
+
+def warn_of_few(keyring: Keyring, now: datetime, terms: Terms) -> bool:
+    """Log an error when keys reach fewer than 3 days ahead, or a copy lacks one of these days; whether it did."""
+    found = reach(keyring, now, terms)
+    if found.days_ahead >= FEW_KEY_DAYS:
+        return False
+    _log.error("keys.depleted", count=found.days_ahead, key=found.lacks)
+    return True
 
 
 def ensure_keys(

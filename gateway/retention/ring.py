@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
+from gateway import logs
 from gateway.audit.log import record
 from gateway.clock import local_day
 from gateway.domain.retention import KEYS_AHEAD_DAYS, Terms, index_due, key_days
 from gateway.domain.ring_key import KeyState, key_state
 from gateway.errors import CommandError, KeyringError, VaultError
-from gateway.store import data_keys, places, registers, retention
+from gateway.store import data_keys, early, key_versions, places, registers, retention
+from gateway.store.early import Protected
 from gateway.store.engine import Store
 from gateway.vault.datakey import WrappedKey, unwrap
 from gateway.vault.keyring import Keyring, Progress, day_of, month_of
 from gateway.vault.root import Provider
+
+_log = logs.get("retention")
 
 #: Data keys looked at in one snapshot.
 _BATCH = 1_000
@@ -23,7 +28,10 @@ _BATCH = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """One key as it stands: `data_keys` are wrapped under it, `tokens` were made with it."""
+    """One key as it stands: `data_keys` are wrapped under it, `tokens` were made with it.
+
+    `versions` are those in the keyring, the newest last. `compromised_at` is None unless it is in that state.
+    """
 
     id: str
     state: KeyState
@@ -31,6 +39,8 @@ class Standing:
     destroyed_at: datetime | None
     data_keys: int
     tokens: int
+    versions: list[int]
+    compromised_at: datetime | None
 
     @property
     def kind(self) -> str:
@@ -42,20 +52,23 @@ def standings(store: Store, keyring: Keyring, now: datetime, terms: Terms) -> li
     """Every key that is in the keyring or ever was, by id."""
     today = local_day(now)
     last_needed = key_days(today, terms)[-1] - timedelta(days=KEYS_AHEAD_DAYS)
-    there = set(keyring.ids())
+    there = keyring.all_versions()
     with store.read() as conn:
         known = {key.id: key for key in registers.keys(conn)}
+        registered = key_versions.all_keys(conn)
         wrapped = data_keys.count_by_key(conn)
         tokens = places.count_by_key(conn)
     found = []
     for key_id in sorted({*there, *known}):
-        key = known.get(key_id)
+        key, versions = known.get(key_id), registered.get(key_id)
+        is_compromised = versions is not None and versions.is_compromised
         protects = wrapped.get(key_id, 0) + tokens.get(key_id, 0)
         state = key_state(
             day=day_of(key_id),
             month=month_of(key_id),
             protects=protects,
             is_destroyed=key_id not in there and key is not None and key.destroyed_at is not None,
+            is_compromised=is_compromised,
             today=today,
             last_needed=last_needed,
         )
@@ -67,6 +80,8 @@ def standings(store: Store, keyring: Keyring, now: datetime, terms: Terms) -> li
                 destroyed_at=None if key is None else key.destroyed_at,
                 data_keys=wrapped.get(key_id, 0),
                 tokens=tokens.get(key_id, 0),
+                versions=there.get(key_id, []),
+                compromised_at=versions.compromised_at if is_compromised and versions is not None else None,
             )
         )
     return found
@@ -76,16 +91,20 @@ def problems(store: Store, keyring: Keyring, progress: Progress) -> Iterator[str
     """One sentence for each thing that does not fit: key files, copies, and every wrapped data key.
 
     A data key must open under the key that the database names, for its partner and object, and have the
-    commitment that is stored beside it.
+    commitment that is stored beside it; but for those whose key was destroyed before its day, on record.
     """
     yield from keyring.verify()
     yield from keyring.verify_copies()
-    there = set(keyring.ids())
+    there = keyring.all_versions()
     with store.read() as conn:
         missing = [key_id for key_id in registers.live_keys(conn) if key_id not in there]
+        known = key_versions.all_keys(conn)
         total = data_keys.count(conn)
     for key_id in missing:
         yield f"{key_id} is not in the keyring, and its destruction is not on record"
+    for key_id, versions in known.items():
+        if key_id in there and versions.version not in there[key_id]:
+            yield f"version {versions.version} of {key_id}, which is in force, is not in the keyring"
     done, last = 0, 0
     while True:
         with store.read() as conn:
@@ -93,6 +112,9 @@ def problems(store: Store, keyring: Keyring, progress: Progress) -> Iterator[str
         if not batch:
             return
         for stored in batch:
+            registered = known.get(stored.key_id)
+            if registered is not None and stored.key_version < registered.destroyed_before:
+                continue
             key = WrappedKey(
                 key_id=stored.key_id,
                 key_version=stored.key_version,
@@ -140,25 +162,47 @@ def rotate_root(
 
 
 def destroy(
-    store: Store, keyring: Keyring, key_id: str, now: datetime, terms: Terms, *, node: str, actor: str
+    store: Store,
+    keyring: Keyring,
+    key_id: str,
+    now: datetime,
+    terms: Terms,
+    *,
+    node: str,
+    actor: str,
+    approved: bool = False,
 ) -> list[str]:
     """Destroy a key whose day is over, as the purge does; the copies in which that could not be confirmed.
 
+    Args:
+        store: the database; its exclusive lock is held throughout.
+        keyring: the keys.
+        key_id: which one.
+        now: the present instant.
+        terms: until when an index key serves.
+        node: this node, for the audit log.
+        actor: who destroys, for the audit log.
+        approved: two approvers agreed to destroy it before its day, with all that it protects: `at_stake`. That
+            is overdue from then on, and goes with the next purge. A new version is there for what comes in.
+
     Raises:
-        CommandError: its day is not over, or something is protected by it still.
+        CommandError: its day is not over, or something is protected by it still; or it is approved, and a file
+            that it protects waits to be processed.
         KeyringError: there is no such key, or it can't be destroyed.
     """
     today = local_day(now)
     with store.exclusive():
         if key_id not in {*keyring.ids(), *keyring.ids_in_copies()}:
             raise KeyringError(f"{key_id} is not in the keyring: gateway keys status --json names all")
-        last = _last_day(key_id, terms)
+        last = last_day(key_id, terms)
+        if approved:
+            return _destroy_early(store, keyring, key_id, now, node=node, actor=actor)
         if last is None:
             raise CommandError(f"{key_id} has no day: its hold must be lifted, which takes it away")
         if last >= today:
             raise CommandError(
                 f"{key_id} serves until the end of {last}, and nothing was changed: destroying it earlier takes "
-                "two approvers, and approvals can't be given yet"
+                "two approvers"
             )
         with store.read() as conn:
             if retention.is_key_used(conn, key_id) or retention.token_count(conn, [key_id]):
@@ -182,7 +226,39 @@ def destroy(
     return unconfirmed
 
 
-def _last_day(key_id: str, terms: Terms) -> date | None:
+def at_stake(store: Store, key_id: str) -> Protected:
+    """What nobody could open any more if a key were destroyed now."""
+    with store.read() as conn:
+        return early.protected(conn, key_id)
+
+
+def _destroy_early(
+    store: Store, keyring: Keyring, key_id: str, now: datetime, *, node: str, actor: str
+) -> list[str]:
+    lost = at_stake(store, key_id)
+    if lost.waiting:
+        raise CommandError(
+            f"{lost.waiting:,} received files under {key_id} wait to be processed, and nothing was changed: see gateway "
+            "deliveries list"
+        )
+    before = keyring.newest(key_id) + 1
+    keyring.renew({key_id: before})
+    by: dict[str, Any] = {"object_id": key_id, "origin": "cli", "actor": actor, "at": now, "node": node}
+    with store.write() as conn:
+        early.end(conn, key_id, local_day(now) - timedelta(days=1))
+        key_versions.advance(conn, key_id, before, now)
+        record(conn, action="key.ended", **by, detail=asdict(lost) | {"before_version": before})
+    keyring.destroy(key_id, before=before)
+    unconfirmed = keyring.unconfirmed(key_id, before=before)
+    with store.write() as conn:
+        key_versions.mark_destroyed(conn, key_id, before)
+        result = "unconfirmed" if unconfirmed else "ok"
+        record(conn, action="key.destroyed", **by, result=result, detail={"before_version": before})
+    _log.warning("key.destroyed", key=key_id, count=lost.signals + lost.listed + lost.files + lost.dispatches)
+    return unconfirmed
+
+
+def last_day(key_id: str, terms: Terms) -> date | None:
     """The last day on which a key serves; None for that of a hold."""
     month = month_of(key_id)
     return day_of(key_id) if month is None else index_due(month, terms)

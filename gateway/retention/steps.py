@@ -30,10 +30,10 @@ def rewrap_unprocessed(run: Run) -> None:
     run.keyring.ensure([key_id])
 
     def rewrap(batch: list[StoredKey]) -> None:
-        fresh = [(stored, wrapped_again(run.keyring, stored, key_id)) for stored in batch]
         with run.transaction(rewrapped=len(batch)) as conn:
             registers.register_keys(conn, [key_id], run.now)
-            for stored, wrapped in fresh:
+            for stored in batch:
+                wrapped = wrapped_again(run.keyring, stored, key_id)
                 retention.rewrap(
                     conn,
                     stored,

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from gateway.domain.approval import Approver
 from gateway.domain.certificate import Mandate
 from gateway.domain.guard import GuardTerms
 from gateway.domain.partner import Partner
@@ -22,6 +23,7 @@ from gateway.errors import ConfigError, ConfigErrors
 from gateway.files.table import Limits
 from gateway.matching.municipality import Successor
 from gateway.settings import service
+from gateway.settings.approvers import APPROVERS_FILE, read_approvers
 from gateway.settings.fields import Table
 from gateway.settings.gateway_file import GatewayFile
 from gateway.settings.gemeenten import gemeente_names
@@ -63,6 +65,8 @@ class Settings:
     root_provider: Provider
     #: municipality code -> who ordered destruction
     mandates: Mapping[str, Mandate]
+    #: who may approve what takes two people
+    approvers: tuple[Approver, ...]
     #: partner id -> partner
     partners: Mapping[str, Partner]
     #: municipality code -> policy
@@ -132,8 +136,9 @@ def digest_of(files: Mapping[str, bytes]) -> str:
 
 
 def _names(home: Path) -> Iterator[str]:
-    if (home / GATEWAY_FILE).exists():
-        yield GATEWAY_FILE
+    for name in (GATEWAY_FILE, APPROVERS_FILE):
+        if (home / name).exists():
+            yield name
     for folder in (PARTNERS, MUNICIPALITIES):
         for path in sorted((home / folder).glob("*.toml")):
             if not path.name.startswith("."):
@@ -163,6 +168,7 @@ def build(home: Home, files: Mapping[str, bytes]) -> Settings:
     for partner_id, partner_file in partner_files.items():
         problems += partner_file.problems(partner_id, file=f"{PARTNERS}/{partner_id}.toml")
     problems += own.problems(file=GATEWAY_FILE)
+    approvers = read_approvers(files.get(APPROVERS_FILE, b""), problems)
     problems += _municipality_problems(municipality_files, own)
     problems += _shared_keys(partner_files)
     problems += service.problems(partner_files, municipality_files)
@@ -186,6 +192,7 @@ def build(home: Home, files: Mapping[str, bytes]) -> Settings:
         notice_days=own.retention.notice,
         root_provider=own.keys.provider,
         mandates={code: file.mandate.value() for code, file in municipality_files.items()},
+        approvers=approvers,
         partners=partners,
         policies={
             code: municipality_files.get(code, MunicipalityFile()).policy(

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from gateway.cron import check_line
+from gateway.domain.approval import ApprovalMode
 from gateway.domain.certificate import Mandate
 from gateway.domain.feedback import TELLABLE, FeedbackCode, FeedbackPolicy, HelpAccepted
 from gateway.domain.melding import Klasse
@@ -201,14 +202,14 @@ class OwnRetentionTable(Table):
 class MandateTable(Table):
     """`[mandate]`: who ordered the destruction; printed on the certificate. Empty: not on file."""
 
-    approval: Literal["mandate"] = "mandate"
+    approval: ApprovalMode = ApprovalMode.MANDATE
     reference: Annotated[str, AfterValidator(_check_reference)] = ""
     date: Day = None
     until: Day = None
 
     def value(self) -> Mandate:
         """The table as a value of the domain."""
-        return Mandate(reference=self.reference, given_on=self.date, until=self.until)
+        return Mandate(reference=self.reference, given_on=self.date, until=self.until, approval=self.approval)
 
 
 class MunicipalityFile(Table):

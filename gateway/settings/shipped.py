@@ -17,6 +17,11 @@ def example() -> str:
     return (_folder() / "gateway.example.toml").read_text("utf-8")
 
 
+def approvers() -> str:
+    """The commented `config/approvers`, which names nobody."""
+    return (_folder() / "approvers.example").read_text("utf-8")
+
+
 def preset(name: str) -> str:
     """A municipality's policy file.
 

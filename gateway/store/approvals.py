@@ -8,15 +8,28 @@ from collections.abc import Collection, Mapping
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, insert, select, update
+from sqlalchemy import Connection, Table, delete, func, insert, or_, select, update
 
 from gateway.clock import local_day
 from gateway.domain.approval import Approval, ApprovalState, Signature, Subject, open_until
+from gateway.domain.dispatch import DispatchState
 from gateway.files.approval import render_request
-from gateway.store.tables import ApprovalRow, ApprovalSignatureRow
+from gateway.store.going import is_held
+from gateway.store.tables import (
+    AnswerRow,
+    ApprovalRow,
+    ApprovalSignatureRow,
+    Dispatch,
+    ExclusionRow,
+    SignalRow,
+)
 
 _APPROVAL: Table = ApprovalRow.__table__  # type: ignore[attr-defined]
 _SIGNATURE: Table = ApprovalSignatureRow.__table__  # type: ignore[attr-defined]
+_SIGNAL: Table = SignalRow.__table__  # type: ignore[attr-defined]
+_ANSWER: Table = AnswerRow.__table__  # type: ignore[attr-defined]
+_EXCLUSION: Table = ExclusionRow.__table__  # type: ignore[attr-defined]
+_DISPATCH: Table = Dispatch.__table__  # type: ignore[attr-defined]
 
 _COLUMNS = [_APPROVAL.c[name] for name in Approval.__slots__ if name != "signatures"]
 
@@ -93,14 +106,20 @@ def listed(
     return _found(conn, _APPROVAL.c.state.in_(states), _APPROVAL.c.subject.in_(subjects))
 
 
-def sign(conn: Connection, number: str, signature: Signature, *, origin: str) -> bool:
-    """Keep a signature that was found good; False: this key or this person signed before."""
-    known = select(_SIGNATURE.c.number).where(
-        _SIGNATURE.c.number == number,
-        (_SIGNATURE.c.fingerprint == signature.fingerprint) | (_SIGNATURE.c.principal == signature.principal),
-    )
-    if conn.execute(known).first() is not None:
-        return False
+def given(conn: Connection, *, clock_after: datetime | None) -> list[Approval]:
+    """What two people each approved and a certificate may name; of the clock only what is newer than that."""
+    found = listed(conn, states=(ApprovalState.APPROVED, ApprovalState.DONE))
+    return [
+        each
+        for each in found
+        if each.subject is not Subject.CLOCK
+        or clock_after is None
+        or (each.ended_at is not None and each.ended_at > clock_after)
+    ]
+
+
+def sign(conn: Connection, number: str, signature: Signature, *, origin: str) -> None:
+    """Keep a signature that was found good."""
     conn.execute(
         insert(_SIGNATURE).values(
             number=number,
@@ -111,21 +130,65 @@ def sign(conn: Connection, number: str, signature: Signature, *, origin: str) ->
             origin=origin,
         )
     )
-    return True
 
 
-def end(conn: Connection, number: str, state: ApprovalState, at: datetime) -> None:
-    """A request is open no more."""
-    conn.execute(
+def advance(conn: Connection, number: str, before: ApprovalState, after: ApprovalState, at: datetime) -> bool:
+    """A request goes from a state to another; False: it was not in it any more."""
+    done = conn.execute(
         update(_APPROVAL)
-        .where(_APPROVAL.c.number == number, _APPROVAL.c.state == ApprovalState.OPEN)
-        .values(state=state, ended_at=at)
+        .where(_APPROVAL.c.number == number, _APPROVAL.c.state == before)
+        .values(state=after, ended_at=at)
     )
+    return done.rowcount == 1
 
 
 def mark_posted(conn: Connection, number: str, at: datetime) -> None:
     """The text of a request lies in the outbox of the municipality's partner."""
     conn.execute(update(_APPROVAL).where(_APPROVAL.c.number == number).values(posted_at=at))
+
+
+def forget(conn: Connection, *, ended_before: datetime) -> None:
+    """Requests that ended so long ago, and their signatures; what is in force stays."""
+    old = select(_APPROVAL.c.number).where(
+        _APPROVAL.c.ended_at < ended_before,
+        or_(_APPROVAL.c.through.is_(None), _APPROVAL.c.through < local_day(ended_before)),
+    )
+    conn.execute(delete(_SIGNATURE).where(_SIGNATURE.c.number.in_(old)))
+    conn.execute(delete(_APPROVAL).where(_APPROVAL.c.number.in_(old)))
+
+
+def falling_due(
+    conn: Connection, municipality: str, *, after: date = date.min, through: date
+) -> dict[str, int]:
+    """How much of a municipality is due on a day after `after` and up to and including `through`, and still here.
+
+    By the names of a request's text: `signals`, `answers`, `exclusions`, `contents`, `dispatches`. What a legal
+    hold covers is not counted.
+    """
+
+    def of(table: Table, due_on: Any, *conditions: Any) -> int:
+        query = select(func.count()).where(
+            table.c.municipality == municipality, due_on > after, due_on <= through, *conditions
+        )
+        return int(conn.execute(query).scalar_one())
+
+    return {
+        "signals": of(_SIGNAL, _SIGNAL.c.due_on, ~is_held(_SIGNAL.c.delivery_id)),
+        "answers": of(_ANSWER, _ANSWER.c.due_on, ~is_held(_ANSWER.c.delivery_id)),
+        "exclusions": of(_EXCLUSION, _EXCLUSION.c.due_on, ~is_held(_EXCLUSION.c.delivery_id)),
+        "contents": of(
+            _SIGNAL,
+            _SIGNAL.c.contents_due_on,
+            _SIGNAL.c.sealed.is_not(None),
+            _SIGNAL.c.due_on > through,
+            ~is_held(_SIGNAL.c.delivery_id),
+        ),
+        "dispatches": of(
+            _DISPATCH,
+            _DISPATCH.c.due_on,
+            _DISPATCH.c.state.not_in((DispatchState.REPLACED, DispatchState.PURGING, DispatchState.PURGED)),
+        ),
+    }
 
 
 def _next_number(conn: Connection, year: int) -> str:

@@ -8,6 +8,7 @@ from datetime import date
 
 from sqlalchemy import Connection, Table, delete, exists, func, insert, select
 
+from gateway.store import key_versions
 from gateway.store.places import CHUNK, chunks
 from gateway.store.tables import DataKeyRow, SignalRow
 
@@ -48,7 +49,12 @@ def add(
     commitment: bytes,
     municipality: str = "",
 ) -> int:
-    """Store a wrapped data key; its id."""
+    """Store a wrapped data key; its id.
+
+    Raises:
+        KeySuperseded: the key that wraps it has a newer version in force: wrap it again.
+    """
+    key_versions.check(conn, key_id, key_version)
     stored_id: int = conn.execute(
         insert(_DATA_KEY)
         .values(
@@ -119,12 +125,10 @@ def count_by_key(conn: Connection) -> dict[str, int]:
 
 
 def of_rows(conn: Connection, object_id: str) -> list[StoredKey]:
-    """The keys of a delivery's rows."""
+    """The keys of a delivery's rows, those under the newest version of their key first."""
     chosen = (_DATA_KEY.c.object_id == object_id) & (_DATA_KEY.c.municipality != "")
-    return [
-        StoredKey(**dict(zip(StoredKey.__slots__, row, strict=True)))
-        for row in conn.execute(select(*_COLUMNS).where(chosen))
-    ]
+    query = select(*_COLUMNS).where(chosen).order_by(_DATA_KEY.c.key_version.desc(), _DATA_KEY.c.id)
+    return [StoredKey(**dict(zip(StoredKey.__slots__, row, strict=True))) for row in conn.execute(query)]
 
 
 def drop_unused(conn: Connection, object_id: str) -> None:

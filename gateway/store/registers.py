@@ -157,6 +157,13 @@ def run(conn: Connection, run_id: int) -> Run:
     return _run(conn.execute(select(_RUN).where(_RUN.c.id == run_id)).mappings().one())
 
 
+def started_before(conn: Connection, run_id: int) -> datetime | None:
+    """When the run before this one began; None: there was none."""
+    query = select(func.max(_RUN.c.started_at)).where(_RUN.c.id < run_id)
+    before: datetime | None = conn.execute(query).scalar_one()
+    return before
+
+
 def runs(conn: Connection) -> list[Run]:
     """Every run of the purge, newest first."""
     return [_run(row) for row in conn.execute(select(_RUN).order_by(_RUN.c.id.desc())).mappings()]

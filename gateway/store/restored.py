@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, select, tuple_, update
 
 from gateway.domain.delivery import DeliveryState
-from gateway.domain.dispatch import DispatchState
 from gateway.domain.request import RequestState
-from gateway.store import destruction, holds, outgoing, queue
+from gateway.store import destruction, holds, outgoing, persons, queue
 from gateway.store.data_keys import StoredKey
 from gateway.store.ledger import NUMBERED, PASSED_OVER
 from gateway.store.places import CHUNK, chunks
@@ -173,16 +172,13 @@ def end_unopenable(conn: Connection, under: Collection[tuple[str, int]], last: d
     rows = [row.id for row in keys if row.municipality]
     objects = [row.object_id for row in keys if not row.municipality]
     for chunk in chunks(rows, CHUNK):
+        # it waits for nobody's approval: it is gone
         _overdue(conn, _SIGNAL, _SIGNAL.c.data_key_id.in_(chunk), due_on=last, contents_due_on=last)
         _overdue(conn, _EXCLUSION, _EXCLUSION.c.data_key_id.in_(chunk), due_on=last)
+        for table in (_SIGNAL, _EXCLUSION):
+            conn.execute(update(table).where(table.c.data_key_id.in_(chunk)).values(is_erased=True))
+    persons.end_outgoing(conn, objects)
     for chunk in chunks(objects, CHUNK):
-        _overdue(
-            conn,
-            _DISPATCH,
-            or_(_DISPATCH.c.id.in_(chunk), _DISPATCH.c.parent_id.in_(chunk))
-            & (_DISPATCH.c.state != DispatchState.PURGED),
-            due_on=last,
-        )
         _overdue(
             conn, _DELIVERY, _DELIVERY.c.id.in_(chunk) & _DELIVERY.c.raw_due_on.is_not(None), raw_due_on=last
         )
@@ -191,8 +187,8 @@ def end_unopenable(conn: Connection, under: Collection[tuple[str, int]], last: d
             .where(_REQUEST.c.delivery_id.in_(chunk), _REQUEST.c.state == RequestState.WAITING)
             .values(state=RequestState.WITHDRAWN, done_at=now)
         )
-    for chunk in chunks((row.id for row in keys), CHUNK):
-        conn.execute(update(_DATA_KEY).where(_DATA_KEY.c.id.in_(chunk)).values(due_on=last))
+        own = _DATA_KEY.c.object_id.in_(chunk) & (_DATA_KEY.c.municipality == "")
+        _overdue(conn, _DATA_KEY, own, due_on=last)
     return len(keys)
 
 

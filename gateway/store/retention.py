@@ -30,7 +30,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.dispatch import DispatchState
 from gateway.errors import StoreError
-from gateway.store import going
+from gateway.store import going, key_versions
 from gateway.store.data_keys import StoredKey
 from gateway.store.engine import Store
 from gateway.store.tables import (
@@ -357,7 +357,12 @@ def purge_data_keys(conn: Connection, ids: Sequence[int]) -> None:
 def rewrap(
     conn: Connection, stored: StoredKey, *, key_id: str, key_version: int, wrapped: bytes, due_on: date
 ) -> None:
-    """A received file's data key is wrapped under another day's key, and the file is due on that day."""
+    """A received file's data key is wrapped under another day's key, and the file is due on that day.
+
+    Raises:
+        KeySuperseded: that key has a newer version in force: wrap it again.
+    """
+    key_versions.check(conn, key_id, key_version)
     conn.execute(
         update(_DATA_KEY)
         .where(_DATA_KEY.c.id == stored.id)

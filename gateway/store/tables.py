@@ -103,7 +103,8 @@ class DataKeyRow(SQLModel, table=True):
 
     __tablename__ = "data_key"
     __table_args__ = (
-        UniqueConstraint("object_id", "municipality", "due_on"),
+        # two while what a compromised version protected is sealed again
+        UniqueConstraint("object_id", "municipality", "due_on", "key_version"),
         Index("data_key_of", "key_id"),
     )
 
@@ -455,12 +456,19 @@ class Counter(SQLModel, table=True):
 
 
 class KeyRow(SQLModel, table=True):
-    """A key of the keyring as the register knows it; the key itself is never here."""
+    """A key of the keyring as the register knows it; the key itself is never here.
+
+    `version` and what follows it: `gateway.store.key_versions`.
+    """
 
     __tablename__ = "key"
 
     id: str = Field(primary_key=True)
     version: int = 1
+    wanted_version: int | None = None
+    compromised_before: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
+    compromised_at: datetime | None = None
+    destroyed_before: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
     made_at: datetime
     destroyed_at: datetime | None = None
     #: the run of the purge that destroyed it
@@ -656,6 +664,17 @@ class ApprovalSignatureRow(SQLModel, table=True):
     at: datetime
     armour: bytes = Field(sa_type=LargeBinary)
     origin: str
+
+
+class HeartbeatRow(SQLModel, table=True):
+    """The time that is believed; the only row. Columns as `gateway.domain.heartbeat.Heartbeat`."""
+
+    __tablename__ = "heartbeat"
+
+    id: int = Field(primary_key=True)
+    at: datetime
+    jumped_to: datetime | None = None
+    seen_at: datetime | None = None
 
 
 class PenaltyRow(SQLModel, table=True):

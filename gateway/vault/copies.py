@@ -86,46 +86,46 @@ def is_there(folder: Path) -> bool:
 
 
 def put(folder: Path, keys: Mapping[str, bytes]) -> bool:
-    """Put keys into a copy, durable on return; False when it can't be reached or written."""
+    """Put keys, by name, into a copy, durable on return; False when it can't be reached or written."""
     if not is_there(folder):
         return False
     try:
-        for key_id, wrapped in keys.items():
-            place_file(_path(folder, key_id), wrapped)
+        for name, wrapped in keys.items():
+            place_file(_path(folder, name), wrapped)
         sync_folder(folder)
     except OSError:
         return False
     return True
 
 
-def holds(folder: Path, key_id: str) -> bool | None:
+def holds(folder: Path, name: str) -> bool | None:
     """Whether a copy holds a key; None when it can't be reached."""
-    return os.path.lexists(_path(folder, key_id)) if is_there(folder) else None
+    return os.path.lexists(_path(folder, name)) if is_there(folder) else None
 
 
-def read(folder: Path, key_id: str) -> bytes | None:
+def read(folder: Path, name: str) -> bytes | None:
     """A key as the copy holds it; None when it does not, or can't be read."""
     try:
-        return _path(folder, key_id).read_bytes()
+        return _path(folder, name).read_bytes()
     except OSError:
         return None
 
 
-def ids(folder: Path) -> list[str]:
-    """The names of the key files in a copy; none when it can't be reached."""
+def names(folder: Path) -> list[str] | None:
+    """The names of the keys in a copy; None when it can't be reached."""
     if not is_there(folder):
-        return []
+        return None
     try:
-        return [path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}")]
+        return [path.name.removesuffix(SUFFIX) for path in folder.iterdir() if path.name.endswith(SUFFIX)]
     except OSError:
-        return []
+        return None
 
 
-def remove(folder: Path, key_id: str) -> bool:
+def remove(folder: Path, name: str) -> bool:
     """Remove a key from a copy; True when it was seen to be gone, durably."""
     if not is_there(folder):
         return False
-    path = _path(folder, key_id)
+    path = _path(folder, name)
     try:
         path.unlink(missing_ok=True)
         path.with_name(f".{path.name}.new").unlink(missing_ok=True)
@@ -135,5 +135,5 @@ def remove(folder: Path, key_id: str) -> bool:
     return not os.path.lexists(path)
 
 
-def _path(folder: Path, key_id: str) -> Path:
-    return folder / f"{key_id}{SUFFIX}"
+def _path(folder: Path, name: str) -> Path:
+    return folder / f"{name}{SUFFIX}"

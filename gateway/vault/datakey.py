@@ -14,14 +14,11 @@ from hmac import compare_digest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from gateway.errors import BlobDamaged, KeyMissing, WrongKey
+from gateway.errors import BlobDamaged, WrongKey
 from gateway.vault.derive import KEY_BYTES, expand, length_prefixed
 from gateway.vault.keyring import Keyring
 
 NONCE_BYTES = 12
-
-#: Version of the wrapping keys in the ring: the first one.
-KEY_VERSION = 1
 
 
 class DataKey:
@@ -66,13 +63,13 @@ class WrappedKey:
 
 
 def wrap(keyring: Keyring, key_id: str, data_key: DataKey, *, partner: str, object_id: str) -> WrappedKey:
-    """Wrap a data key under `key_id`, bound to its partner and object. Raises KeyMissing."""
-    nonce = os.urandom(NONCE_BYTES)
-    sealed = AESGCM(keyring.get(key_id)).encrypt(
+    """Wrap a data key under the newest version of `key_id`, bound to its partner and object. Raises KeyMissing."""
+    nonce, version = os.urandom(NONCE_BYTES), keyring.newest(key_id)
+    sealed = AESGCM(keyring.get(key_id, version)).encrypt(
         nonce, data_key._secret, _associated(key_id, partner, object_id)
     )
     return WrappedKey(
-        key_id=key_id, key_version=KEY_VERSION, wrapped=nonce + sealed, commitment=data_key.commitment()
+        key_id=key_id, key_version=version, wrapped=nonce + sealed, commitment=data_key.commitment()
     )
 
 
@@ -82,11 +79,9 @@ def unwrap(keyring: Keyring, wrapped: WrappedKey, *, partner: str, object_id: st
     Raises KeyMissing (destroyed on its day, or a version that is not here), BlobDamaged (altered, or
     wrapped for another partner or object) or WrongKey (whole, but not the key that sealed the object).
     """
-    if wrapped.key_version != KEY_VERSION:
-        raise KeyMissing(f"version {wrapped.key_version} of {wrapped.key_id} is not in the keyring")
     nonce, sealed = wrapped.wrapped[:NONCE_BYTES], wrapped.wrapped[NONCE_BYTES:]
     try:
-        secret = AESGCM(keyring.get(wrapped.key_id)).decrypt(
+        secret = AESGCM(keyring.get(wrapped.key_id, wrapped.key_version)).decrypt(
             nonce, sealed, _associated(wrapped.key_id, partner, object_id)
         )
     except (InvalidTag, ValueError) as exc:

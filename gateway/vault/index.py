@@ -6,7 +6,7 @@ the municipality, or the creditor for what is only ever compared within one cred
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 
 from gateway.errors import KeyMissing
@@ -14,13 +14,23 @@ from gateway.vault.derive import expand, length_prefixed
 from gateway.vault.keyring import Keyring, index_id, month_of
 
 TOKEN_BYTES = 16
+#: Levels of what is known of a received file: its name, and all of its bytes; the scope is the partner.
+NAME_LEVEL = "name"
+DIGEST_LEVEL = "file"
 
 
 class Indexer:
-    """Makes tokens under the index keys of a keyring; a destroyed key makes none (KeyMissing)."""
+    """Makes tokens under the index keys of a keyring; a destroyed key makes none (KeyMissing).
 
-    def __init__(self, keyring: Keyring) -> None:
-        self._keyring = keyring
+    Args:
+        keyring: the keys.
+        versions: tells the version in force of every key of which it is not the first; read at the first use, and
+            again when that version is gone.
+    """
+
+    def __init__(self, keyring: Keyring, versions: Callable[[], Mapping[str, int]] = dict) -> None:
+        self._keyring, self._versions = keyring, versions
+        self._in_force: Mapping[str, int] | None = None
         #: (month, level, scope) -> (index key, keyed hasher to copy)
         self._hashers: dict[tuple[str, str, str], tuple[bytes, blake2b]] = {}
 
@@ -54,7 +64,7 @@ class Indexer:
     def _hasher(self, month: str, level: str, scope: str) -> blake2b:
         place = (month, level, scope)
         try:
-            index_key = self._keyring.get(index_id(month))
+            index_key = self._key(index_id(month))
         except KeyMissing:
             self._hashers.pop(place, None)
             raise
@@ -63,3 +73,15 @@ class Indexer:
             keyed = blake2b(key=expand(index_key, f"gw/v1/index/{level}/{scope}"), digest_size=TOKEN_BYTES)
             known = self._hashers[place] = (index_key, keyed)
         return known[1]
+
+    def _key(self, key_id: str) -> bytes:
+        before = self._in_force
+        if before is None:
+            before = self._in_force = self._versions()
+        try:
+            return self._keyring.get(key_id, before.get(key_id, 1))
+        except KeyMissing:
+            self._in_force = self._versions()
+            if self._in_force.get(key_id, 1) == before.get(key_id, 1):
+                raise
+            return self._keyring.get(key_id, self._in_force[key_id])

@@ -1,7 +1,8 @@
 """The keyring: one file a key, named after the day its contents must be gone (spec 4, Keys).
 
 The root key (`root.py`) wraps every key in `keys/ring/` with AES-256-KWP (RFC 5649). What
-is wrapped is lp(key id) || key, so a key file under another name is refused. Several processes use
+is wrapped is lp(name) || key, so a key file under another name is refused. The name is the key's id, and from
+its second version on the id and the version: `until-2027-05-22.v2`. Several processes use
 one keyring at a time: making and destroying are serialised by a lock on the folder, and every use
 looks whether the file is still there, so a key that another process destroyed is not served here.
 """
@@ -12,7 +13,7 @@ import fcntl
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -36,6 +37,24 @@ RING_FOLDER = "ring"
 BEHIND = ".behind"
 
 _KEY_ID = re.compile(r"until-\d{4}-\d{2}-\d{2}|index-\d{4}-\d{2}|hold-[0-9A-Z][0-9A-Z-]{0,63}", re.ASCII)
+
+
+_VERSION = re.compile(r"[2-9]|[1-9]\d{1,8}", re.ASCII)
+#: Whatever is written of a key: its file, one that is being placed, and the marker beside it.
+_WRITTEN = re.compile(rf"\.?(.+?)(?:{re.escape(SUFFIX)}|{re.escape(BEHIND)})(?:\.new)?")
+
+
+def name_of(key_id: str, version: int) -> str:
+    """What a version of a key is called in its folder, and inside its file."""
+    return key_id if version == 1 else f"{key_id}.v{version}"
+
+
+def _split(name: str) -> tuple[str, int] | None:
+    """The id and version of a name; None when it is not one."""
+    key_id, dotted, version = name.partition(".v")
+    if not _KEY_ID.fullmatch(key_id) or (dotted and not _VERSION.fullmatch(version)):
+        return None
+    return key_id, int(version) if dotted else 1
 
 
 def _caught_up(path: Path) -> None:
@@ -91,8 +110,10 @@ class Keyring:
         self._ring_name = str(self._ring)
         self._ask = ask
         self._root = opened
-        #: key id -> (identity of the file, key); never served without a look at the file
+        #: name -> (identity of the file, key); never served without a look at the file
         self._cache: dict[str, tuple[tuple[int, int], bytes]] = {}
+        #: key id -> its newest version when the folder was read last; never relied on without a look
+        self._newest: dict[str, int] = {}
         self._lock = Lock()
 
     def __repr__(self) -> str:
@@ -144,53 +165,84 @@ class Keyring:
         and `has` tells of the key until then. It can't tell a key that was never made from one that was
         destroyed: ask only for days and months to come.
         """
+        wanted = dict.fromkeys(key_ids)
+        for key_id in wanted:
+            self._file(key_id)  # KeyringError for what is no id
         with self._exclusive():
             self._look_at_root()
-            wanted = {key_id: self._path(key_id) for key_id in key_ids}
-            made = [key_id for key_id, path in wanted.items() if not path.exists()]
-            fresh = {key_id: self._from_a_copy(key_id) or self._new(key_id) for key_id in made}
-            behind = self._behind(wanted.keys(), fresh)
-            for key_id, path in wanted.items():
-                if key_id in behind:
-                    place_file(path.with_suffix(BEHIND), b"")
-                elif key_id not in fresh:
-                    _caught_up(path)
-            for key_id, wrapped in fresh.items():
-                place_file(wanted[key_id], wrapped)
-            if made or behind:
-                sync_folder(self._ring)
+            there = self._names()
+            made = sorted(wanted.keys() - {key_id for key_id, _ in there.values()}, key=list(wanted).index)
+            fresh: dict[str, bytes] = {}
+            for key_id in made:
+                fresh |= self._from_copies(key_id) or {key_id: self._new(key_id)}
+            kept = [name for name, (key_id, _) in there.items() if key_id in wanted]
+            self._place([*kept, *fresh], fresh)
         return made
 
-    def _new(self, key_id: str) -> bytes:
-        return self._wrapped(key_id, secrets.token_bytes(KEY_BYTES))
+    def renew(self, versions: Mapping[str, int]) -> None:
+        """Make these versions of keys, those that are there already left out; durable on return.
 
-    def _from_a_copy(self, key_id: str) -> bytes | None:
+        Copies get them as they get a new key (`ensure`).
+
+        Raises:
+            KeyMissing: of one of the keys there is no version at all.
+        """
+        with self._exclusive():
+            self._look_at_root()
+            there = self._names()
+            ids = {key_id for key_id, _ in there.values()}
+            if missing := sorted(versions.keys() - ids):
+                raise KeyMissing(f"{missing[0]} is not in the keyring")
+            names = [name_of(key_id, version) for key_id, version in versions.items()]
+            fresh = {name: self._from_a_copy(name) or self._new(name) for name in names if name not in there}
+            self._place(names, fresh)
+
+    def _place(self, names: Collection[str], fresh: Mapping[str, bytes]) -> None:
+        """Put new keys into the copies and then the ring, and bring every copy up to all of `names`."""
+        behind = self._behind(names, fresh)
+        for name in names:
+            if name in behind:
+                place_file(self._path(name).with_suffix(BEHIND), b"")
+            elif name not in fresh:
+                _caught_up(self._path(name))
+        for name, wrapped in fresh.items():
+            place_file(self._path(name), wrapped)
+        if fresh or behind:
+            sync_folder(self._ring)
+
+    def _new(self, name: str) -> bytes:
+        return self._wrapped(name, secrets.token_bytes(KEY_BYTES))
+
+    def _from_copies(self, key_id: str) -> dict[str, bytes]:
+        """Every version of a key that the ring has not got and a copy has."""
+        names = {name for name, (each, _) in self._names_in_copies().items() if each == key_id}
+        return {name: wrapped for name in names if (wrapped := self._from_a_copy(name)) is not None}
+
+    def _from_a_copy(self, name: str) -> bytes | None:
         """A key that the ring has not got and a copy has: lost here, or made by an interrupted call."""
         for folder in self.copies().values():
-            wrapped = copies.read(folder, key_id)
+            wrapped = copies.read(folder, name)
             if wrapped is not None and _opened(wrapped, self._root) is not None:
                 return wrapped
         return None
 
-    def _behind(self, key_ids: Iterable[str], fresh: Mapping[str, bytes]) -> set[str]:
-        """Bring every copy up to the keys of `key_ids`; those that one of them has not got then."""
+    def _behind(self, names: Iterable[str], fresh: Mapping[str, bytes]) -> set[str]:
+        """Bring every copy up to the keys of `names`; those that one of them has not got then."""
         behind: set[str] = set()
         for folder in self.copies().values():
-            held = {key_id: copies.holds(folder, key_id) for key_id in key_ids}
+            held = {name: copies.holds(folder, name) for name in names}
             # a new key goes even where one lies that doesn't open
-            lacks = [key_id for key_id, holds in held.items() if not holds or key_id in fresh]
-            kept = {key_id: fresh.get(key_id) or self._path(key_id).read_bytes() for key_id in lacks}
+            lacks = [name for name, holds in held.items() if not holds or name in fresh]
+            kept = {name: fresh.get(name) or self._path(name).read_bytes() for name in lacks}
             if not copies.put(folder, kept):
                 # what a copy that is away had before it went, it has still
                 behind |= {
-                    key_id
-                    for key_id in lacks
-                    if held[key_id] is False or key_id in fresh or self._is_behind(key_id)
+                    name for name in lacks if held[name] is False or name in fresh or self._is_behind(name)
                 }
         return behind
 
-    def _is_behind(self, key_id: str) -> bool:
-        return self._path(key_id).with_suffix(BEHIND).exists()
+    def _is_behind(self, name: str) -> bool:
+        return self._path(name).with_suffix(BEHIND).exists()
 
     def copies(self) -> dict[str, Path]:
         """Name -> folder of each registered copy; KeyringError when the list is damaged."""
@@ -199,73 +251,138 @@ class Keyring:
     def add_copy(self, folder: Path, told: Callable[[str], None]) -> str:
         """Register another folder that holds every key from now on; gives its name, told before. Raises KeyringError."""
         with self._exclusive():
-            keys = {key_id: self._path(key_id).read_bytes() for key_id in self.ids()}
+            keys = {name: self._path(name).read_bytes() for name in self._names()}
             return copies.register(self._folder, folder, keys, told)
 
-    def unconfirmed(self, key_id: str) -> list[str]:
-        """The registered copies of which it can't be seen that they do not hold a key."""
-        return [name for name, folder in self.copies().items() if copies.holds(folder, key_id) is not False]
+    def copies_away(self) -> list[str]:
+        """The registered copies that can't be reached now."""
+        return [name for name, folder in self.copies().items() if not copies.is_there(folder)]
+
+    def unconfirmed(self, key_id: str, *, before: int | None = None) -> list[str]:
+        """The registered copies of which it can't be seen that they hold no version of a key, or none `before` one."""
+        found = []
+        for name, folder in self.copies().items():
+            held = copies.names(folder)
+            if held is None or any(_is_version(each, key_id, before) for each in held):
+                found.append(name)
+        return found
 
     def ids_in_copies(self) -> set[str]:
         """The ids of all keys in the copies that can be reached."""
-        found = {key_id for folder in self.copies().values() for key_id in copies.ids(folder)}
-        return {key_id for key_id in found if _KEY_ID.fullmatch(key_id)}
+        return {key_id for key_id, _ in self._names_in_copies().values()}
 
-    def get(self, key_id: str) -> bytes:
-        """The 32 bytes of a key. KeyMissing when it is not in the ring, KeyringError when it doesn't open."""
-        path = self._file(key_id)
+    def _names_in_copies(self) -> dict[str, tuple[str, int]]:
+        found = {name for folder in self.copies().values() for name in copies.names(folder) or ()}
+        return {name: parts for name in found if (parts := _split(name)) is not None}
+
+    def get(self, key_id: str, version: int | None = None) -> bytes:
+        """The 32 bytes of a version of a key, the newest if none is given.
+
+        Raises:
+            KeyMissing: it is not in the ring.
+            KeyringError: it doesn't open.
+        """
+        name = name_of(key_id, self.newest(key_id) if version is None else version)
+        path = self._file(name)
         with self._lock:
             try:
                 found = os.stat(path)  # noqa: PTH116  # a Path costs more than the look itself
                 identity = (found.st_ino, found.st_mtime_ns)
-                cached = self._cache.get(key_id)
+                cached = self._cache.get(name)
                 if cached is not None and cached[0] == identity:
                     return cached[1]
                 wrapped = Path(path).read_bytes()
             except FileNotFoundError as exc:
-                self._cache.pop(key_id, None)
-                raise KeyMissing(f"{key_id} is not in the keyring") from exc
+                self._cache.pop(name, None)
+                raise KeyMissing(f"{name} is not in the keyring") from exc
             except OSError as exc:
                 raise KeyringError(f"{path} can't be read: {exc.strerror}") from exc
-            key = self._unwrap(key_id, wrapped)
-            self._cache[key_id] = (identity, key)
+            key = self._unwrap(name, wrapped)
+            self._cache[name] = (identity, key)
             return key
 
+    def newest(self, key_id: str) -> int:
+        """The newest version of a key in the ring. Raises KeyMissing."""
+        known = self._newest.get(key_id)
+        # versions follow each other, and the oldest goes first: nothing is newer when the next one is not there
+        if (
+            known is None
+            or not os.path.exists(self._file(name_of(key_id, known)))  # noqa: PTH110  # as in `get`
+            or os.path.exists(self._file(name_of(key_id, known + 1)))  # noqa: PTH110
+        ):
+            there = self.versions(key_id)
+            if not there:
+                raise KeyMissing(f"{key_id} is not in the keyring")
+            known = self._newest[key_id] = there[-1]
+        return known
+
+    def versions(self, key_id: str) -> list[int]:
+        """The versions of a key that are in the ring, oldest first."""
+        self._file(key_id)  # KeyringError for what is no id
+        return self.all_versions().get(key_id, [])
+
+    def all_versions(self) -> dict[str, list[int]]:
+        """The versions of every key in the ring, oldest first, by id."""
+        found: dict[str, list[int]] = {}
+        for key_id, version in self._names().values():
+            found.setdefault(key_id, []).append(version)
+        return found
+
     def has(self, key_id: str) -> bool:
-        """Whether the key is in the ring, and every registered copy has got it."""
-        return self._path(key_id).exists() and not self._is_behind(key_id)
+        """Whether the newest version of the key is in the ring, and every registered copy has got it."""
+        try:
+            return not self._is_behind(name_of(key_id, self.newest(key_id)))
+        except KeyMissing:
+            return False
 
     def ids(self) -> list[str]:
         """The ids of all keys in the ring, sorted; forgets what is no longer there."""
-        names = (path.name.removesuffix(SUFFIX) for path in self._ring.glob(f"*{SUFFIX}"))
-        found = sorted(name for name in names if _KEY_ID.fullmatch(name))
+        found = self._names()
         with self._lock:
-            for key_id in self._cache.keys() - set(found):
-                del self._cache[key_id]
-        return found
+            for name in self._cache.keys() - found.keys():
+                del self._cache[name]
+        return sorted({key_id for key_id, _ in found.values()})
 
-    def destroy(self, key_id: str) -> bool:
-        """Destroy a key for good; True when it was there, False when it was gone already.
+    def _names(self) -> dict[str, tuple[str, int]]:
+        """Name -> id and version of every key in the ring, in their order."""
+        names = (path.name.removesuffix(SUFFIX) for path in self._ring.glob(f"*{SUFFIX}"))
+        found = {name: parts for name in names if (parts := _split(name)) is not None}
+        return dict(sorted(found.items(), key=lambda each: each[1]))
+
+    def destroy(self, key_id: str, *, before: int | None = None) -> bool:
+        """Destroy a key for good, every version or those `before` one; True when it was there, False when gone already.
 
         On return the removal is durable and seen: KeyringError otherwise. May be repeated. It goes from every
         copy that can be reached; `unconfirmed` names the others.
         """
-        path = self._path(key_id)
+        self._file(key_id)  # KeyringError for what is no id
+        was_there = False
         with self._exclusive():
-            with self._lock:
-                self._cache.pop(key_id, None)
-            try:
-                was_there = path.exists()
-                path.unlink(missing_ok=True)
-                path.with_name(f".{path.name}.new").unlink(missing_ok=True)  # left by a cut `ensure`
-                path.with_suffix(BEHIND).unlink(missing_ok=True)
-                sync_folder(self._ring)
-            except OSError as exc:
-                raise KeyringError(f"{key_id} can't be destroyed: {exc.strerror}") from exc
-            if os.path.lexists(path):
-                raise KeyringError(f"{key_id} is still in the keyring after its destruction")
+            written = (_WRITTEN.fullmatch(path.name) for path in self._ring.iterdir())
+            names = {match[1] for match in written if match} | set(self._names_in_copies())
+            # the oldest first: `newest` relies on it
+            going = sorted((name for name in names if _is_version(name, key_id, before)), key=_version_in)
+            for name in going:
+                was_there |= self._destroy_one(name)
             for folder in self.copies().values():
-                copies.remove(folder, key_id)
+                for name in going:
+                    copies.remove(folder, name)
+        return was_there
+
+    def _destroy_one(self, name: str) -> bool:
+        path = self._path(name)
+        with self._lock:
+            self._cache.pop(name, None)
+        try:
+            was_there = path.exists()
+            path.unlink(missing_ok=True)
+            path.with_name(f".{path.name}.new").unlink(missing_ok=True)  # left by a cut `ensure`
+            path.with_suffix(BEHIND).unlink(missing_ok=True)
+            sync_folder(self._ring)
+        except OSError as exc:
+            raise KeyringError(f"{name} can't be destroyed: {exc.strerror}") from exc
+        if os.path.lexists(path):
+            raise KeyringError(f"{name} is still in the keyring after its destruction")
         return was_there
 
     def rotate_root(self, provider: Provider, told: Callable[[int], None], progress: Progress) -> int:
@@ -287,7 +404,7 @@ class Keyring:
         """
         with self._exclusive():
             self._look_at_root()
-            if away := [name for name, folder in self.copies().items() if not copies.is_there(folder)]:
+            if away := self.copies_away():
                 raise KeyringError(
                     f"{away[0]} can't be reached at {self.copies()[away[0]]}, and its keys would open no more: "
                     "bring it back first"
@@ -306,29 +423,29 @@ class Keyring:
                     "the new root key is the old one, and nothing was changed: give another passphrase, or the "
                     f"credential {root.ROOT_CREDENTIAL}{root.NEXT_CREDENTIAL}"
                 )
-            count, key_ids = 0, self.ids()
-            for done, key_id in enumerate(key_ids, start=1):
-                count += self._wrap_again(key_id)
-                progress(done, len(key_ids))
+            count, names = 0, list(self._names())
+            for done, name in enumerate(names, start=1):
+                count += self._wrap_again(name)
+                progress(done, len(names))
             sync_folder(self._ring)
-            wrapped = {key_id: self._path(key_id).read_bytes() for key_id in key_ids}
+            wrapped = {name: self._path(name).read_bytes() for name in names}
             for name, folder in self.copies().items():
                 if not copies.put(folder, wrapped):
                     raise KeyringError(f"{name} can't be written at {folder}: mend it, and run this again")
-            told(len(key_ids))
+            told(len(names))
             root.replace_root(self._folder)
             self._look_at_root()
         return count
 
-    def _wrap_again(self, key_id: str) -> bool:
+    def _wrap_again(self, name: str) -> bool:
         """Wrap a key under the newest root key; False when it is already."""
-        path = self._path(key_id)
+        path = self._path(name)
         try:
             wrapped = path.read_bytes()
         except OSError as exc:
             raise KeyringError(f"{path} can't be read: {exc.strerror}") from exc
-        key = self._unwrap(key_id, wrapped)
-        fresh = self._wrapped(key_id, key)  # AES-KWP is deterministic (RFC 5649)
+        key = self._unwrap(name, wrapped)
+        fresh = self._wrapped(name, key)  # AES-KWP is deterministic (RFC 5649)
         if fresh == wrapped:
             return False
         place_file(path, fresh)
@@ -337,9 +454,9 @@ class Keyring:
     def verify(self) -> list[str]:
         """One sentence for each key file that doesn't open; empty when the keyring is whole."""
         problems = []
-        for key_id in self.ids():
+        for name in self._names():
             try:
-                self._unwrap(key_id, self._path(key_id).read_bytes())
+                self._unwrap(name, self._path(name).read_bytes())
             except FileNotFoundError:
                 continue  # destroyed while we looked
             except (KeyringError, OSError) as exc:
@@ -354,36 +471,36 @@ class Keyring:
                 problems.append(f"{name} can't be reached at {folder}")
                 continue
             with self._exclusive():  # nothing is made or destroyed while we compare
-                ours = {key_id: self._path(key_id).read_bytes() for key_id in self.ids()}
-                theirs = {key_id: copies.read(folder, key_id) for key_id in {*ours, *self.ids_in_copies()}}
-            for key_id, wrapped in sorted(theirs.items()):
-                if key_id not in ours and wrapped is not None:
-                    problems.append(f"{name} still has {key_id}, which is destroyed here")
-                elif wrapped != ours.get(key_id):
-                    problems.append(f"{name} has {'no' if wrapped is None else 'another'} {key_id}")
+                ours = {key: self._path(key).read_bytes() for key in self._names()}
+                theirs = {key: copies.read(folder, key) for key in {*ours, *self._names_in_copies()}}
+            for key, wrapped in sorted(theirs.items()):
+                if key not in ours and wrapped is not None:
+                    problems.append(f"{name} still has {key}, which is destroyed here")
+                elif wrapped != ours.get(key):
+                    problems.append(f"{name} has {'no' if wrapped is None else 'another'} {key}")
         return problems
 
-    def _file(self, key_id: str) -> str:
-        if not _KEY_ID.fullmatch(key_id):
-            raise KeyringError(f"{key_id!r} is not the id of a key")
-        return f"{self._ring_name}/{key_id}{SUFFIX}"
+    def _file(self, name: str) -> str:
+        if _split(name) is None:
+            raise KeyringError(f"{name!r} is not the id of a key")
+        return f"{self._ring_name}/{name}{SUFFIX}"
 
-    def _path(self, key_id: str) -> Path:
-        return Path(self._file(key_id))
+    def _path(self, name: str) -> Path:
+        return Path(self._file(name))
 
-    def _wrapped(self, key_id: str, key: bytes) -> bytes:
-        return aes_key_wrap_with_padding(self._root.keys[-1], length_prefixed(key_id) + key)
+    def _wrapped(self, name: str, key: bytes) -> bytes:
+        return aes_key_wrap_with_padding(self._root.keys[-1], length_prefixed(name) + key)
 
-    def _unwrap(self, key_id: str, wrapped: bytes) -> bytes:
+    def _unwrap(self, name: str, wrapped: bytes) -> bytes:
         inner = _opened(wrapped, self._root)
         if inner is None and self._look_at_root():
             # another process replaced the root key since it was read here
             inner = _opened(wrapped, self._root)
         if inner is None:
-            raise KeyringError(f"{key_id} doesn't open: its file is damaged, or the root key is another")
-        head = length_prefixed(key_id)
+            raise KeyringError(f"{name} doesn't open: its file is damaged, or the root key is another")
+        head = length_prefixed(name)
         if not inner.startswith(head) or len(inner) != len(head) + KEY_BYTES:
-            raise KeyringError(f"the file of {key_id} holds another key")
+            raise KeyringError(f"the file of {name} holds another key")
         return inner[len(head) :]
 
     def _look_at_root(self) -> bool:
@@ -402,6 +519,17 @@ class Keyring:
             yield
         finally:
             os.close(fd)
+
+
+def _is_version(name: str, key_id: str, before: int | None) -> bool:
+    """Whether a name is of a version of a key, `before` one if that is given."""
+    parts = _split(name)
+    return parts is not None and parts[0] == key_id and (before is None or parts[1] < before)
+
+
+def _version_in(name: str) -> int:
+    parts = _split(name)
+    return 0 if parts is None else parts[1]
 
 
 def _opened(wrapped: bytes, under: Root) -> bytes | None:

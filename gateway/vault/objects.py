@@ -11,6 +11,9 @@ from gateway.vault.rows import RowSealer
 from gateway.vault.stream import associated_data
 
 _TABLE = "delivery"
+#: The tables that a sealed row is bound to; object = the delivery that it came in, row = its line there.
+SIGNAL = "signal"
+EXCLUSION = "exclusion"
 
 
 def received_file(*, partner: str, delivery: str) -> bytes:

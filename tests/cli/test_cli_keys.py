@@ -7,6 +7,7 @@ import json
 import pytest
 
 from gateway.gateway import open_gateway
+from gateway.running import only_one
 from gateway.store import status
 from gateway.store.engine import Store
 
@@ -112,3 +113,53 @@ def test_a_key_of_today_is_not_destroyed(gateway, ready):
     assert refused.code == 1
     assert "two approvers" in refused.err
     assert (ready / "ring" / f"{key_id}.key").exists()
+
+
+def test_a_key_that_leaked(gateway, ready, home):
+    """Sealed again, destroyed and on record; rewrap and retire of another; figures for programs by version."""
+    day = sorted(path.stem for path in (ready / "ring").glob("until-*"))[20]
+    done = gateway("keys", "compromise", day)
+    assert (done.code, "version 2 is in its place" in done.out) == (0, True), done
+    told = {key["id"]: key for key in json.loads(gateway("keys", "status", "--json").out)["keys"]}
+    assert (told[day]["versions"], told[day]["compromised_at"]) == ([2], None)
+    other = sorted(told)[30]
+    assert gateway("keys", "rewrap", other).code == 0
+    assert gateway("keys", "retire", other).code == 0
+    assert sorted(path.name for path in (ready / "ring").glob("until-*.v2.key")) == [
+        f"{day}.v2.key",
+        f"{other}.v2.key",
+    ]
+    refused = gateway("keys", "retire", other)
+    assert (refused.code, "no older version" in refused.err) == (1, True)
+    assert gateway("keys", "verify").code == 0
+    mine = [(entry["action"], entry["object"]) for entry in actions(home)]
+    assert [each for each in mine if each[0].startswith("key.")] == [
+        ("key.compromised", day),
+        ("key.renewed", day),
+        ("key.retired", day),
+        ("key.renewed", other),
+        ("key.rewrapped", other),
+        ("key.retired", other),
+    ]
+
+
+def test_an_index_key_waits_for_the_gateway_to_stop(gateway, ready, home):
+    """It is marked at once; a daemon would go on with it, so its tokens are made again without one."""
+    key_id = min(path.stem for path in (ready / "ring").glob("index-*"))
+    opened = open_gateway(home)
+    with only_one(opened.home):
+        refused = gateway("keys", "compromise", key_id)
+    assert (refused.code, "stop the gateway" in refused.err) == (1, True), refused
+    opened.close()
+    (marked,) = [
+        key for key in json.loads(gateway("keys", "status", "--json").out)["keys"] if key["id"] == key_id
+    ]
+    assert (marked["state"], marked["versions"]) == ("compromised", [1, 2])
+    shown = " ".join(gateway("keys", "status").out.split())
+    assert f"gateway keys compromise {key_id}" in shown
+    done = gateway("keys", "compromise", key_id)
+    assert (done.code, done.err) == (0, "")
+    assert [path.name for path in (ready / "ring").glob(f"{key_id}*")] == [f"{key_id}.v2.key"]
+    opened = open_gateway(home)
+    assert opened.indexer.token(key_id.removeprefix("index-"), "name", "p", ("a",))
+    opened.close()

@@ -15,10 +15,11 @@ from gateway import daemon
 from gateway.audit.mark import set_mark
 from gateway.cli.app import command_line
 from gateway.cli.opened import actor
-from gateway.clock import SystemClock
+from gateway.clock import SystemClock, local_day
 from gateway.domain.guard import Standing
 from gateway.exchange import host_keys
 from gateway.pipeline.worker import step
+from gateway.retention import holds
 from gateway.store import guard
 
 ROWS = ("s1;Huur;k1;Bakker;7938PL;18;600;60;J", "s2;Huur;k2;Visser;9999ZZ;1;600;60;J")
@@ -34,6 +35,9 @@ CHANGES: Mapping[str, str] = {
     "keys host rotate": "host_key.rotated",
     "keys host retire": "host_key.retired",
     "keys add-copy": "key_copy.added",
+    "keys rewrap": "key.rewrapped",
+    "keys retire": "key.retired",
+    "keys compromise": "key.compromised",
     "keys destroy": "key.destroyed",
     "keys rotate-root": "root_key.rotated",
     "guard lift": "penalty.lifted",
@@ -46,6 +50,9 @@ CHANGES: Mapping[str, str] = {
     "deliveries withdraw": "delivery.withdrawn",
     "deliveries retry": "delivery.retried",
     "deliveries reject": "delivery.rejected",
+    "retention approve": "approval.dropped",
+    "retention hold add": "hold.asked",
+    "retention hold lift": "hold.lift_asked",
     "retention run": "purge.started",
     "backup": "backup.made",
     "restore": "data.restored",
@@ -66,6 +73,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "ledger check": (),
     "retention due": (),
     "retention log": (),
+    "retention hold list": ("--all",),
     "retention certificate": (),
     "audit verify": (),
     "audit show": (),
@@ -151,6 +159,7 @@ def test_what_reads_only_commits_nothing(house):
             assert ran.code in {0, 1}, (command, ran)
             assert version() == commits, f"{command} wrote to the database"
             assert files(home) == contents, f"{command} changed a file"
+        assert house.run("retention", "approve").code == 0
         for command in ("retention run", "reroute"):
             assert house.run(*command.split(), "--dry-run").code == 0
             assert (version(), files(home)) == (commits, contents), f"{command} --dry-run changed something"
@@ -183,6 +192,9 @@ def test_what_changes_something_is_on_record_with_who_ran_it(house, key_file, mo
         with closing(sqlite3.connect(house.home / "data/gateway.db")) as db:
             return str(db.execute("SELECT id FROM melding LIMIT 1").fetchone()[0])
 
+    def day(days: int) -> str:
+        return f"until-{now.date() + timedelta(days=days)}"
+
     def old_day() -> str:
         with house.opened() as opened:
             opened.keyring.ensure(["until-2026-01-02"])
@@ -191,6 +203,19 @@ def test_what_changes_something_is_on_record_with_who_ran_it(house, key_file, mo
     def put_back_by_hand() -> tuple[object, ...]:
         set_mark(house.home / "data")
         return ()
+
+    def asked() -> str:
+        house.run("keys", "destroy", f"until-{now.date()}")
+        (request,) = house.json("retention", "approve")
+        return str(request["number"])
+
+    def in_force() -> tuple[object, ...]:
+        (hold,) = house.json("retention", "hold", "list")
+        with house.opened() as opened:
+            holds.place(
+                opened.store, opened.keyring, hold["id"], ("a", "b"), clock=opened.clock, node=opened.node
+            )
+        return (hold["id"],)
 
     def lose_the_log() -> str:
         with house.opened() as opened:
@@ -215,6 +240,9 @@ def test_what_changes_something_is_on_record_with_who_ran_it(house, key_file, mo
         "keys host rotate": lambda: ("--from", str(now.date())),
         "keys host retire": lambda: (old_key,),
         "keys add-copy": lambda: (house.path / "copy",),
+        "keys rewrap": lambda: (day(30),),
+        "keys retire": lambda: (day(30),),
+        "keys compromise": lambda: (day(14),),
         "keys destroy": lambda: (old_day(),),
         "keys rotate-root": lambda: (),
         "guard lift": lambda: ("203.0.113.7",),
@@ -227,6 +255,13 @@ def test_what_changes_something_is_on_record_with_who_ran_it(house, key_file, mo
         "deliveries withdraw": lambda: (delivery, "--reason", "Verkeerd bestand."),
         "deliveries retry": lambda: (fail(),),
         "deliveries reject": lambda: (fail(), "--reason", "Onleesbaar."),
+        "retention approve": lambda: (asked(), "--drop"),
+        "retention hold add": lambda: (
+            delivery,
+            *("--grounds", "rechtszaak", "--authority", "Rechtbank Noord-Nederland"),
+            *("--reference", "C/19/112233", "--review", str(local_day(now) + timedelta(days=30))),
+        ),
+        "retention hold lift": in_force,
         "retention run": lambda: (),
         "backup": lambda: (house.path / "backup",),
         "restore": lambda: (house.path / "backup", "--replace"),

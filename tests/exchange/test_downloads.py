@@ -8,8 +8,13 @@ import struct
 import pytest
 import structlog
 
+from gateway.exchange import download
+from gateway.retention import compromise
+from gateway.retention.versions import By
 from gateway.vault.stream import FIRST_TEXT_BYTES, HEADER_BYTES, SEGMENT_BYTES, TEXT_BYTES
 
+#: That of what `place` puts into a box.
+KEY = "until-2027-05-22"
 CONTENT = os.urandom(700_000)
 
 
@@ -50,6 +55,30 @@ async def test_collected_when_all_was_read_and_closed(house):
     row = house.dispatch(one)
     assert (row["state"], row["collected_at"]) == ("collected", house.clock.now())
     assert house.actions() == ["dispatch.collected"]
+
+
+async def test_a_file_that_is_sealed_again_under_the_hand(house, monkeypatch):
+    """Its row was read, then it got another blob and data key: it is read all the same, and nobody is alarmed."""
+    one = house.place("assen", "outbox", "a.csv", CONTENT)
+    exchange, find = house.exchange, download.find
+    before = blob_path(house, one)
+
+    def and_leak(*told):
+        found = find(*told)
+        by = By(actor="anna", node="node1", now=house.clock.now())
+        version = compromise.mark(exchange.store, exchange.keyring, KEY, by)
+        compromise.seal_again(
+            exchange.store, exchange.keyring, exchange.blobs, KEY, version, by=by, progress=lambda *_: None
+        )
+        monkeypatch.setattr(download, "find", find)
+        return found
+
+    monkeypatch.setattr(download, "find", and_leak)
+    async with house.raw("assen") as raw:
+        handle = (await raw.open("outbox/a.csv", 1)).string
+        assert not before.exists()
+        assert (await raw.read(handle, 0, 100)).string == CONTENT[:100]
+    assert "blob.damaged" not in house.actions()
 
 
 async def test_an_empty_file_is_collected(house):

@@ -252,6 +252,21 @@ async def test_a_missing_day_key_takes_no_uploads(house):
     assert (house.rows(), house.blob_files()) == ([], [])
 
 
+async def test_a_day_key_that_a_copy_lacks_takes_no_uploads(house, tmp_path):
+    """What was made while a registered copy was away would be lost with the ring; back again, it is used."""
+    ring, day = house.exchange.keyring, until_id(local_day(house.clock.now()) + timedelta(days=14))
+    ring.add_copy(tmp_path / "safe", lambda _: None)
+    (tmp_path / "safe").rename(tmp_path / "away")
+    async with house.raw("woonbron") as raw:
+        assert (await raw.open("inbox/a.csv")).status == 0, "what the copy had before it went, it has still"
+        ring.renew({day: 2})
+        refused = await raw.open("inbox/b.csv")
+        assert (refused.status, "administrator has been told" in refused.text) == (4, True)
+        (tmp_path / "away").rename(tmp_path / "safe")
+        ring.ensure([day])
+        assert (await raw.open("inbox/b.csv")).status == 0
+
+
 async def test_a_key_that_goes_while_a_file_comes_in(house):
     """Without the key at CLOSE the CLOSE fails, and nothing is left."""
     async with house.raw("woonbron") as raw:

@@ -20,7 +20,6 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from gateway.audit.log import record
 from gateway.cli.init import make_home
 from gateway.clock import AMSTERDAM, SteppedClock
 from gateway.doctor import door, host
@@ -31,6 +30,7 @@ from gateway.exchange.keys import create_key
 from gateway.gateway import Gateway, open_gateway
 from gateway.running import Running
 from gateway.settings import Home, load_settings
+from gateway.store import heartbeat
 from gateway.vault.reserve import Reserve
 
 NOW = datetime(2026, 11, 3, 9, 0, tzinfo=AMSTERDAM)
@@ -41,8 +41,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home that was served once: it has its keys, entries and a signed checkpoint."""
     path = tmp_path_factory.mktemp("made") / "home"
     make_home(Home(root=path))
-    gateway = open_gateway(path, SteppedClock(NOW))
+    gateway = open_gateway(path, SteppedClock(NOW), guards_clock=True)
     gateway.make_keys()
+    gateway.beat()
     gateway.sign()
     gateway.close()
     return path
@@ -72,7 +73,7 @@ def test_nothing_is_wrong_with_a_healthy_home(home):
     before = {path: path.read_bytes() for path in home.root.rglob("*") if path.is_file()}
     assert bad(home) == {}
     found = look(home)
-    assert len(found) == 19
+    assert len(found) == 21
     assert found["gateway"].what == "does not run"
     after = {path: path.read_bytes() for path in home.root.rglob("*") if path.is_file()}
     assert {path: data for path, data in after.items() if path in before} == before
@@ -207,27 +208,24 @@ def _value(column: tuple[object, ...]) -> object:
 
 
 def test_a_clock_that_went_back_or_jumped(home):
-    """Time before the last entry is an error; long after it, only while the gateway should have written."""
-    assert bad(home, NOW - timedelta(minutes=4)) == {}
-    assert bad(home, NOW - timedelta(minutes=6)) == {"clock": "fail"}
-    assert bad(home, NOW + timedelta(days=4)) == {"keys ahead": "warn"}
+    """As the purge judges it: 5 minutes before the last heartbeat, 26 hours after it."""
+    for step, verdict in (
+        (-timedelta(minutes=5), "ok"),
+        (-timedelta(minutes=6), "fail"),
+        (timedelta(hours=26), "ok"),
+        (timedelta(hours=27), "fail"),
+    ):
+        assert look(home, NOW + step)["clock"].verdict == verdict
+    assert "gateway retention approve" in look(home, NOW + timedelta(hours=27))["clock"].what
 
 
-def test_the_newest_entry_is_what_the_clock_is_compared_with(home):
-    """Not the first, and not the checkpoint."""
+def test_a_gateway_that_never_ran_has_no_clock_to_compare_with(home):
+    """There is no heartbeat before the first purge or the first minute."""
     gateway = open_gateway(home.root)
     with gateway.store.write() as conn:
-        record(
-            conn,
-            action="key.made",
-            object_id="x",
-            origin="cli",
-            actor="a",
-            at=NOW + timedelta(hours=3),
-            node="n",
-        )
+        heartbeat.forget(conn)
     gateway.close()
-    assert bad(home) == {"clock": "fail"}
+    assert look(home, NOW - timedelta(days=400))["clock"].verdict == "ok"
 
 
 @pytest.fixture

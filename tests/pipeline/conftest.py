@@ -336,7 +336,13 @@ def world(tmp_path: Path) -> Iterator[World]:
         assert check(world.context).differences == ()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def new_world() -> Callable[[Path], World]:
+    """Makes empty gateways, for tests that share one."""
+    return World.create
+
+
+@pytest.fixture(scope="session")
 def row() -> Callable[..., dict[str, str]]:
     """Makes rows."""
     return make_row

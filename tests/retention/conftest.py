@@ -77,7 +77,7 @@ class World:
     made: int = 0
 
     @classmethod
-    def create(cls, home: Path, at: datetime) -> World:
+    def create(cls, home: Path, at: datetime, terms: Terms) -> World:
         """An empty home with its keys made ahead."""
         (home / "data").mkdir(parents=True)
         (home / "log").mkdir()
@@ -87,6 +87,7 @@ class World:
             store=Store.create(home / "data" / "gateway.db"),
             keyring=Keyring.create(home / "keys"),
             blobs=BlobFolder(home / "data" / "vault"),
+            terms=terms,
         )
         create_signing_key(home / "keys")
         world.ensure_keys()
@@ -256,7 +257,7 @@ class World:
     # -- what a purge finds ---------------------------------------------------------------------
 
     def deliver(
-        self, state: DeliveryState = DeliveryState.PROCESSED, *, signals: int = 2, months: int = 6
+        self, state: DeliveryState = DeliveryState.PROCESSED, *, signals: int = 2, months: int | None = None
     ) -> str:
         """A delivery received now: sealed file, wrapped key, sealed name; processed: rows and tokens."""
         self.made += 1
@@ -306,11 +307,11 @@ class World:
         state: SignalState = SignalState.PASSED_ON,
         municipality: str = "GM1731",
         melding_id: str | None = None,
-        months: int = 6,
+        months: int | None = None,
     ) -> int:
         """A row of a delivery with sealed contents under the key of their day, and a token."""
         self.made += 1
-        due_on = signal_due(self.now, months)
+        due_on = signal_due(self.now, months or self.terms.signals_months)
         contents = contents_due(state, self.now, due_on, self.terms)
         month = month_of(self.today)
         with self.store.write() as conn:
@@ -365,7 +366,7 @@ class World:
             ).scalar_one()
         return row_id
 
-    def answer(self, delivery_id: str, *, months: int = 6) -> None:
+    def answer(self, delivery_id: str, *, months: int | None = None) -> None:
         """What a municipality answered on a signal, in a delivery."""
         with self.store.write() as conn:
             conn.execute(
@@ -380,13 +381,13 @@ class World:
                     outcome="Opgepakt",
                     on=self.today,
                     consents=False,
-                    due_on=signal_due(self.now, months),
+                    due_on=signal_due(self.now, months or self.terms.signals_months),
                 )
             )
 
-    def exclusion(self, delivery_id: str, *, months: int = 6) -> None:
+    def exclusion(self, delivery_id: str, *, months: int | None = None) -> None:
         """A resident whom a municipality lists, in a delivery."""
-        due_on = signal_due(self.now, months)
+        due_on = signal_due(self.now, months or self.terms.signals_months)
         with self.store.write() as conn:
             conn.execute(
                 insert(ExclusionRow.__table__).values(
@@ -403,7 +404,7 @@ class World:
                 )
             )
 
-    def melding(self, *, months: int = 6) -> str:
+    def melding(self, *, months: int | None = None) -> str:
         """A melding whose signals are received now."""
         self.made += 1
         melding_id = f"M{self.made:04}"
@@ -418,18 +419,18 @@ class World:
                     created_at=self.now,
                     is_urgent=False,
                     version=1,
-                    due_on=signal_due(self.now, months),
+                    due_on=signal_due(self.now, months or self.terms.signals_months),
                 )
             )
         return melding_id
 
-    def dispatch(self, *, months: int = 6, parent_id: str | None = None) -> str:
+    def dispatch(self, *, months: int | None = None, parent_id: str | None = None) -> str:
         """An outgoing file made now."""
         self.made += 1
         dispatch_id = f"U{self.made:04}"
         data_key = DataKey.generate()
         blob, size, digest = self._seal(data_key, dispatch_id)
-        due_on = signal_due(self.now, months)
+        due_on = signal_due(self.now, months or self.terms.signals_months)
         with self.store.write() as conn:
             self._keep_key(conn, data_key, dispatch_id, due_on)
             conn.execute(
@@ -503,8 +504,8 @@ def make_world(tmp_path: Path) -> Iterator[Callable[[str, datetime], World]]:
     """Makes homes; their databases are closed at the end."""
     made: list[World] = []
 
-    def make(name: str, at: datetime) -> World:
-        made.append(World.create(tmp_path / name, at))
+    def make(name: str, at: datetime, terms: Terms | None = None) -> World:
+        made.append(World.create(tmp_path / name, at, terms or Terms()))
         return made[-1]
 
     yield make

@@ -258,8 +258,9 @@ def test_the_registers_tell_what_is_held_and_what_went(world: World) -> None:
     delivery_id, _ = let_go(world)
     later = world.deliver(months=1)
     shelf = RegisterShelf(world.store, world.notary(), world.clock, 14, GROUNDS)
-    assert [shown.name for shown in shelf.listing((), None)][:3] == [
+    assert [shown.name for shown in shelf.listing((), None)][:4] == [
         "aankondiging.csv",
+        "bewaringen.csv",
         "grondslagen.csv",
         "bewaarregister_2026-11.csv",
     ]

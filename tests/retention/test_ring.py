@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.domain.ring_key import KeyState, key_state
 from gateway.errors import CommandError, KeyringError
 from gateway.retention import ring
+from gateway.retention.keys import reach, warn_of_few
 from gateway.store.tables import AuditEntry, CertificateRow, DataKeyRow, KeyRow
-from gateway.vault.keyring import until_id
+from gateway.vault.keyring import index_id, until_id
 
 #: The class of `conftest.py`.
 World = Any
@@ -142,3 +144,39 @@ def test_a_copy_that_is_away_makes_the_certificate_incomplete(world: World, tmp_
     assert key_id in world.purge().keys
     assert not (safe / f"{key_id}.key").exists()
     assert world.keyring.unconfirmed(key_id) == []
+
+
+def alarms(world: World, days: int) -> list[dict[str, Any]]:
+    """What is logged by the look of some days later, while no key is made."""
+    with capture_logs() as logged:
+        warn_of_few(world.keyring, world.now + days * DAY, world.terms)
+    return [each for each in logged if each["event"] == "keys.depleted"]
+
+
+def test_an_alarm_each_day_when_keys_run_out(world: World) -> None:
+    """None while they reach 3 days ahead; then an error each day with the first that is missing, also past the end."""
+    last = until_id(date(2027, 5, 22) + 14 * DAY)
+    assert reach(world.keyring, world.now, world.terms).days_ahead == 14
+    assert last in world.keyring.ids()
+    assert alarms(world, 11) == []
+    for days, left in ((12, 2), (13, 1), (14, 0), (15, -1)):
+        (told,) = alarms(world, days)
+        assert (told["log_level"], told["count"]) == ("error", left)
+        assert told["key"] > last
+
+
+def test_an_alarm_when_a_copy_lacks_the_next_days(world: World, tmp_path: Path) -> None:
+    """What it has not got may not be relied on, day or month; back again, there is nothing to tell."""
+    safe = tmp_path / "safe"
+    world.keyring.add_copy(safe, lambda _: None)
+    safe.rename(tmp_path / "away")
+    soon = until_id(date(2027, 5, 22) + 2 * DAY)
+    world.keyring.renew({soon: 2})
+    (told,) = alarms(world, 0)
+    assert (told["count"], told["key"]) == (0, soon)
+    (tmp_path / "away").rename(safe)
+    world.ensure_keys()
+    assert alarms(world, 0) == []
+    world.keyring.destroy(index_id("2026-12"))
+    (told,) = alarms(world, 7)
+    assert (told["count"], told["key"]) == (1, "index-2026-12")

@@ -460,9 +460,9 @@ def test_every_role_has_its_settings(refusals):
 
 
 def test_mandates_that_cannot_be(refusals):
-    """Approvals come later; a mandate has days, ends after it began, and its text is one line."""
+    """Who approves is one of three; a mandate has days, ends after it began, and its text is one line."""
     for table, key in (
-        ("approval = 'per_batch'", "mandate.approval"),
+        ("approval = 'per batch'", "mandate.approval"),
         ("date = 'gisteren'", "mandate.date"),
         ("reference = 'a\\nb'", "mandate.reference"),
         ("date = 2026-03-01\nuntil = 2026-02-28", "mandate.until"),
@@ -470,3 +470,37 @@ def test_mandates_that_cannot_be(refusals):
         text = f"[mandate]\n{table}".replace("'a\\nb'", '"a\\nb"')
         file, found, _ = one(refusals({"municipalities/GM1731.toml": text}))
         assert (file, found) == ("municipalities/GM1731.toml", key)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("archivaris", "write `archivaris namespaces="),
+        ("archivaris KEY", "not a public key"),
+        ('archivaris namespaces="file" ONE', "namespaces must name retention@gateway"),
+        ("archivaris cert-authority ONE", "cert-authority is not accepted"),
+        ("archivaris no-touch-required ONE", "no-touch-required is an unknown option"),
+        ("archivaris valid-befor=20260101 ONE", "did you mean valid-before?"),
+        ("archivaris valid-after=2026-01-01 ONE", "valid-after must be a time such as 20271231"),
+        ("archivaris valid-before=20261301 ONE", "valid-before must be a time such as 20271231"),
+        ("archivaris valid-after=20270101,valid-before=20260101 ONE", "lies before valid-after"),
+        ("archivaris valid-after=20270101,valid-after=20260101 ONE", "valid-after stands here twice"),
+        ("jansen@example.nl ONE", "no mail address"),
+        ("archivaris,controller ONE", "no mail address, list or pattern"),
+        ("* ONE", "no mail address, list or pattern"),
+    ],
+)
+def test_approvers_that_cannot_be(refusals, public_keys, line, reason):
+    """The line is named, and nothing that would be read otherwise than ssh-keygen reads it is passed over."""
+    text = f"# approvers\n{line.replace('ONE', public_keys[0])}\n"
+    file, key, why = one(refusals({"approvers": text}))
+    assert (file, key) == ("approvers", "line 2")
+    assert reason in why
+
+
+def test_no_key_approves_for_two(refusals, public_keys):
+    """The same key under another principal would be two people in one."""
+    text = f"archivaris {public_keys[0]}\ncontroller {public_keys[0]} again\n"
+    _, key, why = one(refusals({"approvers": text}))
+    assert (key, why) == ("line 2", "this key stands on line 1 too: each has a key of their own")
+    assert "UTF-8" in one(refusals({"approvers": b"\xff"}))[2]

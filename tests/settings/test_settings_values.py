@@ -31,7 +31,7 @@ from gateway.exchange.login import signer
 from gateway.files.table import Limits
 from gateway.matching.municipality import Successor
 from gateway.settings.gemeenten import gemeente_names
-from gateway.settings.shipped import PRESETS, example, preset
+from gateway.settings.shipped import PRESETS, approvers, example, preset
 
 CREDITOR = 'role = "creditor"\nsectors = ["Huur"]\n'
 
@@ -466,3 +466,42 @@ def test_a_mandate_as_it_stands_in_the_file(configure):
         "GM1731": Mandate(reference="B&W 1", given_on=date(2026, 3, 1), until=date(2027, 12, 31)),
         "GM0303": Mandate(),
     }
+
+
+def test_approvers_as_ssh_keygen_names_them(configure, public_keys):
+    """Principal, options, key, comment; comments and empty lines are skipped; times are of the Netherlands or UTC."""
+    one, two, three = public_keys
+    lines = [
+        "# who may approve",
+        "",
+        f'archivaris namespaces="retention@gateway,file" {one} with a comment',
+        f"  controller {two}",
+        f'fg.2 valid-after=20260101,valid-before="202612311200Z",namespaces="retention@gateway" {three}',
+    ]
+    first, second, third = configure({"approvers": "\n".join(lines)}).approvers
+    assert [each.principal for each in (first, second, third)] == ["archivaris", "controller", "fg.2"]
+    assert [each.public_key for each in (first, second, third)] == [
+        " ".join(line.split()[:2]) for line in public_keys
+    ]
+    assert first.fingerprint.startswith("SHA256:")
+    assert first.is_valid(datetime(2026, 1, 1, tzinfo=UTC))
+    assert third.valid_after == datetime(2025, 12, 31, 23, tzinfo=UTC)
+    assert third.valid_before == datetime(2026, 12, 31, 12, tzinfo=UTC)
+    for at, is_valid in (
+        (datetime(2025, 12, 31, 22, 59, tzinfo=UTC), False),
+        (datetime(2025, 12, 31, 23, tzinfo=UTC), True),
+        (datetime(2026, 12, 31, 12, tzinfo=UTC), False),
+    ):
+        assert third.is_valid(at) == is_valid
+
+
+def test_approvers_that_come_along_name_nobody(configure):
+    """What `gateway init` writes is read, and its examples stand in comments."""
+    assert configure({"approvers": approvers()}).approvers == configure().approvers == ()
+
+
+def test_a_change_of_approvers_is_a_change_of_the_configuration(configure, public_keys):
+    """A running gateway takes it up as any other file."""
+    before = configure({"approvers": f"archivaris {public_keys[0]}"})
+    after = configure({"approvers": f"archivaris {public_keys[1]}"})
+    assert before.digest != after.digest
