@@ -31,7 +31,7 @@ from gateway.errors import AuditError, GatewayError
 from gateway.gateway import Gateway
 from gateway.pipeline.ledger import check
 from gateway.pipeline.persons import open_received, read_outgoing
-from gateway.pipeline.sealing import EXCLUSION, SIGNAL, Opener
+from gateway.pipeline.sealing import Opener
 from gateway.pipeline.withdrawal import withdraw
 from gateway.pipeline.worker import publish_now, step
 from gateway.retention import holds
@@ -51,6 +51,7 @@ from gateway.store.tables import (
     RestoreRow,
     SignalRow,
 )
+from gateway.vault.objects import EXCLUSION, SIGNAL
 
 COLUMNS = "signaal_id;sector;klantnummer;achternaam;geboortedatum;postcode;huisnummer;bedrag;dagen_achterstand;sociaal_incasso;mutatie"
 #: What a creditor reports: number of the house -> name.
