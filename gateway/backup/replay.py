@@ -195,7 +195,8 @@ def _end_unopenable(gateway: Gateway, context: Context, replay: Replay, actor: s
             restored.drop_tokens(conn, key_id)
             retention.forget_month(conn, key_id)
         fresh = restored.end_unopenable(conn, dead, local_day(now) - timedelta(days=1), now)
-        restored.count(conn, replay, unopenable=fresh)
+        # an earlier try counted them too
+        restored.count(conn, replay, unopenable=fresh - replay.unopenable)
 
 
 def _opens(context: Context, stored: StoredKey) -> bool:
@@ -227,7 +228,9 @@ def _adopt(replay: Replay, each: removal_files.Removal, conn: Connection) -> Non
     """The row of a record whose file lies in `log/`, with the transaction that carries it out again."""
     at, due_on = datetime.fromisoformat(each.fields["at"]), day_of(each.kept.key_id)
     assert due_on is not None
-    removals.add(conn, each.kept, owner=OWNER, due_on=due_on, at=at, is_written=True)
+    # that of a hold is made anew with the next checkpoint, and this one goes then
+    about = f"adopted:{each.kept.id}" if each.fields["kind"] == HOLD else ""
+    removals.add(conn, each.kept, owner=OWNER, due_on=due_on, at=at, about=about, is_written=True)
     restored.count(conn, replay, removals=1)
 
 
