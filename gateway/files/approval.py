@@ -56,8 +56,8 @@ _EFFECTS: Mapping[Subject, str] = {
     "binnen dezelfde termijn vervalt, valt er ook onder. Wat langer bewaard moet worden, blijft.",
     Subject.STANDING: "Alles van deze gemeente waarvan de bewaartermijn eindigt, wordt van nu af tot en met die dag "
     "telkens na zijn dag vernietigd, onherstelbaar en zonder verder verzoek. Wat langer bewaard moet worden, blijft.",
-    Subject.HOLD: "Deze leveringen worden niet op hun dag vernietigd. Ze doen nergens meer aan mee, tot de bewaring is "
-    "opgeheven.",
+    Subject.HOLD: "Deze leveringen worden niet op hun dag vernietigd. Na hun dag doen ze nergens meer aan mee; tot de "
+    "bewaring is opgeheven, zijn ze alleen nog in te zien.",
     Subject.LIFT: "Deze bewaring eindigt. Van deze leveringen wordt alles waarvan de termijn voorbij is bij de "
     "volgende vernietiging vernietigd, onherstelbaar.",
     Subject.KEY: "Deze sleutel wordt vernietigd voor zijn dag. Alles wat ermee beschermd is, is daarna door niemand "

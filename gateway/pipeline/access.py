@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from gateway.clock import local_day
 from gateway.domain.delivery import Kind
@@ -26,7 +26,7 @@ from gateway.pipeline.context import Context
 from gateway.pipeline.outgoing import OutgoingFile, seal_file
 from gateway.pipeline.persons import Asked, ListedPerson, files_about, municipality, opened
 from gateway.pipeline.sealing import Opener
-from gateway.store import Connection, persons, signals
+from gateway.store import Connection, holds, persons, signals
 from gateway.store.persons import Held
 from gateway.store.signals import Sealed
 
@@ -55,7 +55,7 @@ def access_files(
         listings=[_listing(context, each) for each in listed],
     )
     code = partner.serves[0] if len(partner.serves) == 1 else ""
-    due_on = _due_on(context, access)
+    due_on = _due_on(context, conn, access, rows)
     file = seal_file(
         context,
         (render_access(access),),
@@ -92,14 +92,21 @@ def access_files(
     ]
 
 
-def _due_on(context: Context, access: Access) -> date:
-    """The earliest day on which something of what it tells goes; what is overdue goes tonight."""
+def _due_on(context: Context, conn: Connection, access: Access, rows: list[Held]) -> date:
+    """The earliest day on which something of what it tells goes; what is overdue goes tonight.
+
+    What a hold keeps past its day would leave nobody the time to collect it: then the page stays for the days of a
+    received file, and goes with the lift (`gateway.retention.holds.lift`).
+    """
     today = local_day(context.clock.now())
     days = [
         *(each.due_on for each in access.signals),
         *(each.due_on for each in access.received if each.rows),
         *(each.due_on for each in access.listings),
     ]
+    overdue = {row.delivery_id for row in rows if row.due_on < today}
+    if overdue and overdue <= holds.kept(conn, overdue):
+        days = [day for day in days if day >= today] + [today + timedelta(days=context.terms.raw_days)]
     return max(dispatch_due(context.clock.now(), context.terms, min(days, default=None)), today)
 
 

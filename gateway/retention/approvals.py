@@ -111,32 +111,14 @@ def carry_out(
     What fails stays approved, and is tried again by the schedule; an interruption may do it twice, so that what
     it does must bear that.
     """
-    with store.read() as conn:
-        waiting = approvals.listed(conn, states=(ApprovalState.APPROVED,), subjects=set(Subject) - LASTING)
-    results = {}
-    for approval in waiting:
-        try:
-            do(approval)
-        except GatewayError as exc:
-            _log.error("approval.failed", approval=approval.number, error=str(exc))
-            results[approval.number] = str(exc)
-            continue
-        with store.write() as conn:
-            if approvals.advance(
-                conn, approval.number, ApprovalState.APPROVED, ApprovalState.DONE, clock.now()
-            ):
-                record(
-                    conn,
-                    action="approval.carried_out",
-                    object_id=approval.number,
-                    origin=origin,
-                    actor=actor,
-                    at=clock.now(),
-                    node=node,
-                    detail={"object": approval.object_id, "subject": approval.subject.value},
-                )
-        results[approval.number] = ""
-    return results
+    if not _to_do(store):
+        return {}
+    with store.carrying_out():
+        # what another process did meanwhile is not in it any more
+        return {
+            each.number: _carry_out(store, clock, do, each, origin=origin, actor=actor, node=node)
+            for each in _to_do(store)
+        }
 
 
 def waiting(conn: Connection, mandates: Mapping[str, Mandate], today: date) -> dict[str, date]:
@@ -164,6 +146,41 @@ def overdue(conn: Connection, through: Mapping[str, date], today: date) -> list[
         if any(counts.values()):
             found.append(Overdue(municipality=code, through=last, counts=counts))
     return found
+
+
+def _to_do(store: Store) -> list[Approval]:
+    with store.read() as conn:
+        return approvals.listed(conn, states=(ApprovalState.APPROVED,), subjects=set(Subject) - LASTING)
+
+
+def _carry_out(
+    store: Store,
+    clock: Clock,
+    do: Callable[[Approval], None],
+    approval: Approval,
+    *,
+    origin: str,
+    actor: str,
+    node: str,
+) -> str:
+    try:
+        do(approval)
+    except GatewayError as exc:
+        _log.error("approval.failed", approval=approval.number, error=str(exc))
+        return str(exc)
+    with store.write() as conn:
+        approvals.advance(conn, approval.number, ApprovalState.APPROVED, ApprovalState.DONE, clock.now())
+        record(
+            conn,
+            action="approval.carried_out",
+            object_id=approval.number,
+            origin=origin,
+            actor=actor,
+            at=clock.now(),
+            node=node,
+            detail={"object": approval.object_id, "subject": approval.subject.value},
+        )
+    return ""
 
 
 def _end(conn: Connection, now: datetime, node: str) -> None:

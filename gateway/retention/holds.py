@@ -18,7 +18,8 @@ from gateway.domain.delivery import DeliveryState
 from gateway.domain.hold import problems
 from gateway.errors import CommandError
 from gateway.files.formats import looks_like_bsn
-from gateway.store import Connection, approvals, holds, registers
+from gateway.retention.approvals import ask as ask_two
+from gateway.store import Connection, holds, persons, registers
 from gateway.store.data_keys import StoredKey
 from gateway.store.engine import Store
 from gateway.store.holds import Hold, Misplaced
@@ -122,7 +123,7 @@ def ask_lift(store: Store, hold_id: str, *, now: datetime, node: str, actor: str
 
 
 def _request(conn: Connection, subject: Subject, hold: Hold, *, now: datetime, node: str, actor: str) -> str:
-    number = approvals.ask(
+    number = ask_two(
         conn,
         subject,
         object_id=hold.id,
@@ -136,6 +137,8 @@ def _request(conn: Connection, subject: Subject, hold: Hold, *, now: datetime, n
         },
         now=now,
         actor=actor,
+        node=node,
+        origin="cli",
     )
     record(
         conn,
@@ -224,6 +227,8 @@ def lift(
             now = clock.now()
             with writing(store) as conn:
                 holds.lift(conn, hold_id, approvers, now)
+                # an answer to INZAGE would tell of it when it has gone
+                persons.end_outgoing(conn, holds.answers_on(conn, hold_id, local_day(now)))
                 _record(conn, "hold.lifted", hold, now=now, node=node, actor=actor, origin=origin)
         _settle(store, keyring, clock)
 

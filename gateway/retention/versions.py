@@ -202,7 +202,7 @@ def _wanted(
 def _move(store: Store, keyring: Keyring, key_id: str, version: int) -> int:
     """Wrap some data keys again under the version in force; how many, 0 when none is left under an older one."""
     with short_transaction(store) as conn:
-        ids = key_versions.older_ids(conn, key_id, version)[:BATCH]
+        ids = key_versions.older_ids(conn, key_id, version, BATCH)
         for stored in data_keys.by_id(conn, ids).values():
             about = {"partner": stored.partner_id, "object_id": stored.object_id}
             fresh = wrap(keyring, key_id, unwrap(keyring, wrapped_of(stored), **about), **about)

@@ -159,6 +159,16 @@ class Store:
         finally:
             os.close(fd)
 
+    @contextmanager
+    def carrying_out(self) -> Iterator[None]:
+        """Held by who does what two people approved, so that nothing is done twice; before `exclusive`, never in it."""
+        fd = self._open_lock(".approved")
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
     @property
     def path(self) -> Path:
         """The SQLite file."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, delete, func, insert, select, update
 
+from gateway.domain.dispatch import DispatchKind
 from gateway.domain.hold import AWAITING, HeldOut, waiting_id
 from gateway.store import going
 from gateway.store.data_keys import NO_MUNICIPALITY, StoredKey
@@ -20,14 +21,18 @@ from gateway.store.tables import (
     Delivery,
     DeliveryShare,
     Dispatch,
+    DispatchContent,
     HoldDelivery,
     HoldRow,
+    SignalRow,
     WaitingRow,
 )
 
 _HOLD: Table = HoldRow.__table__  # type: ignore[attr-defined]
 _COVERED: Table = HoldDelivery.__table__  # type: ignore[attr-defined]
 _WAITING: Table = WaitingRow.__table__  # type: ignore[attr-defined]
+_SIGNAL: Table = SignalRow.__table__  # type: ignore[attr-defined]
+_CONTENT: Table = DispatchContent.__table__  # type: ignore[attr-defined]
 _SHARE: Table = DeliveryShare.__table__  # type: ignore[attr-defined]
 _DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
 _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
@@ -160,6 +165,29 @@ def owners(conn: Connection, hold_id: str) -> set[tuple[str, str]]:
     return {(row.municipality, row.partner_id) for row in conn.execute(shares)} | {
         ("", row.partner_id) for row in conn.execute(files)
     }
+
+
+def kept(conn: Connection, delivery_ids: Collection[str]) -> set[str]:
+    """Those of these deliveries of which something is kept past its day, by a legal hold or until approval."""
+    query = select(_DATA_KEY.c.object_id).where(
+        _DATA_KEY.c.object_id.in_(delivery_ids), _DATA_KEY.c.key_id.startswith(KEYS)
+    )
+    return set(conn.execute(query).scalars())
+
+
+def answers_on(conn: Connection, hold_id: str, today: date) -> list[str]:
+    """The answers to INZAGE that tell of what a hold kept past its day."""
+    overdue = (
+        select(_SIGNAL.c.delivery_id)
+        .join(_COVERED, _COVERED.c.delivery_id == _SIGNAL.c.delivery_id)
+        .where(_COVERED.c.hold_id == hold_id, _SIGNAL.c.due_on < today)
+    )
+    query = (
+        select(_DISPATCH.c.id)
+        .join(_CONTENT, _CONTENT.c.dispatch_id == _DISPATCH.c.id)
+        .where(_DISPATCH.c.kind == DispatchKind.ACCESS, _CONTENT.c.delivery_id.in_(overdue))
+    )
+    return list(conn.execute(query.distinct()).scalars())
 
 
 def states(conn: Connection, delivery_ids: Collection[str]) -> dict[str, str]:

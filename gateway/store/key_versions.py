@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, exists, func, select, update
+from sqlalchemy import Connection, Table, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from gateway.errors import KeySuperseded
@@ -108,11 +108,10 @@ def older(conn: Connection, key_id: str, before: int) -> int:
     return int(conn.execute(query.where(*_older(key_id, before))).scalar_one())
 
 
-def older_ids(conn: Connection, key_id: str, before: int) -> list[int]:
-    """The ids of the data keys that are wrapped under versions of a key `before` one."""
-    return list(
-        conn.execute(select(_DATA_KEY.c.id).where(*_older(key_id, before)).order_by(_DATA_KEY.c.id)).scalars()
-    )
+def older_ids(conn: Connection, key_id: str, before: int, at_most: int | None = None) -> list[int]:
+    """The ids of the data keys that are wrapped under versions of a key `before` one, or of some of them."""
+    query = select(_DATA_KEY.c.id).where(*_older(key_id, before)).order_by(_DATA_KEY.c.id).limit(at_most)
+    return list(conn.execute(query).scalars())
 
 
 def rewrap(conn: Connection, data_key_id: int, *, version: int, wrapped: bytes) -> None:
@@ -120,11 +119,6 @@ def rewrap(conn: Connection, data_key_id: int, *, version: int, wrapped: bytes) 
     conn.execute(
         update(_DATA_KEY).where(_DATA_KEY.c.id == data_key_id).values(key_version=version, wrapped=wrapped)
     )
-
-
-def is_any_older(conn: Connection, key_id: str, before: int) -> bool:
-    """Whether a data key is wrapped under a version of a key `before` one."""
-    return bool(conn.execute(select(exists().where(*_older(key_id, before)))).scalar_one())
 
 
 def _older(key_id: str, before: int) -> tuple[Any, ...]:

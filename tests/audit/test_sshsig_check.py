@@ -6,6 +6,7 @@ import re
 import struct
 import subprocess
 from base64 import b64decode, b64encode
+from collections.abc import Iterator
 from hashlib import sha256, sha512
 from pathlib import Path
 
@@ -111,6 +112,10 @@ def test_no_altered_signature_is_taken(keys: dict[str, Path], kind: str) -> None
         refused(armoured(bytes(altered)), line)
         refused(armoured(blob[:at]), line)
     refused(armoured(blob + b"\0"), line)
+    # bytes behind the signature itself, within its own length
+    fields = list(split(blob[10:]))
+    fields[-1] += b"\0"
+    refused(armoured(sshsig(fields)), line)
     refused(armour + armour, line)
     refused(b"x" + armour, line)
     refused(MESSAGE, line)
@@ -167,6 +172,14 @@ def test_our_own_signature_is_for_another_purpose(tmp_path: Path) -> None:
 def string(data: bytes) -> bytes:
     """RFC 4251 section 5."""
     return struct.pack(">I", len(data)) + data
+
+
+def split(data: bytes) -> Iterator[bytes]:
+    """The strings that follow one another."""
+    while data:
+        (length,) = struct.unpack(">I", data[:4])
+        yield data[4 : 4 + length]
+        data = data[4 + length :]
 
 
 def sshsig(fields: list[bytes]) -> bytes:

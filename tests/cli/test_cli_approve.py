@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,8 @@ from structlog.testing import capture_logs
 
 from gateway.clock import AMSTERDAM, SteppedClock
 from gateway.domain.approval import ApprovalState
-from gateway.errors import ClockRefused
+from gateway.domain.request import RequestState
+from gateway.errors import ClockRefused, KeyringError
 from gateway.pipeline.sealing import open_key
 from gateway.pipeline.worker import step
 from gateway.retention import approvals as asking
@@ -336,7 +338,7 @@ def test_the_municipality_gets_the_text_in_its_outbox(place):
     assert len(names) == len(set(names))
 
 
-def test_a_municipality_signs_in_its_inbox(place):
+def test_a_municipality_signs_in_its_inbox(place, key_file):
     """Its archivist's signature is taken with a receipt that names the request; the controller's comes by command."""
     place.configure(approval="per_batch")
     place.receive()
@@ -366,8 +368,12 @@ def test_a_municipality_signs_in_its_inbox(place):
         assert receipt["weigering"]["code"] == code
         assert "goedkeuring" not in receipt["bestand"]
     # who does not serve the municipality signs nothing of it, with whatever key
-    receipt = place.send("woonservice", place.sign(number, "controller").read_bytes())
-    assert receipt["resultaat"] == "geweigerd"
+    place.house.run("municipality", "add", "GM0114")
+    told = ("--role", "municipality", "--serves", "GM0114", "--key", key_file("emmen"))
+    assert place.house.run("partner", "add", "emmen", *told).code == 0
+    for user in ("emmen", "woonservice"):
+        receipt = place.send(user, place.sign(number, "controller").read_bytes())
+        assert receipt["resultaat"] == "geweigerd"
     assert len(place.asked()[0]["signatures"]) == 1
 
     assert place.hand_in(number, place.sign(number, "controller")).code == 0
@@ -513,6 +519,8 @@ def test_a_request_to_destroy_waits_for_the_clock_too(place):
         place.clock.step(timedelta(days=3))
         with pytest.raises(ClockRefused):
             opened.carry_out_requests()
+        with opened.store.read() as conn:
+            assert [each.state for each in requests.listed(conn)] == [RequestState.WAITING]
     assert place.signals() == 2
 
 
@@ -526,6 +534,48 @@ def test_a_clock_that_is_passed_is_believed(place):
         opened.beat()
         with opened.store.read() as conn:
             assert heartbeat.last(conn).at == at("2026-11-03").astimezone(heartbeat.last(conn).at.tzinfo)
+
+
+def test_what_was_approved_is_done_once_by_whoever_comes_first(place, monkeypatch):
+    """A command and the schedule both see it at the same time: one does it, the other finds it done."""
+    place.receive()
+    place.house.run("keys", "destroy", "until-2027-05-03")
+    (request,) = place.asked()
+    destroy, to_do, done = ring.destroy, asking._to_do, []
+    with monkeypatch.context() as patch:
+        patch.setattr(ring, "destroy", fails)
+        files = [place.sign(request["number"], who) for who in ("archivaris", "controller")]
+        ran = place.hand_in(request["number"], *files)
+        assert (ran.code, "could not be carried out: the disk is read-only" in ran.err) == (1, True)
+    assert [each["number"] for each in place.asked("approved")] == [request["number"]]
+    seen_by_both, before = threading.Barrier(2, timeout=30), threading.local()
+
+    def look(store):
+        found = to_do(store)
+        if not getattr(before, "looked", False):
+            before.looked = True
+            seen_by_both.wait()
+        return found
+
+    def count(*args, **options):
+        done.append(args[2])
+        return destroy(*args, **options)
+
+    monkeypatch.setattr(asking, "_to_do", look)
+    monkeypatch.setattr(ring, "destroy", count)
+    with place.house.opened() as opened:
+        both = [threading.Thread(target=opened.carry_out_approved) for _ in range(2)]
+        for each in both:
+            each.start()
+        for each in both:
+            each.join()
+    assert done == ["until-2027-05-03"]
+    assert len(place.entries("approval.carried_out")) == 1
+
+
+def fails(*_args, **_options):
+    """A disk that does not take it."""
+    raise KeyringError("the disk is read-only")
 
 
 class Killed(BaseException):

@@ -115,7 +115,7 @@ def test_a_request_to_see_finds_it_by_opening(world, row):
     """Its tokens and their key are gone; it is told with the file that is held."""
     world.send("woonservice", row("w1"))
     world.publish()
-    place(world, "L0001")
+    hold_id = place(world, "L0001")
     for day in (OVER, JUNE):
         world.go_to(day)
         world.purge()
@@ -125,6 +125,12 @@ def test_a_request_to_see_finds_it_by_opening(world, row):
     told = page(world, "12")
     for words in ("€ 600,00", "k-w1", "L0001"):
         assert words in told
+    # it can be collected for a fortnight, and goes with the lift at the latest
+    (answer,) = world.dispatches("gemeente", "access")
+    assert answer["due_on"] == world.today + timedelta(days=14)
+    lift(world, hold_id)
+    world.purge()
+    assert [each["state"] for each in world.dispatches("gemeente", "access")] == ["purged"]
 
 
 def erase(world):

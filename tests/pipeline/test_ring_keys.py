@@ -22,10 +22,10 @@ from gateway.errors import CommandError, KeyMissing, KeyringError, KeySuperseded
 from gateway.exchange import inbox
 from gateway.pipeline.ledger import check
 from gateway.pipeline.retoken import make_tokens_again
-from gateway.pipeline.sealing import open_key, store_key
+from gateway.pipeline.sealing import Opener, open_key, store_key
 from gateway.retention import compromise, ring, versions
 from gateway.retention.versions import By
-from gateway.store import data_keys, key_versions
+from gateway.store import data_keys, exclusions, key_versions, signals
 from gateway.store.engine import Store
 from gateway.store.tables import (
     AuditEntry,
@@ -77,11 +77,16 @@ def retire(world: World, key_id: str) -> list[str]:
 
 
 def leak(world: World, key_id: str) -> compromise.Resealed:
-    """What the verb does with a key that wraps data keys."""
+    """What the verb does with a key that wraps data keys; no file lies there twice but while it is copied."""
     context = world.context
+    most = len(blobs(world))
+
+    def look(_done: int, _total: int) -> None:
+        assert len(blobs(world)) <= most
+
     before = compromise.mark(context.store, context.keyring, key_id, by(world))
     done = compromise.seal_again(
-        context.store, context.keyring, context.blobs, key_id, before, by=by(world), progress=silent
+        context.store, context.keyring, context.blobs, key_id, before, by=by(world), progress=look
     )
     compromise.destroy_compromised(context.store, context.keyring, key_id, before, by(world))
     return done
@@ -559,6 +564,26 @@ def test_a_process_that_knows_the_old_version_reads_which_is_in_force(busy: Worl
 
 
 # Before its day ------------------------------------------------------------------------------------------
+
+
+def test_one_key_that_is_gone_keeps_no_other_row_shut(busy: World) -> None:
+    """Rows are made ready together; only those that it sealed say that they can't be opened."""
+    busy.is_damaged = True
+    (listed,) = busy.rows(ExclusionRow)
+    busy.context.keyring.destroy(ROWS)
+    with busy.context.store.read() as conn:
+        opener = Opener(busy.context, conn)
+        found = [
+            *exclusions.held(conn, ["GM1731"]),
+            *signals.sealed(conn, (row["id"] for row in busy.rows(SignalRow))),
+        ]
+        opener.load(row.data_key_id for row in found)
+        assert opener.open(found[0], "exclusion")["achternaam"] == "Jansen"
+        assert listed["id"] == found[0].id
+        for row in found[1:]:
+            if row.state != "excluded":
+                with pytest.raises(KeyMissing):
+                    opener.open(row)
 
 
 def test_two_approvers_end_a_key_before_its_day(busy: World, row: Row) -> None:
