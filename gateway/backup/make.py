@@ -1,4 +1,4 @@
-"""`gateway backup`: the gateway as it is at one moment, while it goes on (spec 4, Retention; issue: backups).
+"""`gateway backup`: the gateway as it is at one moment, while it goes on (spec 4, Retention).
 
 with the lock that intake, publication and purge take:
   log/        as it was signed last
