@@ -8,6 +8,7 @@ from datetime import date, timedelta
 import pytest
 
 from gateway.domain.partner import Box
+from gateway.domain.retention import Terms
 from gateway.pipeline.erasure import carry_out
 from gateway.retention import holds
 from gateway.store import dispatches, exclusions
@@ -15,6 +16,7 @@ from gateway.store import holds as stored_holds
 from gateway.store.tables import DataKeyRow, Delivery, Dispatch, IndexToken, RequestRow, SignalRow
 
 #: What is received on 3 November 2026 is due on 3 May; its index key goes after 30 May.
+MONTH = Terms(signals_months=1, dispatches_months=1)
 OVER, JUNE = date(2027, 5, 4), date(2027, 6, 2)
 
 
@@ -68,6 +70,8 @@ def codes(receipt):
 @pytest.mark.parametrize("kept_by", ["hold", "approval"])
 def test_past_its_day_it_takes_part_in_nothing(world, row, kept_by):
     """W and I are V14, its id is free again, nobody's melding looks back on it: as if it had gone."""
+    world.configure(terms=MONTH)
+    world.matching(consecutive_months=2)
     world.send("woonservice", row("w1"), row("w2", huisnummer=20, achternaam="Visser"))
     world.send("dezorgkas", row("z1", sector="Zorg"))
     first = {line["klantnummer"]: line for line in world.publish()}
@@ -75,7 +79,7 @@ def test_past_its_day_it_takes_part_in_nothing(world, row, kept_by):
         place(world, "L0001", "L0002")
     else:
         wait(world, GM1731=world.today)
-    world.go_to(OVER)
+    world.go_to(date(2026, 12, 4))
     world.purge()
     assert len(world.rows(SignalRow)) == 3
 
@@ -88,10 +92,25 @@ def test_past_its_day_it_takes_part_in_nothing(world, row, kept_by):
     (line,) = world.publish()
     assert (line["klasse"], line["versie"], line["klantnummer"]) == ("ENKELVOUDIG", "1", "k-w1")
     assert line["melding_id"] not in {each["melding_id"] for each in first.values()}
+    assert line["matchregels"] == ""
     assert ("w1", "D10") in world.told("woonservice")
     # nor is it answered on, or told again
-    answer = {"signaalnummer": first["k-z1"]["signaalnummer"], "status": "Opgepakt", "datum": "2027-05-04"}
+    answer = {"signaalnummer": first["k-z1"]["signaalnummer"], "status": "Opgepakt", "datum": "2026-12-04"}
     assert codes(world.send("gemeente", answer)) == ["V16"]
+
+
+def test_on_that_day_it_is_still_looked_back_on(world, row):
+    """What the test above does not find, the night before."""
+    world.configure(terms=MONTH)
+    world.matching(consecutive_months=2)
+    world.send("woonservice", row("w1"))
+    world.publish()
+    place(world, "L0001")
+    world.go_to(date(2026, 12, 3))
+    world.purge()
+    world.send("woonservice", row("w9"))
+    (line,) = world.publish()
+    assert (line["klasse"], line["matchregels"]) == ("MATCH", "OPEENVOLGENDE_MAANDEN")
 
 
 def test_a_hold_changes_nothing_before_that_day(world, row):
