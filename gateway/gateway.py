@@ -212,6 +212,9 @@ class Gateway:
             ring.destroy(store, keyring, what, now, terms, node=node, actor=actor, approved=True)
         elif given.subject is Subject.CLOCK:
             clock_guard.accept(store, what)
+        if given.subject in {Subject.HOLD, Subject.LIFT}:
+            with store.exclusive():
+                self.write_removals()
 
     def _wait_for_approval(self) -> None:
         """What is due without the leave that its municipality wants stays, out of sight, and is told of."""
