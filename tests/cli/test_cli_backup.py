@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -205,9 +205,40 @@ def verified(opened: Any, kept: str | None = None) -> Any:
         return verify_log(conn, opened.signer.public_key, opened.home.log, kept)
 
 
+@dataclass
+class Kept:
+    """A drill as it stood once, for the tests that begin there."""
+
+    folder: Path
+    ids: dict[str, str]
+    at: datetime
+
+    @classmethod
+    def of(cls, drill: Drill, folder: Path) -> Kept:
+        """Copy it."""
+        shutil.copytree(drill.house.home, folder / "home")
+        shutil.copytree(drill.backup, folder / "backup")
+        return cls(folder, dict(drill.ids), drill.clock.now())
+
+    def again(self, house: Any, backup: Path) -> Drill:
+        """The same, in the place of a house."""
+        shutil.rmtree(house.home)
+        shutil.copytree(self.folder / "home", house.home)
+        shutil.copytree(self.folder / "backup", backup)
+        return Drill(house, SteppedClock(self.at), backup, dict(self.ids))
+
+
+@pytest.fixture(scope="module")
+def shelf() -> dict[str, Kept]:
+    """What was made once."""
+    return {}
+
+
 @pytest.fixture
-def drill(house, tmp_path) -> Drill:
+def drill(house, tmp_path, tmp_path_factory, shelf) -> Drill:
     """Three deliveries, two of them published, and the backup of that moment."""
+    if "drill" in shelf:
+        return shelf["drill"].again(house, tmp_path / "backup")
     house.edit_policy('when = "arrival"', 'when = "0 7 1 1 *"')
     noon = SystemClock().now().astimezone(AMSTERDAM).replace(hour=12, minute=0, second=0, microsecond=0)
     drill = Drill(house, SteppedClock(noon), tmp_path / "backup")
@@ -216,6 +247,18 @@ def drill(house, tmp_path) -> Drill:
     drill.publish()
     drill.send("waiting", "woonservice", signals(("w3", 22), ("w4", 24)))
     drill.do(lambda opened: make(opened, drill.backup, with_keys=False, actor="beheer"))
+    shelf["drill"] = Kept.of(drill, tmp_path_factory.mktemp("drill"))
+    return drill
+
+
+@pytest.fixture
+def lived(drill, tmp_path, tmp_path_factory, shelf) -> Drill:
+    """The same, two weeks after the backup."""
+    if "lived" in shelf:
+        shutil.rmtree(drill.backup)
+        return shelf["lived"].again(drill.house, drill.backup)
+    live_on(drill)
+    shelf["lived"] = Kept.of(drill, tmp_path_factory.mktemp("lived"))
     return drill
 
 
@@ -266,9 +309,9 @@ def check_all_is_gone(drill: Drill) -> None:
     assert (request["number"], request["state"]) == ("2026-1", "done")
 
 
-def test_the_drill(drill) -> None:
+def test_the_drill(lived) -> None:
     """Backup, early removals, purge, new deliveries, restore of the older backup: what was let go stays gone."""
-    live_on(drill)
+    drill = lived
     kept = (drill.house.home / "log/checkpoint").read_text()
     numbers = {row["name"]: row["value"] for row in drill.rows(Counter)}
     vault = {path.name for path in (drill.backup / "data/vault").iterdir()}
@@ -315,9 +358,9 @@ def lay_back(drill: Drill) -> None:
     shutil.copytree(drill.backup / "data", data)
 
 
-def test_put_back_by_hand(drill) -> None:
+def test_put_back_by_hand(lived) -> None:
     """`log/` tells that the database is older: the start does the same, before the listener opens."""
-    live_on(drill)
+    drill = lived
     kept = (drill.house.home / "log/checkpoint").read_text()
     lay_back(drill)
     assert "Bakker" in drill.readable()
@@ -327,9 +370,9 @@ def test_put_back_by_hand(drill) -> None:
     assert drill.do(lambda opened: verified(opened, kept).problems) == []
 
 
-def test_without_the_log_it_starts_only_when_the_loss_is_accepted(drill) -> None:
+def test_without_the_log_it_starts_only_when_the_loss_is_accepted(lived) -> None:
     """Then what no key opens is gone all the same, and a new log begins that names the old one."""
-    live_on(drill)
+    drill = lived
     numbers = {row["name"]: row["value"] for row in drill.rows(Counter)}
     shutil.rmtree(drill.house.home / "log")
     (drill.house.home / "log").mkdir()
@@ -566,9 +609,9 @@ def cut_off(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, turn: int) -
     return calls
 
 
-def test_a_restore_that_was_cut_off_is_run_again(drill, monkeypatch) -> None:
+def test_a_restore_that_was_cut_off_is_run_again(lived, monkeypatch) -> None:
     """At each step: nothing starts on half of it, and the same command brings it to its end."""
-    live_on(drill)
+    drill = lived
     home = drill.house.home
     steps = [(Path, "unlink", 1), (Path, "rename", 1), (Path, "rename", 2), (restore, "set_mark", 1)]
     steps += [(restore, "sync_folder", turn) for turn in (1, 5)] + [(restore.shutil, "rmtree", 2)]
@@ -587,9 +630,9 @@ def test_a_restore_that_was_cut_off_is_run_again(drill, monkeypatch) -> None:
     assert not (home / "data/restoring").exists()
 
 
-def test_a_replay_that_was_killed_goes_on(drill, monkeypatch) -> None:
+def test_a_replay_that_was_killed_goes_on(lived, monkeypatch) -> None:
     """Before each of its commits, and after the last, but those of the purge in it: the same end as undisturbed."""
-    live_on(drill)
+    drill = lived
     drill.put_back()
     home, aside = drill.house.home, drill.backup.with_name("aside")
     shutil.copytree(home, aside)
