@@ -36,6 +36,7 @@ FIELDS = frozenset(
         "file",
         "fingerprint",
         "generation",
+        "hold",
         "host_key",
         "incident",
         "key",

@@ -63,6 +63,11 @@ class ApprovalState(StrEnum):
 
 #: What is in force once it is approved; the rest is carried out, once.
 LASTING = frozenset({Subject.BATCH, Subject.STANDING})
+#: What the approvers of a municipality are asked.
+ASKED: Mapping[ApprovalMode, Subject] = {
+    ApprovalMode.STANDING: Subject.STANDING,
+    ApprovalMode.PER_BATCH: Subject.BATCH,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +153,7 @@ def approved_through(
     """
     if mode is ApprovalMode.MANDATE:
         return None
-    subject = Subject.STANDING if mode is ApprovalMode.STANDING else Subject.BATCH
+    subject = ASKED[mode]
     last = max(
         (
             each.through
@@ -167,7 +172,7 @@ def gave_leave(
 
     Of several that cover a day it is the one that reaches least far.
     """
-    subject = {ApprovalMode.STANDING: Subject.STANDING, ApprovalMode.PER_BATCH: Subject.BATCH}.get(mode)
+    subject = ASKED.get(mode)
     own = sorted(
         (each.through, each.number, each)
         for each in approvals

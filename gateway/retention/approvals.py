@@ -16,6 +16,7 @@ from gateway import logs
 from gateway.audit.log import record
 from gateway.clock import Clock, add_months, end_of_day, local_day
 from gateway.domain.approval import (
+    ASKED,
     LASTING,
     Approval,
     ApprovalMode,
@@ -83,7 +84,7 @@ def tend(store: Store, notary: Notary, clock: Clock, terms: Terms, *, notice_day
     now = clock.now()
     with store.exclusive():
         with store.write() as conn:
-            _end(conn, now, node)
+            _end(conn, notary.mandates, now, node)
             kept_from = add_months(local_day(now), -CERTIFICATE_MONTHS)
             approvals.forget(conn, ended_before=end_of_day(kept_from))
             for code, mandate in notary.mandates.items():
@@ -183,14 +184,17 @@ def _carry_out(
     return ""
 
 
-def _end(conn: Connection, now: datetime, node: str) -> None:
-    """Nobody can sign these any more: their time is over, or another says what they say."""
+def _end(conn: Connection, mandates: Mapping[str, Mandate], now: datetime, node: str) -> None:
+    """Nobody can sign these any more: their time is over, another says what they say, or nobody is to be asked."""
     today = local_day(now)
     given = approvals.listed(conn, states=(ApprovalState.APPROVED,), subjects=LASTING)
     for each in approvals.listed(conn):
         if each.open_until is not None and each.open_until < today:
             _close(conn, each, ApprovalState.EXPIRED, now, node)
-        elif each.subject is Subject.BATCH and _is_overtaken(each, given):
+        elif each.subject in LASTING and (
+            _is_overtaken(each, given)
+            or each.subject is not ASKED.get(mandates.get(each.municipality, Mandate()).approval)
+        ):
             _close(conn, each, ApprovalState.DROPPED, now, node)
 
 
@@ -228,7 +232,7 @@ def _ask_leave(
     """What a municipality's approvers must be asked in time: each month, or once for a time."""
     mandate, today = notary.mandates[code], local_day(now)
     given = approvals.listed(conn, states=(ApprovalState.APPROVED,), subjects=LASTING)
-    subject = Subject.STANDING if mandate.approval is ApprovalMode.STANDING else Subject.BATCH
+    subject = ASKED[mandate.approval]
     through = max(
         (each.through or date.min for each in given if (each.subject, each.municipality) == (subject, code)),
         default=date.min,

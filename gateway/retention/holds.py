@@ -315,6 +315,6 @@ def warn_of_reviews(store: Store, today: date) -> list[Hold]:
         late = [each for each in holds.held(conn) if each.review_on < today]
     for each in late:
         _log.error(
-            "hold.review_over", object=each.id, review=each.review_on.isoformat(), count=len(each.deliveries)
+            "hold.unreviewed", hold=each.id, due=each.review_on.isoformat(), count=len(each.deliveries)
         )
     return late

@@ -9,7 +9,7 @@ from gateway import logs
 from gateway.audit.log import record
 from gateway.clock import local_day, month_of
 from gateway.domain.retention import FEW_KEY_DAYS, KEYS_AHEAD_DAYS, Terms, key_days, key_months
-from gateway.store import registers
+from gateway.store import early, key_versions, registers
 from gateway.store.engine import Store
 from gateway.vault.keyring import Keyring, index_id, until_id
 
@@ -63,8 +63,10 @@ def ensure_keys(
     """Make the keys that are missing and register them; gives the ids made, none when all were there.
 
     `until-` keys for every due day from today to the longest term plus 14 days, `index-` keys for this
-    month and the next. May be repeated; a key that was made but not registered is registered then.
+    month and the next. May be repeated; a key that was made but not registered is registered then. Where the
+    register is behind the ring, after a backup of the database was put back, it follows.
     """
+    _follow(store, keyring, now, node=node, origin=origin)
     today = local_day(now)
     wanted = [until_id(day) for day in key_days(today, terms)]
     wanted += [index_id(month) for month in key_months(today)]
@@ -85,3 +87,27 @@ def ensure_keys(
                     node=node,
                 )
     return made
+
+
+def _follow(store: Store, keyring: Keyring, now: datetime, *, node: str, origin: str) -> None:
+    """The version in force is one that is in the ring; tokens that were made with one that is gone lead nowhere."""
+    there = keyring.all_versions()
+    with store.read() as conn:
+        known = key_versions.all_keys(conn)
+    behind = [key_id for key_id, held in there.items() if key_id in known and held[0] > known[key_id].version]
+    for key_id in behind:
+        version = there[key_id][-1]
+        with store.write() as conn:
+            lost = early.forget_index(conn, key_id)
+            key_versions.advance(conn, key_id, version, now)
+            key_versions.mark_destroyed(conn, key_id, there[key_id][0])
+            record(
+                conn,
+                action="key.renewed",
+                object_id=key_id,
+                origin=origin,
+                actor="gateway",
+                at=now,
+                node=node,
+                detail={"version": version, "lost": lost},
+            )

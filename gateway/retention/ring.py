@@ -235,16 +235,14 @@ def at_stake(store: Store, key_id: str) -> Protected:
 def _destroy_early(
     store: Store, keyring: Keyring, key_id: str, now: datetime, *, node: str, actor: str
 ) -> list[str]:
-    lost = at_stake(store, key_id)
-    if lost.waiting:
-        raise CommandError(
-            f"{lost.waiting:,} received files under {key_id} wait to be processed, and nothing was changed: see gateway "
-            "deliveries list"
-        )
+    _check_nothing_waits(at_stake(store, key_id), key_id)
     before = keyring.newest(key_id) + 1
     keyring.renew({key_id: before})
     by: dict[str, Any] = {"object_id": key_id, "origin": "cli", "actor": actor, "at": now, "node": node}
     with store.write() as conn:
+        # once more, where no CLOSE can come between
+        lost = early.protected(conn, key_id)
+        _check_nothing_waits(lost, key_id)
         early.end(conn, key_id, local_day(now) - timedelta(days=1))
         key_versions.advance(conn, key_id, before, now)
         record(conn, action="key.ended", **by, detail=asdict(lost) | {"before_version": before})
@@ -256,6 +254,14 @@ def _destroy_early(
         record(conn, action="key.destroyed", **by, result=result, detail={"before_version": before})
     _log.warning("key.destroyed", key=key_id, count=lost.signals + lost.listed + lost.files + lost.dispatches)
     return unconfirmed
+
+
+def _check_nothing_waits(lost: Protected, key_id: str) -> None:
+    if lost.waiting:
+        raise CommandError(
+            f"{lost.waiting:,} received files under {key_id} wait to be processed, and nothing was destroyed: see "
+            "gateway deliveries list"
+        )
 
 
 def last_day(key_id: str, terms: Terms) -> date | None:

@@ -101,13 +101,18 @@ def end(conn: Connection, key_id: str, last: date) -> None:
         .where(_DATA_KEY.c.key_id == key_id, _DATA_KEY.c.municipality == "", _DATA_KEY.c.due_on > last)
         .values(due_on=last)
     )
-    conn.execute(delete(_TOKEN).where(_TOKEN.c.key_id == key_id))
+    forget_index(conn, key_id)
+
+
+def forget_index(conn: Connection, key_id: str) -> int:
+    """Nothing that was made with an index key leads anywhere from now on; how many tokens there were."""
     conn.execute(update(_SIGNAL).where(_SIGNAL.c.content_key == key_id).values(content_token=b""))
     for column, key in (
         (_DELIVERY.c.name_token, _DELIVERY.c.name_key),
         (_DELIVERY.c.content_digest, _DELIVERY.c.content_key),
     ):
         conn.execute(update(_DELIVERY).where(key == key_id).values({column: None, key: None}))
+    return conn.execute(delete(_TOKEN).where(_TOKEN.c.key_id == key_id)).rowcount
 
 
 def _keys(key_id: str) -> Select[tuple[int]]:

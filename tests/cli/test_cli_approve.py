@@ -198,6 +198,7 @@ def test_a_month_goes_when_two_people_approved_it(place):
     assert (first.code, "One more person" in first.out) == (0, True)
     place.purge()
     assert place.signals() == 2
+    place.clock.step(timedelta(minutes=1))
     second = place.hand_in(number, place.sign(number, "controller"))
     assert (second.code, "with the next purge" in second.out) == (0, True)
     place.purge()
@@ -269,6 +270,23 @@ def test_a_request_can_be_taken_back_and_is_asked_anew(place):
     assert again["object"] == request["object"]
     assert place.hand_in(again["number"], signature).code == 1
     assert place.house.run("retention", "approve", "G-2027-009999").code == 1
+
+
+def test_who_need_not_approve_any_more_is_not_asked(place):
+    """The municipality chose otherwise: what was asked in the other way is dropped, and nothing waits."""
+    place.configure(approval="per_batch")
+    place.receive()
+    place.wait_until("2027-05-05", 3)
+    place.purge()
+    (batch,) = place.asked()
+    place.configure(approval="standing")
+    place.purge()
+    assert [each["subject"] for each in place.asked()] == ["doorlopende-vernietiging"]
+    assert place.signals() == 2
+    place.configure(approval="mandate")
+    place.purge()
+    assert (place.asked(), place.signals()) == ([], 0)
+    assert {each["object"] for each in place.entries("approval.dropped")} >= {batch["number"]}
 
 
 def test_standing_approval_lets_go_on_the_day_until_it_ends(place):

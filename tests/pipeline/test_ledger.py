@@ -86,7 +86,7 @@ DAMAGES = {
         "in_force, sector, signal_type, is_crisis, warm_handover, amount_cents, signalled_on, since, supply_ends_on, "
         "received_at, first_received_at, first_arrival, first_line, place_s1, place_k1, place_a1, place_a2, place_p1, "
         "place_as, place_person, content_token, content_key, melding_id, passed_on_at, "
-        "reported_before, due_on, contents_due_on, "
+        "reported_before, due_on, contents_due_on, is_erased, "
         "sealed FROM signal WHERE state = 'waiting'",
         {Check.VERSIONS, Check.SIGNALS, Check.UNIQUE},
     ),

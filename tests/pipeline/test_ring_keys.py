@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -554,6 +555,32 @@ def test_the_lookback_of_other_months_is_as_before(world: World, row: Row) -> No
     assert (first["place_k1"], first["place_a1"]) == (second["place_k1"], second["place_a1"])
 
 
+def test_a_database_from_before_the_leak_is_put_back(busy: World, row: Row) -> None:
+    """The ring has another version than it knows: files are received and processed, and old tokens lead nowhere."""
+    path = busy.context.reference.parent / "gateway.db"
+    with busy.context.store.no_writers(within_s=10), sqlite3.connect(path) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        before = path.read_bytes()
+    db.close()
+    leak_index(busy)
+    busy.context.store.close()
+    for each in path.parent.glob("gateway.db*"):
+        each.unlink()
+    path.write_bytes(before)
+    busy.configure(store=Store(path))
+    start_again(busy)
+    with pytest.raises(KeyMissing):
+        busy.context.indexer.token("2026-11", "name", "p", ("a",))
+    old = {each["token"] for each in busy.rows(IndexToken)}
+    busy.make_keys()
+    assert busy.rows(IndexToken) == []
+    assert busy.send("woonservice", row("h5"))["sommen"]["signalen"] == 1
+    assert {each["key_id"] for each in busy.rows(IndexToken)} == {INDEX}
+    assert not old & {each["token"] for each in busy.rows(IndexToken)}
+    assert [each["detail"]["lost"] for each in audit(busy, "key.renewed")] == [len(old)]
+    assert trouble(busy) == []
+
+
 def test_a_process_that_knows_the_old_version_reads_which_is_in_force(busy: World) -> None:
     """An indexer that was made before looks again when its key is gone."""
     start_again(busy)
@@ -584,6 +611,34 @@ def test_one_key_that_is_gone_keeps_no_other_row_shut(busy: World) -> None:
             if row.state != "excluded":
                 with pytest.raises(KeyMissing):
                     opener.open(row)
+
+
+def test_a_file_that_comes_in_while_its_key_is_ended(
+    busy: World, row: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CLOSE just before the end: its file would be received and lost, so nothing is destroyed."""
+    busy.work()
+    context, renew = busy.context, Keyring.renew
+
+    def while_it_closes(keyring: Keyring, wanted: dict[str, int]) -> None:
+        busy.put("vitens", row("v1", sector="Water"))
+        renew(keyring, wanted)
+
+    monkeypatch.setattr(Keyring, "renew", while_it_closes)
+    with pytest.raises(CommandError, match=r"1 received files .* nothing was destroyed"):
+        ring.destroy(
+            context.store,
+            context.keyring,
+            RAW,
+            busy.clock.now(),
+            context.terms,
+            node="test",
+            actor="anna",
+            approved=True,
+        )
+    assert context.keyring.versions(RAW) == [1, 2]
+    busy.work()
+    assert busy.receipt("L0005")["sommen"]["signalen"] == 1
 
 
 def test_two_approvers_end_a_key_before_its_day(busy: World, row: Row) -> None:
