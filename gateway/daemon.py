@@ -17,6 +17,7 @@ from pathlib import Path
 from gateway import logs, notify
 from gateway.audit.log import record
 from gateway.audit.shelf import LogShelf
+from gateway.backup.replay import replay
 from gateway.domain.approval import approvers_digest
 from gateway.domain.host_key import HostKey, HostKeyKind, in_use
 from gateway.errors import ConfigError, ConfigErrors, GatewayError, KeyringError
@@ -336,8 +337,10 @@ class Daemon:
         )
 
     def _recover(self) -> None:
-        """Before anyone comes in: keys for the days to come, nothing half received, no orphans."""
+        """Before anyone comes in: what a restore brought back goes, keys for the days to come, nothing half received."""
         gateway = self.gateway
+        # before keys are made under the names of lost ones, and before anything else is on record
+        replay(gateway)
         self._take_up()
         gateway.make_keys()
         abort_unfinished(self._exchange())

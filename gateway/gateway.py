@@ -11,17 +11,22 @@ from pathlib import Path
 
 from gateway import logs
 from gateway.audit.checkpoint import Signer, load_signing_key
-from gateway.audit.loss import check_not_lost
+from gateway.audit.continuation import older
+from gateway.audit.loss import check_not_lost, loss
+from gateway.audit.mark import read_mark, set_mark
 from gateway.audit.publish import begin_again, seal_log
+from gateway.audit.removals import write_out
 from gateway.audit.sequencer import Sequencer
 from gateway.clock import Clock, SystemClock, local_day
 from gateway.domain.approval import Approval, Subject
+from gateway.errors import AuditError, CommandError
 from gateway.pipeline.context import Context
 from gateway.pipeline.erasure import carry_out
 from gateway.pipeline.outgoing import post
 from gateway.pipeline.policies import policy_hash
 from gateway.retention import approvals, clock_guard, ring
 from gateway.retention import holds as hold
+from gateway.retention.hold_records import keep_holds
 from gateway.retention.keys import ensure_keys, warn_of_few
 from gateway.retention.notary import Notary
 from gateway.retention.purge import PurgeReport, purge, would_go
@@ -82,6 +87,7 @@ class Gateway:
             node=self.node,
             approvers=settings.approvers,
             scanner=settings.scanner,
+            write_removals=self.write_removals,
         )
 
     def make_keys(self, *, origin: str = "schedule") -> list[str]:
@@ -133,6 +139,17 @@ class Gateway:
         )
         self.sign()
         return report
+
+    def write_removals(self) -> None:
+        """Put the list of early removals outside the data; for the holder of the store's exclusive lock.
+
+        What `log/` does not take now, the next checkpoint brings, or says why not.
+        """
+        try:
+            keep_holds(self.store, self.keyring, self.clock.now())
+            write_out(self.store, self.home.log)
+        except AuditError as exc:
+            _log.error("removals.left", error=str(exc))
 
     def carry_out_requests(self) -> int:
         """WISSEN whose 24 hours are over: what they cover goes now, with certificates; how many took effect."""
@@ -201,6 +218,9 @@ class Gateway:
             ring.destroy(store, keyring, what, now, terms, node=node, actor=actor, approved=True)
         elif given.subject is Subject.CLOCK:
             clock_guard.accept(store, what)
+        if given.subject in {Subject.HOLD, Subject.LIFT}:
+            with store.exclusive():
+                self.write_removals()
 
     def _wait_for_approval(self) -> None:
         """What is due without the leave that its municipality wants stays, out of sight, and is told of."""
@@ -235,11 +255,24 @@ class Gateway:
         """Number the new entries of the audit log, sign a checkpoint, and put it outside the data."""
         # one at a time, in whatever process: two sequencers would number the same entries
         with self.store.exclusive():
+            keep_holds(self.store, self.keyring, self.clock.now())
             seal_log(self.store, self.sequencer, self.signer, self.home.log, self.clock.now())
 
     def begin_log_again(self, actor: str) -> str:
-        """Begin a new audit log after one was lost; its note. Raises CommandError when none was."""
+        """Begin a new audit log after one was lost; its note. Raises CommandError when none was.
+
+        The database may be an older one: at the start that follows nothing of it comes back that was let go.
+        """
         with self.store.exclusive():
+            with self.store.read() as conn:
+                if older(conn, self.home.log, self.signer.public_key):
+                    raise CommandError(
+                        "log/ continues the audit log of this database: start without --accept-loss"
+                    )
+                was_restored = bool(read_mark(self.home.data))
+                lost = loss(conn, self.home.log, self.signer.public_key, is_restored=was_restored)
+            if lost:
+                set_mark(self.home.data)
             return begin_again(
                 self.store,
                 self.sequencer,
@@ -248,12 +281,15 @@ class Gateway:
                 actor=actor,
                 at=self.clock.now(),
                 node=self.node,
+                is_restored=was_restored,
             )
 
     def check_log(self) -> None:
-        """Raises AuditError when the audit log was lost: nothing more would be signed."""
+        """Raises AuditError when the audit log was lost: nothing more would be signed. `log/` may have more of it."""
         with self.store.read() as conn:
-            check_not_lost(conn, self.home.log, self.signer.public_key)
+            if older(conn, self.home.log, self.signer.public_key) is None:
+                is_restored = bool(read_mark(self.home.data))
+                check_not_lost(conn, self.home.log, self.signer.public_key, is_restored=is_restored)
 
     def wake(self) -> None:
         """Tell a running daemon to look: its worker sees the file change."""

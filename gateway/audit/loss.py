@@ -34,14 +34,18 @@ def outside(log_dir: Path, public_key: Ed25519PublicKey) -> Checkpoint | None:
         return None
 
 
-def loss(conn: Connection, log_dir: Path, public_key: Ed25519PublicKey) -> str:
-    """What of the log was lost, as a sentence; empty when the database continues what lies in `log/`."""
+def loss(conn: Connection, log_dir: Path, public_key: Ed25519PublicKey, *, is_restored: bool = False) -> str:
+    """What of the log was lost, as a sentence; empty when the database continues what lies in `log/`.
+
+    `is_restored`: the database was put back, so a note that is not there is no first one that a kill left out.
+    """
     newest = [open_checkpoint(stored.note, public_key) for stored in rows.last_checkpoints(conn, 2)]
     last = newest[0] if newest else None
     there = outside(log_dir, public_key)
     if there is None:
         # the note follows the commit: a kill may leave the first one of a log without it
         is_first = len({checkpoint.origin for checkpoint in newest}) == len(newest)
+        is_first = is_first and not (is_restored and newest)
         return "" if is_first else "log/checkpoint is missing, or not of this log"
     if last is None or (there.origin == last.origin and there.size > last.size):
         size = last.size if last else 0
@@ -58,9 +62,11 @@ def loss(conn: Connection, log_dir: Path, public_key: Ed25519PublicKey) -> str:
     return ""
 
 
-def check_not_lost(conn: Connection, log_dir: Path, public_key: Ed25519PublicKey) -> None:
+def check_not_lost(
+    conn: Connection, log_dir: Path, public_key: Ed25519PublicKey, *, is_restored: bool = False
+) -> None:
     """Raises AuditError when the log was lost."""
-    if lost := loss(conn, log_dir, public_key):
+    if lost := loss(conn, log_dir, public_key, is_restored=is_restored):
         raise AuditError(
             f"{lost}: nothing is signed; bring back log/ or the newest data/, or begin a new log "
             "that names the old one: gateway serve --accept-loss"

@@ -8,6 +8,7 @@ from pathlib import Path
 from gateway.audit.checkpoint import Signer, new_origin, open_checkpoint, write_checkpoint
 from gateway.audit.log import record
 from gateway.audit.loss import RESTORED, TILES_FOLDER, check_not_lost, loss, outside, put_aside
+from gateway.audit.removals import write_out
 from gateway.audit.sequencer import Sequencer
 from gateway.audit.tiles import WIDTH, render, tiles_of
 from gateway.errors import CommandError
@@ -24,6 +25,10 @@ def seal_log(store: Store, sequencer: Sequencer, signer: Signer, log_dir: Path, 
     Raises:
         AuditError: the stored log is not the one that was signed last, or was lost; nothing was signed.
     """
+    with store.read() as conn:
+        check_not_lost(conn, log_dir, signer.public_key)
+    # whoever sees a checkpoint over a removal finds its record too
+    write_out(store, log_dir)
     with store.write() as conn:
         check_not_lost(conn, log_dir, signer.public_key)
         note = sequencer.sequence(conn, now)
@@ -32,7 +37,15 @@ def seal_log(store: Store, sequencer: Sequencer, signer: Signer, log_dir: Path, 
 
 
 def begin_again(
-    store: Store, sequencer: Sequencer, signer: Signer, log_dir: Path, *, actor: str, at: datetime, node: str
+    store: Store,
+    sequencer: Sequencer,
+    signer: Signer,
+    log_dir: Path,
+    *,
+    actor: str,
+    at: datetime,
+    node: str,
+    is_restored: bool = False,
 ) -> str:
     """Begin a new log after one was lost; gives its note. The caller holds the store's exclusive lock.
 
@@ -46,7 +59,7 @@ def begin_again(
         AuditError: what the database holds is not what was signed.
     """
     with store.read() as conn:
-        lost = loss(conn, log_dir, signer.public_key)
+        lost = loss(conn, log_dir, signer.public_key, is_restored=is_restored)
         last = rows.last_checkpoint(conn)
     if not lost:
         raise CommandError("no log was lost, and nothing was changed: start without --accept-loss")

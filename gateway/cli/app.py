@@ -35,6 +35,8 @@ VERBS = (
     "publish",
     "reroute",
     "export-keyset",
+    "backup",
+    "restore",
 )
 #: Groups of verbs with their help; each is the `app` in the module of its name.
 GROUPS: Mapping[str, str] = {

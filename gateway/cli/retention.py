@@ -13,14 +13,17 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from gateway.backup.replay import replay
 from gateway.cli import approve, hold, screen
 from gateway.cli.opened import actor, opened
+from gateway.cli.restore import show
 from gateway.clock import AMSTERDAM, local_day
 from gateway.errors import CommandError
 from gateway.overview import consent
 from gateway.retention import run as purge_run
 from gateway.retention.due import DueDay, due, past_runs
 from gateway.retention.purge import PurgeReport
+from gateway.running import only_one
 from gateway.store.destruction import Listed, certificate, certificates
 from gateway.store.registers import Run
 
@@ -144,6 +147,20 @@ def show_certificate(
         screen.out.print(_certificate_table(listed))
     else:
         screen.out.print("Nothing was destroyed yet that a certificate tells of.")
+
+
+@app.command("replay")
+def play_back(context: typer.Context) -> None:
+    """After older data were put back: do now what the next start would do, with the gateway stopped.
+
+    Log, early removals, numbers, lists for partners, purge: docs/operations.md, Backups.
+    """
+    with opened(context.obj) as gateway, only_one(gateway.home):
+        report = replay(gateway, actor=actor(), origin="cli")
+    if report is None:
+        screen.done("No older data were put back: there is nothing to play back.")
+    else:
+        show(report)
 
 
 # -- tables ----------------------------------------------------------------------------------------

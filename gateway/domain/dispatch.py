@@ -55,6 +55,8 @@ class DispatchKind(StrEnum):
     ERASURE = "erasure"
     #: `vernietigd_<date>.csv`: what went of a creditor's deliveries
     DESTROYED = "destroyed"
+    #: `niet_hersteld_<date>.csv`: deliveries that a restored backup does not know
+    NOT_RESTORED = "not_restored"
     #: `goedkeuring_<nr>.txt`: what a municipality is asked to approve
     APPROVAL = "approval"
     #: `verklaring_<nr>`: a certificate of destruction or its signature

@@ -73,6 +73,11 @@ def destroyed_name(on: date, seq: int) -> str:
     return _checked(f"vernietigd_{on.isoformat()}{f'_{seq}' if seq > 1 else ''}.csv")
 
 
+def not_restored_name(on: date, seq: int) -> str:
+    """`niet_hersteld_2026-11-26.csv`; a second one on a day ends in `_2`."""
+    return _checked(f"niet_hersteld_{on.isoformat()}{f'_{seq}' if seq > 1 else ''}.csv")
+
+
 def certificate_names(number: str) -> tuple[str, str]:
     """`verklaring_<nr>.json` and `.txt`; the signature of each is its name and `.sig`."""
     return _checked(f"verklaring_{number}.json"), _checked(f"verklaring_{number}.txt")

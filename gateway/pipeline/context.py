@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,6 +49,8 @@ class Context:
     approvers: tuple[Approver, ...] = ()
     #: socket of the virus scanner (clamd), where there is one
     scanner: Path | None = None
+    #: puts the list of early removals in `log/`: after the commit, by the holder of `Store.exclusive()`
+    write_removals: Callable[[], None] = lambda: None
 
     def policy(self, municipality: str) -> Policy:
         """A municipality's policy: its own, or the defaults."""

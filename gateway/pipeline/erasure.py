@@ -17,16 +17,18 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from functools import partial
+from typing import Any
 
 from gateway import logs
 from gateway.audit.log import record
 from gateway.clock import local_day
 from gateway.domain.dispatch import DispatchKind
 from gateway.domain.melding import Klasse
-from gateway.domain.request import Request
+from gateway.domain.request import Ask, Request, RequestState
 from gateway.errors import DeliveryError, VaultError
 from gateway.files import names
 from gateway.files.municipalfile import read_municipal
@@ -41,9 +43,11 @@ from gateway.pipeline.persons import (
     listed_about,
     open_received,
     outgoing_about,
+    read_outgoing,
     rows_about,
 )
 from gateway.pipeline.publish import publish
+from gateway.pipeline.removing import RemovalKind, keep
 from gateway.pipeline.touching import mark_urgent, touch
 from gateway.pipeline.workbook import read_table
 from gateway.store import Connection, exclusions, persons, requests, signals, worklists
@@ -66,6 +70,8 @@ class _Scope:
     raws: list[Raw] = field(default_factory=list)
     lost: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     tokens: Sequence[tuple[str, str, bytes]] = ()
+    #: signals that go whole, whatever versions there are of them
+    whole: Collection[str] = ()
 
     @property
     def numbers(self) -> set[str]:
@@ -90,7 +96,7 @@ def carry_out(context: Context) -> int:
     """
     done = 0
     with context.store.exclusive():
-        _publish_marked(context)
+        publish_marked(context)
         with context.store.read() as conn:
             due = requests.due(conn, context.clock.now())
         for request in due:
@@ -112,7 +118,8 @@ def _erase(context: Context, request: Stored) -> None:
         asked = _asked(context, conn, request)
         scope = _scope(context, conn, request, asked)
     touch(context, scope.versions)
-    _mark(context, request, scope)
+    _mark(context, request, scope, partial(_keep, context, request, scope))
+    context.write_removals()
     _publish(context, scope.meldingen)
     _log.info(
         "erasure.marked",
@@ -122,7 +129,7 @@ def _erase(context: Context, request: Stored) -> None:
     )
 
 
-def _publish_marked(context: Context) -> None:
+def publish_marked(context: Context) -> None:
     """What a kill kept from being published, after it was marked and before it is purged."""
     with context.store.read() as conn:
         if not requests.erasing(conn):
@@ -169,7 +176,7 @@ def _scope(context: Context, conn: Connection, request: Stored, asked: Asked) ->
     found = persons.versions_of(conn, {row.number for row in rows})
     versions = [each for each in found if each.id in ids or each.number in numbers]
     told_in = {each.delivery_id for each in signals.sealed(conn, (version.id for version in versions))}
-    scope = _Scope(versions=versions, told_in=told_in, listed=listed)
+    scope = _Scope(versions=versions, told_in=told_in, listed=listed, whole=numbers)
     deliveries = {row.delivery_id for row in rows}
     # one with a request that still waits stays until that is carried out: `gateway.store.going.is_needed`
     scope.raws = [named.raw for named in files_about(context, conn, asked, scope.numbers, deliveries)]
@@ -201,8 +208,10 @@ def _meldingen_in(content: bytes) -> dict[str, str]:
     return {line["melding_id"]: line["klasse"] for line in csv.DictReader(text, delimiter=";")}
 
 
-def _mark(context: Context, request: Stored, scope: _Scope) -> None:
-    """One transaction makes all of it true."""
+def _mark(
+    context: Context, request: Stored, scope: _Scope, keep_record: Callable[[Connection], None]
+) -> None:
+    """One transaction makes all of it true, and keeps a record for a restored backup."""
     now = context.clock.now()
     today = local_day(now)
     last = today - timedelta(days=1)
@@ -220,6 +229,7 @@ def _mark(context: Context, request: Stored, scope: _Scope) -> None:
             persons.hold_still(conn, lapsed, file.partner_id, file.created_at)
         persons.drop_tokens(conn, scope.tokens)
         mark_urgent(context, conn)
+        keep_record(conn)
         requests.erase(
             conn,
             request.id,
@@ -276,3 +286,88 @@ def _backups_until(scope: _Scope, today: date) -> date:
         *(file.due_on for file in scope.outgoing),
     ]
     return max((*days, today))
+
+
+# After a restore -----------------------------------------------------------------------------------------
+
+
+def _keep(context: Context, request: Stored, scope: _Scope, conn: Connection) -> None:
+    """What went, by ids that a backup knows too: rows have others there once they were purged."""
+    rows = signals.sealed(conn, [each.id for each in scope.versions if each.number not in scope.whole])
+    keep(
+        context,
+        conn,
+        RemovalKind.ERASURE,
+        _backups_until(scope, local_day(context.clock.now())),
+        {
+            "request": request.id,
+            "partner": request.partner_id,
+            "number": request.number,
+            "delivery": request.delivery_id,
+            "line": request.line,
+            "received_at": request.received_at.isoformat(),
+            "due_at": request.due_at.isoformat(),
+            "numbers": sorted(scope.whole),
+            "rows": [[each.delivery_id, each.line] for each in rows],
+            "listed": [[each.row.delivery_id, each.row.line] for each in scope.listed],
+            "raws": [raw.id for raw in scope.raws],
+            "files": [file.id for file in scope.outgoing],
+        },
+    )
+
+
+def erase_again(context: Context, kept: Mapping[str, Any], adopt: Callable[[Connection], None]) -> None:
+    """Mark what a WISSEN removed and a restored backup brought back, as at the first time; `adopt` with it.
+
+    Its request is on record again, as carried out, whether the backup knew it or not. `publish_marked` and the
+    purge must follow.
+    """
+    with context.store.read() as conn:
+        scope = _scope_again(context, conn, kept)
+        known = requests.by_id(conn, kept["request"])
+    request = Stored(
+        id=kept["request"],
+        partner_id=kept["partner"],
+        number=kept["number"],
+        ask=Ask.ERASURE,
+        state=RequestState.WAITING,
+        delivery_id=kept["delivery"],
+        line=kept["line"],
+        received_at=datetime.fromisoformat(kept["received_at"]),
+        due_at=datetime.fromisoformat(kept["due_at"]),
+        done_at=None,
+        parties=(),
+        deliveries=(),
+        backups_until=None,
+        held_at=None,
+    )
+    if known is None:
+        with context.store.write() as conn:
+            requests.add_again(conn, request)
+    touch(context, scope.versions)
+    _mark(context, request, scope, adopt)
+
+
+def _scope_again(context: Context, conn: Connection, kept: Mapping[str, Any]) -> _Scope:
+    places = [(delivery_id, line) for delivery_id, line in kept["rows"]]
+    whole = set(kept["numbers"])
+    versions = persons.versions_of(conn, whole)
+    versions += [
+        each for each in signals.by_id(conn, persons.rows_at(conn, places)) if each.number not in whole
+    ]
+    deliveries = {each.delivery_id for each in signals.sealed(conn, [each.id for each in versions])}
+    scope = _Scope(versions=versions, told_in=deliveries, whole=whole)
+    scope.listed = [
+        ListedPerson(row=row, fields={}, person=None)
+        for row in exclusions.at(conn, [(delivery_id, line) for delivery_id, line in kept["listed"]])
+    ]
+    # who was sent to others in a file that was received: as then
+    scope.raws = persons.raws_at(conn, kept["raws"])
+    # a worklist of then was made anew since: the one that a backup holds has another id
+    scope.outgoing = persons.outgoing_at(conn, kept["files"], deliveries)
+    for file in scope.outgoing:
+        if file.kind == DispatchKind.MELDINGEN and not (file.collected_at or file.removed_at):
+            content = read_outgoing(context, conn, file)
+            scope.lost[file.id] = {} if content is None else _meldingen_in(content)
+    scope.tokens = persons.tokens_of(conn, {version.id for version in versions})
+    return scope

@@ -16,6 +16,7 @@ from gateway.matching.exclusion import Exclusions, is_excluded
 from gateway.pipeline.context import Context
 from gateway.pipeline.exclusions import levels_of
 from gateway.pipeline.outgoing import OutgoingFile, store_files
+from gateway.pipeline.removing import RemovalKind, keep_signals
 from gateway.pipeline.sealing import Opener, open_key, store_key
 from gateway.pipeline.statuses import status_file, use_status_number
 from gateway.pipeline.touching import mark_urgent, touch
@@ -103,6 +104,8 @@ class Excluding:
                 sealed=sealed,
                 contents_due_on=each.contents_due_on,
             )
+        excluded = [each.version for each in self._found]
+        keep_signals(self._context, conn, RemovalKind.EXCLUSION, excluded)
         mark_urgent(self._context, conn)
         for file in self._files:
             use_status_number(conn, file.partner_id)

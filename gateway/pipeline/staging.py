@@ -15,6 +15,7 @@ from gateway.matching import normalise
 from gateway.pipeline.context import Context
 from gateway.pipeline.keying import Keyed, Keying
 from gateway.pipeline.locate import Located
+from gateway.pipeline.removing import RemovalKind, keep_signals
 from gateway.pipeline.row_keys import RowKey, RowKeys
 from gateway.pipeline.tally import Tally
 from gateway.pipeline.touching import Touching, mark_urgent
@@ -200,6 +201,8 @@ class Staging:
             withdrawn=tally.withdrawn_ids,
             today=self._today,
         )
+        withdrawn = signals.by_id(conn, tally.withdrawn_ids)
+        keep_signals(self._context, conn, RemovalKind.WITHDRAWAL, withdrawn)
         shares.add(conn, self._delivery.id, self._shares)
         mark_urgent(self._context, conn)
 

@@ -21,6 +21,7 @@ from gateway.files.withdrawal import WithdrawalNote, render_withdrawal
 from gateway.pipeline.context import Context
 from gateway.pipeline.deliveries import INSTEAD, open_file, sentence, unknown
 from gateway.pipeline.outgoing import OutgoingFile, seal_file, store_files
+from gateway.pipeline.removing import RemovalKind, keep_signals
 from gateway.pipeline.sealing import Opener
 from gateway.pipeline.statuses import status_file, use_status_number
 from gateway.pipeline.touching import mark_urgent, touch
@@ -63,7 +64,8 @@ def withdraw(context: Context, delivery_id: str, reason: str, *, actor: str) -> 
             rows = _rows(context, conn, versions, today)
         files = _files(context, delivery, versions, rows, name=name, reason=told)
         touch(context, versions)
-        _commit(context, delivery, len(versions), files, actor)
+        _commit(context, delivery, versions, files, actor)
+        context.write_removals()
     told_to = sorted({each.municipality for each in versions if each.passed_on_at is not None})
     _log.info(
         "delivery.withdrawn", delivery_id=delivery_id, partner_id=delivery.partner_id, count=len(versions)
@@ -145,12 +147,17 @@ def _files(
 
 
 def _commit(
-    context: Context, delivery: Decidable, count: int, files: Sequence[OutgoingFile], actor: str
+    context: Context,
+    delivery: Decidable,
+    versions: Sequence[Version],
+    files: Sequence[OutgoingFile],
+    actor: str,
 ) -> None:
     """One transaction makes all of it true."""
     now = context.clock.now()
     with context.store.write() as conn:
         history.withdraw(conn, delivery.id, local_day(now))
+        keep_signals(context, conn, RemovalKind.WITHDRAWAL, versions)
         mark_urgent(context, conn)
         if any(file.kind is DispatchKind.SIGNAL_STATUS for file in files):
             use_status_number(conn, delivery.partner_id)
@@ -163,5 +170,5 @@ def _commit(
             actor=actor,
             at=now,
             node=context.node,
-            detail={"signals": count},
+            detail={"signals": len(versions)},
         )

@@ -94,6 +94,7 @@ def step(context: Context, *, takes_files: bool = True) -> bool:
         if takes_files and (delivery := _claim(context)) is not None:
             try:
                 process(context, delivery)
+                context.write_removals()
             except Exception as exc:  # noqa: BLE001 - whatever it is, the delivery must not be lost
                 _log.error(
                     "delivery.crashed",

@@ -85,6 +85,18 @@ def number_entries(conn: Connection, places: Sequence[tuple[int, int, bytes]]) -
         )
 
 
+def insert_numbered(conn: Connection, rows: Sequence[tuple[datetime, bytes, int, bytes]]) -> None:
+    """Add entries that have their place: instant, canonical JSON, leaf index, leaf hash."""
+    if rows:
+        names = ("at", "entry", "leaf_index", "leaf_hash")
+        conn.execute(insert(_ENTRY), [dict(zip(names, row, strict=True)) for row in rows])
+
+
+def drop_unnumbered(conn: Connection) -> None:
+    """Take away what has no place in the tree yet: the caller stores it again, in its place."""
+    conn.execute(delete(_ENTRY).where(_ENTRY.c.leaf_index.is_(None)))
+
+
 def leaf_hashes(conn: Connection, size: int, since: int = 0) -> Iterator[bytes]:
     """The leaf hashes of the numbered entries from `since` up to, not including, `size`, in the order of the tree."""
     found = conn.execute(

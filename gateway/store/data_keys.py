@@ -112,6 +112,12 @@ def count(conn: Connection) -> int:
     return conn.execute(select(func.count()).select_from(_DATA_KEY)).scalar_one()
 
 
+def under(conn: Connection, key_id: str) -> list[StoredKey]:
+    """The keys that are wrapped under a key of the keyring, by id."""
+    query = select(*_COLUMNS).where(_DATA_KEY.c.key_id == key_id).order_by(_DATA_KEY.c.id)
+    return [StoredKey(**dict(zip(StoredKey.__slots__, row, strict=True))) for row in conn.execute(query)]
+
+
 def count_by_key(conn: Connection) -> dict[str, int]:
     """Key of the keyring -> how many data keys it wraps."""
     query = select(_DATA_KEY.c.key_id, func.count()).group_by(_DATA_KEY.c.key_id)

@@ -29,7 +29,9 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from gateway.domain.certificate import CompactionFigures, Kind
 from gateway.domain.delivery import Kind as FileKind
 from gateway.domain.dispatch import DispatchKind
+from gateway.store import outgoing
 from gateway.store.going import Going
+from gateway.store.ledger import PASSED_OVER
 from gateway.store.tables import (
     CertificateRow,
     CompactionRow,
@@ -223,10 +225,11 @@ def certificate(conn: Connection, number: str) -> Signed | None:
 
 
 def last_number(conn: Connection, year: int) -> int:
-    """The number of the last certificate of a year, without the year; 0: it has none."""
+    """The number of the last certificate of a year, without the year; 0: it has none. Higher after a restore."""
+    passed = outgoing.last_number(conn, f"{PASSED_OVER}/certificate/{year}")
     query = select(func.max(_CERTIFICATE.c.number)).where(_CERTIFICATE.c.number.startswith(f"{year}-"))
     last: str | None = conn.execute(query).scalar_one()
-    return 0 if last is None else int(last.partition("-")[2])
+    return max(0 if last is None else int(last.partition("-")[2]), passed)
 
 
 def lists_made(conn: Connection, partner_id: str, first: str) -> int:

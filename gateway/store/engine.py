@@ -69,7 +69,9 @@ class Store:
 
     def __init__(self, path: Path, *, make_room: Callable[[], bool] = lambda: False) -> None:
         if not path.is_file():
-            raise StoreError(f"{path}: no database here; make a home with: gateway init DIR")
+            raise StoreError(
+                f"{path}: no database here; make a home with: gateway init DIR, or put one back: gateway restore DIR"
+            )
         self._path = path
         self._make_room = make_room
         self._changes: Together[_Change[Any]] = Together(self._change_all)

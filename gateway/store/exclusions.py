@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -76,6 +76,21 @@ def held(conn: Connection, municipalities: Collection[str]) -> list[Held]:
         )
     )
     return [Held(**row) for row in conn.execute(query.order_by(_EXCLUSION.c.id)).mappings()]
+
+
+def at(conn: Connection, places: Iterable[tuple[str, int]]) -> list[Held]:
+    """Listed residents by delivery and line."""
+    columns = [_EXCLUSION.c[name] for name in Held.__slots__ if name != "received_at"]
+    query = select(*columns, _DELIVERY.c.received_at).join(
+        _DELIVERY, _DELIVERY.c.id == _EXCLUSION.c.delivery_id
+    )
+    return [
+        Held(**row)
+        for delivery_id, line in places
+        for row in conn.execute(
+            query.where(_EXCLUSION.c.delivery_id == delivery_id, _EXCLUSION.c.line == line)
+        ).mappings()
+    ]
 
 
 def end(conn: Connection, ids: Collection[int], last: date) -> None:

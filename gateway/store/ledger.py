@@ -180,6 +180,8 @@ def in_force(conn: Connection) -> dict[str, dict[str, int]]:
     return found
 
 
+#: Of a series: the counter of those numbers that nobody got, after a restore.
+PASSED_OVER = "passed_over"
 _ARRIVALS = "arrival"
 
 
@@ -189,9 +191,13 @@ def last_arrival(conn: Connection) -> int:
 
 
 def numbers(conn: Connection) -> dict[str, int]:
-    """The last number that was given to a file, by the name of the numbers (`meldingen/middendrenthe`)."""
-    rows = conn.execute(select(_COUNTER.c.name, _COUNTER.c.value))
-    return {name: value for name, value in rows if name.partition("/")[0] in NUMBERED.values()}
+    """How many numbers were given to files, by the name of the numbers (`meldingen/middendrenthe`)."""
+    rows = {row.name: row.value for row in conn.execute(select(_COUNTER.c.name, _COUNTER.c.value))}
+    return {
+        name: value - rows.get(f"{PASSED_OVER}/{name}", 0)
+        for name, value in rows.items()
+        if name.partition("/")[0] in NUMBERED.values()
+    }
 
 
 def numbered(conn: Connection) -> dict[str, int]:

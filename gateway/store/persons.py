@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select, update
 from sqlalchemy import delete as delete_from
 
 from gateway.domain.delivery import DeliveryState
-from gateway.domain.dispatch import LISTED, PROOFS, DispatchState
+from gateway.domain.dispatch import LISTED, PROOFS, DispatchKind, DispatchState
 from gateway.store.places import CHUNK, chunks
 from gateway.store.signals import Version
 from gateway.store.tables import (
@@ -208,6 +208,31 @@ def _outgoing(conn: Connection, query: Any) -> list[Outgoing]:
 
 
 # The early end -------------------------------------------------------------------------------------------
+
+
+def rows_at(conn: Connection, places: Iterable[tuple[str, int]]) -> list[int]:
+    """The row ids of signals by delivery and line."""
+    return [
+        row_id
+        for delivery_id, line in places
+        for row_id in conn.execute(
+            select(_SIGNAL.c.id).where(_SIGNAL.c.delivery_id == delivery_id, _SIGNAL.c.line == line)
+        ).scalars()
+    ]
+
+
+def raws_at(conn: Connection, delivery_ids: Iterable[str]) -> list[Raw]:
+    """Those of these received files that are held."""
+    return [found for each in delivery_ids if (found := raw(conn, each)) is not None]
+
+
+def outgoing_at(conn: Connection, ids: Iterable[str], told_of: Iterable[str]) -> list[Outgoing]:
+    """Those of these outgoing files that are held, and every worklist that tells of one of these deliveries."""
+    with_them = select(_CONTENT.c.dispatch_id).where(_CONTENT.c.delivery_id.in_(list(told_of)))
+    is_worklist = and_(_DISPATCH.c.kind == DispatchKind.WORKLIST, _DISPATCH.c.id.in_(with_them))
+    return _outgoing(
+        conn, select(*_OUTGOING).where(_IS_HELD, or_(_DISPATCH.c.id.in_(list(ids)), is_worklist))
+    )
 
 
 def tokens_of(conn: Connection, row_ids: Collection[int]) -> list[tuple[str, str, bytes]]:

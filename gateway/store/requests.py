@@ -59,6 +59,18 @@ def add(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         conn.execute(insert(_REQUEST), list(rows))
 
 
+def by_id(conn: Connection, request_id: str) -> Stored | None:
+    """A request; None when there is none of that id."""
+    row = conn.execute(select(*_COLUMNS).where(_REQUEST.c.id == request_id)).mappings().one_or_none()
+    return None if row is None else _stored(row)
+
+
+def add_again(conn: Connection, request: Stored) -> None:
+    """A request that a restored database does not know is on record again."""
+    row = {name: getattr(request, name) for name in Stored.__slots__} | {"parties": "", "deliveries": ""}
+    conn.execute(insert(_REQUEST).values(row))
+
+
 def withdraw(conn: Connection, ids: Collection[str], at: datetime) -> None:
     """These requests are taken back before they took effect."""
     conn.execute(

@@ -342,6 +342,41 @@ def exclude(conn: Connection, row_id: int, *, data_key_id: int, sealed: bytes, c
     )
 
 
+def exclude_again(conn: Connection, numbers: Iterable[str], last: date) -> int:
+    """Signals that wait and were in no publication are excluded, with contents that are overdue; how many."""
+    count = 0
+    for chunk in chunks(numbers, CHUNK):
+        done = conn.execute(
+            update(_SIGNAL)
+            .where(
+                _SIGNAL.c.number.in_(chunk),
+                _SIGNAL.c.in_force,
+                _SIGNAL.c.state == SignalState.WAITING,
+                _SIGNAL.c.passed_on_at.is_(None),
+            )
+            .values(state=SignalState.EXCLUDED, melding_id=None, contents_due_on=last)
+        )
+        count += done.rowcount
+    return count
+
+
+def withdraw_again(conn: Connection, numbers: Iterable[str]) -> int:
+    """Signals in force that did not end are withdrawn; how many."""
+    count = 0
+    for chunk in chunks(numbers, CHUNK):
+        done = conn.execute(
+            update(_SIGNAL)
+            .where(
+                _SIGNAL.c.number.in_(chunk),
+                _SIGNAL.c.in_force,
+                _SIGNAL.c.state.not_in((SignalState.WITHDRAWN, SignalState.SUPERSEDED)),
+            )
+            .values(state=SignalState.WITHDRAWN)
+        )
+        count += done.rowcount
+    return count
+
+
 def mark_passed_on(
     conn: Connection, ids: Collection[int], now: datetime, *, reported_before: Collection[int]
 ) -> None:

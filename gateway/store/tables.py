@@ -738,6 +738,44 @@ class ConfigurationRow(SQLModel, table=True):
     since: datetime
 
 
+class RemovalRow(SQLModel, table=True):
+    """An early removal as it is kept in `log/`, sealed under a data key of its own (`gateway.vault.removal`).
+
+    It is in the transaction of the removal. `written` is the key and version under which the file in `log/` is
+    wrapped, empty until it lies there. It goes once its data key is gone: no backup can be opened by then.
+    `about` is the hold that it tells of and a digest of what it tells; empty for what is told once.
+    """
+
+    __tablename__ = "removal"
+    __table_args__ = (Index("removal_about", "about"),)
+
+    id: str = Field(primary_key=True)
+    at: datetime
+    sealed: bytes = Field(sa_type=LargeBinary)
+    about: str = ""
+    written: str = ""
+
+
+class RestoreRow(SQLModel, table=True):
+    """A replay after a restore: one that was killed goes on. `mark` is that of `gateway restore`, empty without one.
+
+    `log_size` is how many entries of the log the restored database held by itself, `taken_in` how many it took in
+    again from `log/`; `lists` is None until partners have their lists.
+    """
+
+    __tablename__ = "restore"
+
+    id: int | None = Field(default=None, primary_key=True)
+    mark: str
+    began_at: datetime
+    log_size: int
+    taken_in: int
+    unopenable: int = 0
+    removals: int = 0
+    lists: int | None = None
+    finished_at: datetime | None = None
+
+
 class AuditEntry(SQLModel, table=True):
     """An entry of the audit log; `leaf_index` is given by the sequencer. `entry` is None after the log's term."""
 

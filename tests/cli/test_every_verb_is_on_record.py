@@ -12,6 +12,7 @@ from datetime import timedelta
 import typer
 
 from gateway import daemon
+from gateway.audit.mark import set_mark
 from gateway.cli.app import command_line
 from gateway.cli.opened import actor
 from gateway.clock import SystemClock, local_day
@@ -53,6 +54,9 @@ CHANGES: Mapping[str, str] = {
     "retention hold add": "hold.asked",
     "retention hold lift": "hold.lift_asked",
     "retention run": "purge.started",
+    "backup": "backup.made",
+    "restore": "data.restored",
+    "retention replay": "data.restored",
     "partner leave": "partner.left",
     "serve": "log.restored",
 }
@@ -197,6 +201,10 @@ def test_what_changes_something_is_on_record_with_who_ran_it(house, key_file, mo
             opened.keyring.ensure(["until-2026-01-02"])
         return "until-2026-01-02"
 
+    def put_back_by_hand() -> tuple[object, ...]:
+        set_mark(house.home / "data")
+        return ()
+
     def asked() -> str:
         house.run("keys", "destroy", f"until-{now.date()}")
         (request,) = house.json("retention", "approve")
@@ -256,6 +264,9 @@ def test_what_changes_something_is_on_record_with_who_ran_it(house, key_file, mo
         ),
         "retention hold lift": in_force,
         "retention run": lambda: (),
+        "backup": lambda: (house.path / "backup",),
+        "restore": lambda: (house.path / "backup", "--replace"),
+        "retention replay": put_back_by_hand,
         "partner leave": lambda: ("dezorgkas",),
         "serve": lambda: (lose_the_log(),),
     }
