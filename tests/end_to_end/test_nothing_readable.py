@@ -28,6 +28,7 @@ from old_copy import openable
 from planted import FILE_NAME, PLANTED
 
 from gateway import logs
+from gateway.backup.make import make
 from gateway.clock import SteppedClock
 from gateway.gateway import open_gateway
 from gateway.pipeline import intake, workbook
@@ -88,6 +89,7 @@ async def test_at_no_moment(temporary, town, signal, csv_file, workbook):
     with town.gateway.store.no_writers(within_s=10) as alone:
         assert alone
         back_up(town.home, eye.backup)
+    await asyncio.to_thread(make, town.gateway, eye.backup / "made", with_keys=False, actor="beheer")
     eye.look("backed up")
     eye.look("keys", Needles.of_bytes(keys_of(town.home)), eye.backup)
     before = Needles.of_bytes(recorded(town.home, LATER.date()))
@@ -97,8 +99,9 @@ async def test_at_no_moment(temporary, town, signal, csv_file, workbook):
     assert town.rows(SignalRow) == []
     eye.look("purged")
     eye.look("remains", before, town.home, town.path / "temporary")
-    opened, count = openable(eye.backup / "data", town.home / "keys", town.clock, town.path / "now")
-    assert (opened, count > 10) == ([], True)
+    for number, data in enumerate((eye.backup / "data", eye.backup / "made" / "data")):
+        opened, count = openable(data, town.home / "keys", town.clock, town.path / "now" / str(number))
+        assert (opened, count > 10) == ([], True)
     assert eye.moments == [
         *("in flight", "received", "processed", "a workbook is read", "published", "collected"),
         *("backed up", "keys", "before the purge", "purged", "remains"),
@@ -423,12 +426,13 @@ def test_a_weakened_purge_is_found_out(later_town, lived, monkeypatch, name):
 
 
 def test_a_backup_that_holds_keys_is_found_out(lived, tmp_path):
-    """By the keys in it, each of them; the one that holds none is not."""
+    """By the keys in it, each of them; a backup that holds none is not."""
     keys = Needles.of_bytes(keys_of(lived.town.home))
-    assert keys.look(places(lived.backup)) == set()
-    shutil.copytree(lived.town.home, tmp_path / "whole")
-    found = keys.look(places(tmp_path / "whole"))
-    assert {each.place for each in found} == {
-        f"whole/{path.relative_to(tmp_path / 'whole')}"
-        for path in (tmp_path / "whole/keys/ring").glob("*.key")
-    }
+    gateway = open_gateway(lived.town.home, lived.town.clock)
+    for name, with_keys in (("without", False), ("with", True)):
+        make(gateway, tmp_path / name, with_keys=with_keys, actor="beheer")
+    gateway.close()
+    assert keys.look(places(lived.backup, tmp_path / "without")) == set()
+    found = keys.look(places(tmp_path / "with"))
+    ring = (tmp_path / "with/keys/ring").glob("*.key")
+    assert {each.place for each in found} == {f"with/keys/ring/{path.name}" for path in ring}
