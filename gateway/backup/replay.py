@@ -46,7 +46,7 @@ from gateway.retention.hold_records import hold_row, stored_keys
 from gateway.store import Connection, audit, heartbeat, removals, restored, retention
 from gateway.store.data_keys import StoredKey
 from gateway.store.restored import Replay
-from gateway.vault.keyring import day_of
+from gateway.vault.key_ids import day_of
 from gateway.vault.removal import OWNER
 
 _log = logs.get("backup")

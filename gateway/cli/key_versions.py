@@ -19,7 +19,7 @@ from gateway.retention import versions
 from gateway.retention.versions import By
 from gateway.running import only_one
 from gateway.settings import Home
-from gateway.vault.keyring import month_of
+from gateway.vault.key_ids import month_of
 
 _Key = Annotated[str, typer.Argument(metavar="ID", help="Such as until-2027-05-22.")]
 

@@ -12,7 +12,8 @@ from gateway.errors import KeyringError
 from gateway.exchange import host_keys
 from gateway.retention.keys import reach
 from gateway.settings import Home
-from gateway.vault.keyring import Keyring, index_id, until_id
+from gateway.vault.key_ids import index_id, until_id
+from gateway.vault.keyring import Keyring
 
 
 def whole(keyring: Keyring) -> Finding:

@@ -23,7 +23,7 @@ from gateway.store.data_keys import StoredKey
 from gateway.store.deliveries import Name, Received
 from gateway.vault.datakey import DataKey, WrappedKey, unwrap
 from gateway.vault.index import NAME_LEVEL
-from gateway.vault.keyring import index_id
+from gateway.vault.key_ids import index_id
 from gateway.vault.objects import open_name, seal_name
 
 _log = logs.get("exchange")

@@ -22,7 +22,7 @@ from gateway.exchange.tree import file_attributes
 from gateway.store import Connection, data_keys, deliveries
 from gateway.vault.datakey import DataKey, wrap
 from gateway.vault.ids import new_id
-from gateway.vault.keyring import index_id, until_id
+from gateway.vault.key_ids import index_id, until_id
 from gateway.vault.objects import received_file, seal_digest
 from gateway.vault.stream import Sealer
 

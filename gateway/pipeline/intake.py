@@ -43,7 +43,7 @@ from gateway.store.queue import Claimed
 from gateway.vault import objects
 from gateway.vault.datakey import DataKey
 from gateway.vault.index import DIGEST_LEVEL
-from gateway.vault.keyring import index_id
+from gateway.vault.key_ids import index_id
 from gateway.vault.stream import SealedReader
 
 _log = logs.get("intake")

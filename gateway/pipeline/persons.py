@@ -34,7 +34,7 @@ from gateway.store.persons import Held, Outgoing, Raw
 from gateway.store.signals import Sealed
 from gateway.vault import objects
 from gateway.vault.datakey import DataKey
-from gateway.vault.keyring import index_id
+from gateway.vault.key_ids import index_id
 from gateway.vault.objects import EXCLUSION, SIGNAL
 from gateway.vault.stream import SealedReader
 

@@ -13,7 +13,7 @@ from gateway.matching.keys import Level, Parts
 from gateway.store import Connection, places
 from gateway.vault.ids import random_place
 from gateway.vault.index import Indexer
-from gateway.vault.keyring import index_id
+from gateway.vault.key_ids import index_id
 
 #: Which level and scope (municipality, or creditor) a key belongs to.
 Scope = tuple[Level, str]

@@ -20,7 +20,7 @@ from gateway.store.removals import Kept
 from gateway.store.signals import Version
 from gateway.vault import removal
 from gateway.vault.ids import new_id
-from gateway.vault.keyring import until_id
+from gateway.vault.key_ids import until_id
 
 
 class RemovalKind(StrEnum):

@@ -25,8 +25,8 @@ from gateway.store import Connection, data_keys, key_versions, places, retokenin
 from gateway.store.signals import Sealed
 from gateway.vault import objects
 from gateway.vault.index import DIGEST_LEVEL, NAME_LEVEL, Indexer
+from gateway.vault.key_ids import month_of as month_of_key
 from gateway.vault.keyring import Progress
-from gateway.vault.keyring import month_of as month_of_key
 
 #: Rows that are opened at a time.
 BATCH = 1_000

@@ -12,7 +12,7 @@ from gateway.pipeline.sealing import open_key, store_key
 from gateway.store import Connection, data_keys, registers
 from gateway.store.queue import Claimed, Decidable
 from gateway.vault.datakey import DataKey
-from gateway.vault.keyring import until_id
+from gateway.vault.key_ids import until_id
 from gateway.vault.rows import RowSealer
 
 

@@ -37,8 +37,8 @@ from gateway.store import Connection, signals
 from gateway.store.queue import Claimed
 from gateway.store.signals import Version
 from gateway.vault.ids import crockford, new_id
-from gateway.vault.keyring import index_id
-from gateway.vault.keyring import month_of as month_of_key
+from gateway.vault.key_ids import index_id
+from gateway.vault.key_ids import month_of as month_of_key
 
 #: Rows that are decided on and stored at a time: a transaction of a few dozen milliseconds.
 BATCH_ROWS = 1_000

@@ -12,7 +12,7 @@ from gateway.pipeline.context import Context
 from gateway.store import Connection, data_keys, signals
 from gateway.store.data_keys import StoredKey
 from gateway.vault.datakey import DataKey, WrappedKey, unwrap, wrap
-from gateway.vault.keyring import until_id
+from gateway.vault.key_ids import until_id
 from gateway.vault.objects import SIGNAL
 from gateway.vault.rows import RowSealer
 

@@ -44,7 +44,7 @@ from gateway.store.going import Going, going
 from gateway.store.holds import LeftOut
 from gateway.store.requests import Stored
 from gateway.store.retention import writing
-from gateway.vault.keyring import until_id
+from gateway.vault.key_ids import until_id
 
 #: The place that holds the keyring, beside the registered copies of it.
 RING = "keys"

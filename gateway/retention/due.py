@@ -9,7 +9,7 @@ from gateway.clock import local_day
 from gateway.domain.retention import Terms, index_due
 from gateway.store import registers
 from gateway.store.engine import Store
-from gateway.vault.keyring import day_of, month_of
+from gateway.vault.key_ids import day_of, month_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,8 @@ from gateway.store.holds import Hold
 from gateway.store.removals import Kept
 from gateway.vault import removal
 from gateway.vault.ids import new_id
-from gateway.vault.keyring import Keyring, day_of, hold_of, until_id
+from gateway.vault.key_ids import day_of, hold_of, until_id
+from gateway.vault.keyring import Keyring
 
 #: What a record of the list tells of.
 KIND = "hold"

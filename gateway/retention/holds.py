@@ -26,7 +26,8 @@ from gateway.store.holds import Hold, Misplaced
 from gateway.store.retention import writing
 from gateway.vault.datakey import WrappedKey, unwrap, wrap
 from gateway.vault.ids import new_id
-from gateway.vault.keyring import Keyring, hold_key_id, until_id
+from gateway.vault.key_ids import hold_key_id, until_id
+from gateway.vault.keyring import Keyring
 
 #: What was received whole, and is not going yet.
 _HOLDABLE = (

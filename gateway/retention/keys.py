@@ -11,7 +11,8 @@ from gateway.clock import local_day, month_of
 from gateway.domain.retention import FEW_KEY_DAYS, KEYS_AHEAD_DAYS, Terms, key_days, key_months
 from gateway.store import early, key_versions, registers
 from gateway.store.engine import Store
-from gateway.vault.keyring import Keyring, index_id, until_id
+from gateway.vault.key_ids import index_id, until_id
+from gateway.vault.keyring import Keyring
 
 _log = logs.get("retention")
 

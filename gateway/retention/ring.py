@@ -17,7 +17,8 @@ from gateway.store import data_keys, early, key_versions, places, registers, ret
 from gateway.store.early import Protected
 from gateway.store.engine import Store
 from gateway.vault.datakey import WrappedKey, unwrap
-from gateway.vault.keyring import Keyring, Progress, day_of, month_of
+from gateway.vault.key_ids import day_of, month_of
+from gateway.vault.keyring import Keyring, Progress
 from gateway.vault.root import Provider
 
 _log = logs.get("retention")

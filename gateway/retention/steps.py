@@ -15,7 +15,8 @@ from gateway.store import Connection, holds, registers, requests, retention
 from gateway.store.data_keys import StoredKey
 from gateway.store.holds import Misplaced
 from gateway.store.retention import Ended, Held
-from gateway.vault.keyring import Keyring, day_of, hold_of, month_of, until_id
+from gateway.vault.key_ids import day_of, hold_of, month_of, until_id
+from gateway.vault.keyring import Keyring
 
 #: Index tokens in one transaction: their rows are short.
 TOKENS = 1000

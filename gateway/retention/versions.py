@@ -21,7 +21,8 @@ from gateway.store import Connection, data_keys, key_versions, registers
 from gateway.store.data_keys import StoredKey
 from gateway.store.engine import Store
 from gateway.vault.datakey import WrappedKey, unwrap, wrap
-from gateway.vault.keyring import Keyring, Progress, month_of
+from gateway.vault.key_ids import month_of
+from gateway.vault.keyring import Keyring, Progress
 
 #: Data keys in one transaction: a few dozen milliseconds.
 BATCH = 500

@@ -15,14 +15,8 @@ from gateway.domain.approval import Approval, ApprovalState, Signature, Subject,
 from gateway.domain.dispatch import DispatchState
 from gateway.files.approval import render_request
 from gateway.store.going import is_held
-from gateway.store.tables import (
-    AnswerRow,
-    ApprovalRow,
-    ApprovalSignatureRow,
-    Dispatch,
-    ExclusionRow,
-    SignalRow,
-)
+from gateway.store.retention_tables import ApprovalRow, ApprovalSignatureRow
+from gateway.store.tables import AnswerRow, Dispatch, ExclusionRow, SignalRow
 
 _APPROVAL: Table = ApprovalRow.__table__  # type: ignore[attr-defined]
 _SIGNATURE: Table = ApprovalSignatureRow.__table__  # type: ignore[attr-defined]

@@ -32,16 +32,8 @@ from gateway.domain.dispatch import DispatchKind
 from gateway.store import outgoing
 from gateway.store.going import Going
 from gateway.store.ledger import PASSED_OVER
-from gateway.store.tables import (
-    CertificateRow,
-    CompactionRow,
-    DataKeyRow,
-    Delivery,
-    Destruction,
-    Dispatch,
-    ExclusionRow,
-    SignalRow,
-)
+from gateway.store.retention_tables import CertificateRow, CompactionRow, Destruction
+from gateway.store.tables import DataKeyRow, Delivery, Dispatch, ExclusionRow, SignalRow
 
 _DESTRUCTION: Table = Destruction.__table__  # type: ignore[attr-defined]
 _COMPACTION: Table = CompactionRow.__table__  # type: ignore[attr-defined]

@@ -23,6 +23,7 @@ from sqlmodel import SQLModel
 
 from gateway.domain.delivery import TRANSITIONS
 from gateway.errors import StoreError
+from gateway.store import retention_tables as _retention_tables  # noqa: F401  # its tables are made too
 from gateway.store import tables as _tables
 from gateway.together import Together
 

@@ -36,17 +36,15 @@ from gateway.domain.delivery import Kind as FileKind
 from gateway.domain.dispatch import PROOFS, DispatchKind, DispatchState
 from gateway.domain.request import RequestState
 from gateway.domain.signal import SignalState
+from gateway.store.retention_tables import HoldDelivery, HoldRow, WaitingRow
 from gateway.store.tables import (
     AnswerRow,
     DataKeyRow,
     Delivery,
     Dispatch,
     ExclusionRow,
-    HoldDelivery,
-    HoldRow,
     RequestRow,
     SignalRow,
-    WaitingRow,
 )
 
 _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]

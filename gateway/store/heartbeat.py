@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Table, delete, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from gateway.domain.heartbeat import Heartbeat
-from gateway.store.tables import HeartbeatRow
+from gateway.store.retention_tables import HeartbeatRow
 
 _HEARTBEAT: Table = HeartbeatRow.__table__  # type: ignore[attr-defined]
 _ONLY = 1

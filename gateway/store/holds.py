@@ -16,17 +16,8 @@ from gateway.domain.dispatch import DispatchKind
 from gateway.domain.hold import AWAITING, HeldOut, waiting_id
 from gateway.store import going
 from gateway.store.data_keys import NO_MUNICIPALITY, StoredKey
-from gateway.store.tables import (
-    DataKeyRow,
-    Delivery,
-    DeliveryShare,
-    Dispatch,
-    DispatchContent,
-    HoldDelivery,
-    HoldRow,
-    SignalRow,
-    WaitingRow,
-)
+from gateway.store.retention_tables import HoldDelivery, HoldRow, WaitingRow
+from gateway.store.tables import DataKeyRow, Delivery, DeliveryShare, Dispatch, DispatchContent, SignalRow
 
 _HOLD: Table = HoldRow.__table__  # type: ignore[attr-defined]
 _COVERED: Table = HoldDelivery.__table__  # type: ignore[attr-defined]

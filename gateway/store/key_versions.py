@@ -16,7 +16,8 @@ from sqlalchemy import Connection, Table, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from gateway.errors import KeySuperseded
-from gateway.store.tables import DataKeyRow, KeyRow
+from gateway.store.retention_tables import KeyRow
+from gateway.store.tables import DataKeyRow
 
 _KEY: Table = KeyRow.__table__  # type: ignore[attr-defined]
 _DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]

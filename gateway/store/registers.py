@@ -23,16 +23,8 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.dispatch import PROOFS, DispatchState
 from gateway.store.going import is_held
-from gateway.store.tables import (
-    DataKeyRow,
-    Delivery,
-    Dispatch,
-    ExclusionRow,
-    KeyRow,
-    PurgeRun,
-    Schedule,
-    SignalRow,
-)
+from gateway.store.retention_tables import KeyRow, PurgeRun
+from gateway.store.tables import DataKeyRow, Delivery, Dispatch, ExclusionRow, Schedule, SignalRow
 
 _KEY: Table = KeyRow.__table__  # type: ignore[attr-defined]
 _RUN: Table = PurgeRun.__table__  # type: ignore[attr-defined]

@@ -9,7 +9,8 @@ from datetime import date, datetime
 from sqlalchemy import Connection, String, Table, cast, delete, exists, insert, select, update
 
 from gateway.store import data_keys
-from gateway.store.tables import DataKeyRow, RemovalRow
+from gateway.store.retention_tables import RemovalRow
+from gateway.store.tables import DataKeyRow
 
 _REMOVAL: Table = RemovalRow.__table__  # type: ignore[attr-defined]
 _DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]

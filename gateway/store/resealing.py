@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, bindparam, delete, exists, select, update
 
-from gateway.store.tables import DataKeyRow, Delivery, Dispatch, ExclusionRow, PurgeRun, SignalRow
+from gateway.store.retention_tables import PurgeRun
+from gateway.store.tables import DataKeyRow, Delivery, Dispatch, ExclusionRow, SignalRow
 
 _DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
 _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]

@@ -16,18 +16,16 @@ from gateway.store import destruction, holds, outgoing, persons, queue
 from gateway.store.data_keys import StoredKey
 from gateway.store.ledger import PASSED_OVER
 from gateway.store.places import CHUNK, chunks
+from gateway.store.retention_tables import HoldDelivery, HoldRow, RestoreRow
 from gateway.store.tables import (
     Counter,
     DataKeyRow,
     Delivery,
     Dispatch,
     ExclusionRow,
-    HoldDelivery,
-    HoldRow,
     IndexToken,
     MeldingRow,
     RequestRow,
-    RestoreRow,
     SignalRow,
     WorklistRow,
 )

@@ -15,18 +15,8 @@ from gateway.domain.delivery import DeliveryState
 from gateway.domain.dispatch import NUMBERED, DispatchKind, DispatchState
 from gateway.domain.ledger import Forgotten
 from gateway.domain.request import RequestState
-from gateway.store.tables import (
-    CompactionRow,
-    Delivery,
-    DeliveryShare,
-    Dispatch,
-    DispatchContent,
-    ForgottenRow,
-    KeyRow,
-    Publication,
-    PurgeRun,
-    RequestRow,
-)
+from gateway.store.retention_tables import CompactionRow, ForgottenRow, KeyRow, PurgeRun
+from gateway.store.tables import Delivery, DeliveryShare, Dispatch, DispatchContent, Publication, RequestRow
 
 _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
 _SHARE: Table = DeliveryShare.__table__  # type: ignore[attr-defined]

@@ -11,7 +11,8 @@ from hashlib import blake2b
 
 from gateway.errors import KeyMissing
 from gateway.vault.derive import expand, length_prefixed
-from gateway.vault.keyring import Keyring, index_id, month_of
+from gateway.vault.key_ids import index_id, month_of
+from gateway.vault.keyring import Keyring
 
 TOKEN_BYTES = 16
 #: Levels of what is known of a received file: its name, and all of its bytes; the scope is the partner.

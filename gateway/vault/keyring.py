@@ -15,7 +15,6 @@ import re
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
 from threading import Lock
 
@@ -30,6 +29,7 @@ from gateway.vault import copies, root
 from gateway.vault.copies import CACHEDIR_TAG, SUFFIX, TAG_FILE
 from gateway.vault.derive import KEY_BYTES, length_prefixed
 from gateway.vault.durable import place_file, sync_folder
+from gateway.vault.key_ids import is_version, name_of, split, version_in
 from gateway.vault.pkcs11 import Token
 from gateway.vault.root import Ask, Provider, Root
 
@@ -39,25 +39,8 @@ BEHIND = ".behind"
 #: In `keys/` while keys were destroyed and the master key in the token was not replaced since.
 REPLACE_MASTER = "replace-master"
 
-_KEY_ID = re.compile(r"until-\d{4}-\d{2}-\d{2}|index-\d{4}-\d{2}|hold-[0-9A-Z][0-9A-Z-]{0,63}", re.ASCII)
-
-
-_VERSION = re.compile(r"[2-9]|[1-9]\d{1,8}", re.ASCII)
 #: Whatever is written of a key: its file, one that is being placed, and the marker beside it.
 _WRITTEN = re.compile(rf"\.?(.+?)(?:{re.escape(SUFFIX)}|{re.escape(BEHIND)})(?:\.new)?")
-
-
-def name_of(key_id: str, version: int) -> str:
-    """What a version of a key is called in its folder, and inside its file."""
-    return key_id if version == 1 else f"{key_id}.v{version}"
-
-
-def _split(name: str) -> tuple[str, int] | None:
-    """The id and version of a name; None when it is not one."""
-    key_id, dotted, version = name.partition(".v")
-    if not _KEY_ID.fullmatch(key_id) or (dotted and not _VERSION.fullmatch(version)):
-        return None
-    return key_id, int(version) if dotted else 1
 
 
 def _caught_up(path: Path) -> None:
@@ -65,39 +48,6 @@ def _caught_up(path: Path) -> None:
     marker = path.with_suffix(BEHIND)
     if marker.exists():
         marker.unlink()
-
-
-def until_id(day: date) -> str:
-    """The id of the key of what must be gone after `day`."""
-    return f"until-{day.isoformat()}"
-
-
-def index_id(month: str) -> str:
-    """The id of the key of the index tokens of what is received in `month` (`YYYY-MM`)."""
-    return f"index-{month}"
-
-
-def hold_key_id(hold_id: str) -> str:
-    """The id of the key of what a hold keeps past its day."""
-    return f"hold-{hold_id}"
-
-
-def hold_of(key_id: str) -> str | None:
-    """The hold in a `hold-` id; None for another key."""
-    kind, _, rest = key_id.partition("-")
-    return rest if kind == "hold" else None
-
-
-def day_of(key_id: str) -> date | None:
-    """The day in an `until-` id; None for another key."""
-    kind, _, rest = key_id.partition("-")
-    return date.fromisoformat(rest) if kind == "until" else None
-
-
-def month_of(key_id: str) -> str | None:
-    """The month (`YYYY-MM`) in an `index-` id; None for another key."""
-    kind, _, rest = key_id.partition("-")
-    return rest if kind == "index" else None
 
 
 #: Told how many of how many keys are done.
@@ -283,7 +233,7 @@ class Keyring:
         found = []
         for name, folder in self.copies().items():
             held = copies.names(folder)
-            if held is None or any(_is_version(each, key_id, before) for each in held):
+            if held is None or any(is_version(each, key_id, before) for each in held):
                 found.append(name)
         return found
 
@@ -293,7 +243,7 @@ class Keyring:
 
     def _names_in_copies(self) -> dict[str, tuple[str, int]]:
         found = {name for folder in self.copies().values() for name in copies.names(folder) or ()}
-        return {name: parts for name in found if (parts := _split(name)) is not None}
+        return {name: parts for name in found if (parts := split(name)) is not None}
 
     def get(self, key_id: str, version: int | None = None) -> bytes:
         """The 32 bytes of a version of a key, the newest if none is given.
@@ -366,7 +316,7 @@ class Keyring:
     def _names(self) -> dict[str, tuple[str, int]]:
         """Name -> id and version of every key in the ring, in their order."""
         names = (path.name.removesuffix(SUFFIX) for path in self._ring.glob(f"*{SUFFIX}"))
-        found = {name: parts for name in names if (parts := _split(name)) is not None}
+        found = {name: parts for name in names if (parts := split(name)) is not None}
         return dict(sorted(found.items(), key=lambda each: each[1]))
 
     def destroy(self, key_id: str, *, before: int | None = None) -> bool:
@@ -382,7 +332,7 @@ class Keyring:
             written = (_WRITTEN.fullmatch(path.name) for path in self._ring.iterdir())
             names = {match[1] for match in written if match} | set(self._names_in_copies())
             # the oldest first: `newest` relies on it
-            going = sorted((name for name in names if _is_version(name, key_id, before)), key=_version_in)
+            going = sorted((name for name in names if is_version(name, key_id, before)), key=version_in)
             if going:
                 self._note_destruction()
             for name in going:
@@ -595,7 +545,7 @@ class Keyring:
         return problems
 
     def _file(self, name: str) -> str:
-        if _split(name) is None:
+        if split(name) is None:
             raise KeyringError(f"{name!r} is not the id of a key")
         return f"{self._ring_name}/{name}{SUFFIX}"
 
@@ -633,17 +583,6 @@ class Keyring:
             yield
         finally:
             os.close(fd)
-
-
-def _is_version(name: str, key_id: str, before: int | None) -> bool:
-    """Whether a name is of a version of a key, `before` one if that is given."""
-    parts = _split(name)
-    return parts is not None and parts[0] == key_id and (before is None or parts[1] < before)
-
-
-def _version_in(name: str) -> int:
-    parts = _split(name)
-    return 0 if parts is None else parts[1]
 
 
 def _opened(wrapped: bytes, under: Root) -> bytes | None:

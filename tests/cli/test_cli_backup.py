@@ -40,17 +40,8 @@ from gateway.settings import Home
 from gateway.store import persons
 from gateway.store import signals as stored
 from gateway.store.engine import Store
-from gateway.store.tables import (
-    Counter,
-    Delivery,
-    Dispatch,
-    ExclusionRow,
-    HoldRow,
-    MeldingRow,
-    RequestRow,
-    RestoreRow,
-    SignalRow,
-)
+from gateway.store.retention_tables import HoldRow, RestoreRow
+from gateway.store.tables import Counter, Delivery, Dispatch, ExclusionRow, MeldingRow, RequestRow, SignalRow
 from gateway.vault.objects import EXCLUSION, SIGNAL
 
 COLUMNS = "signaal_id;sector;klantnummer;achternaam;geboortedatum;postcode;huisnummer;bedrag;dagen_achterstand;sociaal_incasso;mutatie"

@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.domain.retention import Terms, index_due
-from gateway.vault.keyring import Keyring, day_of, month_of
+from gateway.vault.key_ids import day_of, month_of
+from gateway.vault.keyring import Keyring
 from gateway.vault.stream import HEADER_BYTES, SEGMENT_BYTES
 
 #: The fewest bytes of a needle; by its first ones it is looked for.

@@ -52,16 +52,8 @@ from gateway.pipeline.worker import step
 from gateway.running import only_one
 from gateway.settings.gemeenten import pc4_gemeenten
 from gateway.store import blobs, dispatches
-from gateway.store.tables import (
-    AuditEntry,
-    DataKeyRow,
-    Delivery,
-    Dispatch,
-    IndexToken,
-    KeyRow,
-    MeldingRow,
-    SignalRow,
-)
+from gateway.store.retention_tables import KeyRow
+from gateway.store.tables import AuditEntry, DataKeyRow, Delivery, Dispatch, IndexToken, MeldingRow, SignalRow
 
 #: Works in which keys are made or destroyed.
 CHANGES_KEYS = {"start", "night", "purge", "commands", "municipality"}

@@ -8,7 +8,7 @@ import sys
 from datetime import timedelta
 
 from gateway.clock import local_day
-from gateway.vault.keyring import until_id
+from gateway.vault.key_ids import until_id
 
 
 async def gateway(village, *words):

@@ -10,7 +10,7 @@ from pathlib import Path
 from gateway.clock import AMSTERDAM
 from gateway.domain.dispatch import PROOFS, DispatchKind
 from gateway.store.tables import DataKeyRow, Delivery, Dispatch, IndexToken, MeldingRow, SignalRow
-from gateway.vault.keyring import day_of, index_id
+from gateway.vault.key_ids import day_of, index_id
 
 sys.path.append(str(Path(__file__).parent))
 from old_copy import openable  # beside this file

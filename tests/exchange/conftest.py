@@ -29,7 +29,8 @@ from gateway.vault.blobs import BlobFolder
 from gateway.vault.datakey import DataKey, WrappedKey, unwrap, wrap
 from gateway.vault.ids import new_id
 from gateway.vault.index import Indexer
-from gateway.vault.keyring import Keyring, index_id, until_id
+from gateway.vault.key_ids import index_id, until_id
+from gateway.vault.keyring import Keyring
 from gateway.vault.objects import dispatched_file, open_digest, open_name, received_file
 from gateway.vault.stream import SealedReader, Sealer
 

@@ -21,7 +21,7 @@ from gateway.exchange.context import Visit
 from gateway.exchange.protocol import Refused
 from gateway.exchange.upload import Upload, abort_stale, abort_unfinished
 from gateway.vault import blobs
-from gateway.vault.keyring import index_id, until_id
+from gateway.vault.key_ids import index_id, until_id
 
 CSV = b"signaal_id;postcode\nA1;9401AB\n"
 

@@ -33,7 +33,8 @@ from gateway.store.engine import Store
 from gateway.store.tables import Delivery
 from gateway.vault.blobs import BlobFolder
 from gateway.vault.index import Indexer
-from gateway.vault.keyring import Keyring, index_id, until_id
+from gateway.vault.key_ids import index_id, until_id
+from gateway.vault.keyring import Keyring
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 #: The requests that the first byte of a piece stands for.

@@ -17,15 +17,8 @@ from gateway.pipeline import listing
 from gateway.pipeline.exclusions import known_residents, levels_of
 from gateway.pipeline.reroute import reroute
 from gateway.store import exclusions, reference, signals
-from gateway.store.tables import (
-    AuditEntry,
-    DataKeyRow,
-    Delivery,
-    Destruction,
-    ExclusionRow,
-    PurgeRun,
-    SignalRow,
-)
+from gateway.store.retention_tables import Destruction, PurgeRun
+from gateway.store.tables import AuditEntry, DataKeyRow, Delivery, ExclusionRow, SignalRow
 
 UNTIL = date(2027, 3, 31)
 

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.domain.policy import Grouping, Matching
 from gateway.store.tables import IndexToken, SignalRow
-from gateway.vault.keyring import index_id
+from gateway.vault.key_ids import index_id
 
 
 def by_month(lines):

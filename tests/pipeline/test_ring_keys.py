@@ -28,6 +28,7 @@ from gateway.retention import compromise, ring, versions
 from gateway.retention.versions import By
 from gateway.store import data_keys, exclusions, key_versions, signals
 from gateway.store.engine import Store
+from gateway.store.retention_tables import KeyRow
 from gateway.store.tables import (
     AuditEntry,
     DataKeyRow,
@@ -35,7 +36,6 @@ from gateway.store.tables import (
     Dispatch,
     ExclusionRow,
     IndexToken,
-    KeyRow,
     SignalRow,
 )
 from gateway.vault.blobs import BlobFolder

@@ -17,7 +17,8 @@ from gateway.files.table import Limits
 from gateway.pipeline import worklist as steps
 from gateway.pipeline.workbook import read_municipal_table
 from gateway.pipeline.worker import pending
-from gateway.store.tables import AnswerRow, AuditEntry, Destruction, Dispatch, DispatchContent, WorklistRow
+from gateway.store.retention_tables import Destruction
+from gateway.store.tables import AnswerRow, AuditEntry, Dispatch, DispatchContent, WorklistRow
 
 
 def listed(world, partner="gemeente", name="werklijst_GM1731_2026-11.xlsx"):

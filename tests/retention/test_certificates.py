@@ -21,15 +21,8 @@ from gateway.domain.signal import SignalState
 from gateway.retention.due import due
 from gateway.retention.ring import Standing, standings
 from gateway.retention.shelves import CertificateShelf, RegisterShelf
-from gateway.store.tables import (
-    CertificateRow,
-    CompactionRow,
-    DataKeyRow,
-    Delivery,
-    Destruction,
-    Dispatch,
-    SignalRow,
-)
+from gateway.store.retention_tables import CertificateRow, CompactionRow, Destruction
+from gateway.store.tables import DataKeyRow, Delivery, Dispatch, SignalRow
 
 #: The class of `conftest.py`.
 World = Any

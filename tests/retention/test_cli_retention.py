@@ -14,7 +14,8 @@ import pytest
 from gateway.cli import main
 from gateway.clock import add_months, local_day
 from gateway.domain.delivery import DeliveryState
-from gateway.store.tables import CertificateRow, Delivery
+from gateway.store.retention_tables import CertificateRow
+from gateway.store.tables import Delivery
 
 #: The class of `conftest.py`.
 World = Any

@@ -15,7 +15,7 @@ import pytest
 from gateway.retention import figures
 from gateway.store import compaction
 from gateway.store.compaction import compact
-from gateway.store.tables import CertificateRow, CompactionRow
+from gateway.store.retention_tables import CertificateRow, CompactionRow
 
 #: The class of `conftest.py`.
 World = Any

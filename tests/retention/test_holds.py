@@ -30,17 +30,8 @@ from gateway.retention.shelves import RegisterShelf
 from gateway.store import approvals, registers
 from gateway.store import holds as stored_holds
 from gateway.store.engine import Store
-from gateway.store.tables import (
-    AnswerRow,
-    CertificateRow,
-    DataKeyRow,
-    Delivery,
-    Dispatch,
-    HoldRow,
-    KeyRow,
-    MeldingRow,
-    SignalRow,
-)
+from gateway.store.retention_tables import CertificateRow, HoldRow, KeyRow
+from gateway.store.tables import AnswerRow, DataKeyRow, Delivery, Dispatch, MeldingRow, SignalRow
 from gateway.vault.datakey import WrappedKey, unwrap
 
 #: The class of `conftest.py`.

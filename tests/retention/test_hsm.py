@@ -17,7 +17,7 @@ from gateway.retention import ring
 from gateway.retention.versions import By, retire, rewrap
 from gateway.store import data_keys
 from gateway.store.engine import Store
-from gateway.store.tables import CertificateRow
+from gateway.store.retention_tables import CertificateRow
 from gateway.vault.datakey import WrappedKey, unwrap
 from gateway.vault.keyring import Keyring
 from gateway.vault.pkcs11 import Token

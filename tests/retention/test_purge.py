@@ -21,18 +21,15 @@ from gateway.errors import KeyMissing, StoreError
 from gateway.retention.purge import STEPS
 from gateway.store import data_keys, registers
 from gateway.store.engine import Store
+from gateway.store.retention_tables import CertificateRow, Destruction, KeyRow, PurgeRun
 from gateway.store.tables import (
     AnswerRow,
-    CertificateRow,
     DataKeyRow,
     Delivery,
-    Destruction,
     Dispatch,
     ExclusionRow,
     IndexToken,
-    KeyRow,
     MeldingRow,
-    PurgeRun,
     SignalRow,
 )
 from gateway.vault.blobs import BlobFolder

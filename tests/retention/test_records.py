@@ -13,18 +13,8 @@ from gateway.audit.log import record
 from gateway.audit.verify import verify
 from gateway.clock import add_months
 from gateway.store import requests
-from gateway.store.tables import (
-    AuditEntry,
-    CertificateRow,
-    CompactionRow,
-    Delivery,
-    Destruction,
-    Dispatch,
-    DispatchContent,
-    KeyRow,
-    PurgeRun,
-    RequestRow,
-)
+from gateway.store.retention_tables import CertificateRow, CompactionRow, Destruction, KeyRow, PurgeRun
+from gateway.store.tables import AuditEntry, Delivery, Dispatch, DispatchContent, RequestRow
 
 #: The class of `conftest.py`.
 World = Any

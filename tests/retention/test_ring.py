@@ -14,8 +14,9 @@ from gateway.domain.ring_key import KeyState, key_state
 from gateway.errors import CommandError, KeyringError
 from gateway.retention import ring
 from gateway.retention.keys import reach, warn_of_few
-from gateway.store.tables import AuditEntry, CertificateRow, DataKeyRow, KeyRow
-from gateway.vault.keyring import index_id, until_id
+from gateway.store.retention_tables import CertificateRow, KeyRow
+from gateway.store.tables import AuditEntry, DataKeyRow
+from gateway.vault.key_ids import index_id, until_id
 
 #: The class of `conftest.py`.
 World = Any

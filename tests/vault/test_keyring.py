@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 from gateway.errors import KeyMissing, KeyringError
 from gateway.vault.datakey import DataKey, unwrap, wrap
 from gateway.vault.derive import length_prefixed
-from gateway.vault.keyring import Keyring, day_of, index_id, month_of, until_id
+from gateway.vault.key_ids import day_of, index_id, month_of, until_id
+from gateway.vault.keyring import Keyring
 
 DAY = "until-2027-05-22"
 
