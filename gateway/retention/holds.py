@@ -268,11 +268,12 @@ def rewrap(store: Store, keyring: Keyring, batch: Sequence[Misplaced], now: date
 
     Raises KeyringError or VaultError when one of them can't be opened; then none was changed.
     """
-    fresh = [(one, wrapped_again(keyring, one.stored, key_of(one))) for one in batch]
-    keys = sorted({wrapped.key_id for _, wrapped in fresh})
+    keys = sorted({key_of(one) for one in batch})
     with writing(store) as conn:
         registers.register_keys(conn, keys, now)
-        for one, wrapped in fresh:
+        for one in batch:
+            # inside: a version that is retired meanwhile wraps nothing any more
+            wrapped = wrapped_again(keyring, one.stored, key_of(one))
             holds.rewrap(
                 conn,
                 one.stored.id,

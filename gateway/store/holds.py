@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Table, delete, func, insert, select, update
 
 from gateway.domain.dispatch import DispatchKind
 from gateway.domain.hold import AWAITING, HeldOut, waiting_id
-from gateway.store import going
+from gateway.store import going, key_versions
 from gateway.store.data_keys import NO_MUNICIPALITY, StoredKey
 from gateway.store.retention_tables import HoldDelivery, HoldRow, WaitingRow
 from gateway.store.tables import DataKeyRow, Delivery, DeliveryShare, Dispatch, DispatchContent, SignalRow
@@ -247,7 +247,12 @@ def misplaced(conn: Connection, today: date) -> list[Misplaced]:
 
 
 def rewrap(conn: Connection, stored_id: int, *, key_id: str, key_version: int, wrapped: bytes) -> None:
-    """A data key is wrapped under another key; its due day stays."""
+    """A data key is wrapped under another key; its due day stays.
+
+    Raises:
+        KeySuperseded: that key has a newer version in force: wrap it again.
+    """
+    key_versions.check(conn, key_id, key_version)
     conn.execute(
         update(_DATA_KEY)
         .where(_DATA_KEY.c.id == stored_id)

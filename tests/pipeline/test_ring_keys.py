@@ -26,7 +26,7 @@ from gateway.pipeline.retoken import make_tokens_again
 from gateway.pipeline.sealing import Opener, open_key, store_key
 from gateway.retention import compromise, ring, versions
 from gateway.retention.versions import By
-from gateway.store import data_keys, exclusions, key_versions, signals
+from gateway.store import data_keys, exclusions, holds, key_versions, signals
 from gateway.store.engine import Store
 from gateway.store.retention_tables import KeyRow
 from gateway.store.tables import (
@@ -299,6 +299,9 @@ def test_nothing_is_stored_under_a_version_that_gave_way(busy: World) -> None:
     with pytest.raises(KeySuperseded, match=r"version 1 of .* gave way to version 2"):
         store(late)
     store(wrap(context.keyring, RAW, DataKey.generate(), partner="woonservice", object_id="L9999"))
+    moved = {"key_id": RAW, "key_version": late.key_version, "wrapped": late.wrapped}
+    with pytest.raises(KeySuperseded, match=r"gave way"), context.store.write() as conn:
+        holds.rewrap(conn, 1, **moved)
 
 
 def test_a_close_under_way_keeps_its_version_alive(busy: World, monkeypatch: pytest.MonkeyPatch) -> None:
