@@ -21,7 +21,7 @@ from gateway.domain.approval import Subject
 from gateway.domain.ring_key import KeyState
 from gateway.errors import CommandError, KeyringError
 from gateway.gateway import Gateway
-from gateway.overview import keys_ahead
+from gateway.overview import Keys, keys_ahead
 from gateway.retention import ring
 from gateway.retention.approvals import ask
 from gateway.retention.ring import Standing
@@ -60,7 +60,8 @@ def show_status(
             }
         )
         return
-    _show(found)
+    if found:
+        _show(found)
     for key in found:
         if key.state is KeyState.COMPROMISED:
             screen.out.print(
@@ -78,13 +79,21 @@ def show_status(
             "[red]Keys were destroyed, and that master key must be replaced[/]: gateway retention run."
         )
     screen.out.print(
-        f"Keys reach {screen.counted(ahead.days_ahead, 'day')} further than is needed today; {ahead.wanted_days_ahead} are wanted."
+        _reach(ahead) if found else "There are no keys yet: the gateway makes them at its start."
     )
     for name, folder in folders.items():
         state = "[green]reached[/]" if reached[name] else "[red]can't be reached[/]"
         screen.out.print(f"{name} {escape(str(folder))} {state}", soft_wrap=True)
     if not folders:
         screen.out.print("No copy of the keyring is registered: `gateway keys add-copy PATH` makes one.")
+
+
+def _reach(ahead: Keys) -> str:
+    """How far the keys of days reach."""
+    if ahead.days_ahead < 0:
+        return f"[red]Keys lack for {screen.counted(-ahead.days_ahead, 'day')} that are needed today[/]: start the gateway, which makes them."
+    days = screen.counted(ahead.days_ahead, "day")
+    return f"Keys reach {days} further than is needed today; {ahead.wanted_days_ahead} are wanted."
 
 
 def verify(context: typer.Context) -> None:
@@ -100,7 +109,7 @@ def verify(context: typer.Context) -> None:
 
 
 def rotate_root(context: typer.Context) -> None:
-    """Put a new root key in the place of the old one, from `[keys] provider`; no data is sealed again.
+    """Put a new root key in the place of the old one, from the configured provider; no data is sealed again.
 
     Interrupted, it goes on where it was when it is run again; until then both root keys are needed.
     """

@@ -33,7 +33,7 @@ def render_not_restored(lost: Iterable[Lost]) -> Iterator[bytes]:
         (
             (
                 each.delivery_id,
-                f"{each.received_at.astimezone(AMSTERDAM):%Y-%m-%dT%H:%M:%S%z}",
+                each.received_at.astimezone(AMSTERDAM).isoformat(timespec="seconds"),
                 number(each.size_bytes),
             )
             for each in sorted(lost, key=lambda each: (each.received_at, each.delivery_id))
