@@ -174,7 +174,7 @@ def replace_master_after(
     try:
         replace_master(store, keyring, now, node=node, origin="cli", actor=actor)
     except KeyringError as exc:
-        _log.error("root_key.kept", key=key_id, error=str(exc))
+        _log.error("master.left", key=key_id, error=str(exc))
 
 
 def rotate_root(

@@ -127,7 +127,8 @@ def test_status_tells_programs(house):
     assert house.run("wait", "--idle", "--timeout", "60").code == 0
     seen = house.json("status")
     assert list(seen) == [
-        "version", "at", "daemon", "door", "deliveries", "oldest_waiting_at", "failed", "meldingen", "retention", "keys",
+        "version", "at", "daemon", "door", "deliveries", "oldest_waiting_at", "failed", "meldingen", "retention",
+        "approvals", "holds", "keys",
         "audit", "disk", "partners", "partner_keys", "host_keys",
     ]  # fmt: skip
     assert seen["daemon"] == {name: told[name] for name in ("port", "pid", "host_key")} | {"configuration": 1}

@@ -83,7 +83,7 @@ def test_a_visitor_sees_what_the_screen_promises(demo: Demo) -> None:
     # an auditor
     assert "The log is whole" in _paste(demo.blocks["An auditor"])
     audit = demo.received("toezicht") / "audit"
-    assert {path.name for path in audit.iterdir()} == {"log", "registers", "verklaringen"}
+    assert {path.name for path in audit.iterdir()} == {"goedkeuringen", "log", "registers", "verklaringen"}
     assert all(any(folder.iterdir()) for folder in audit.iterdir())
 
     # the administrator

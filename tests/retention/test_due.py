@@ -33,7 +33,9 @@ def test_each_day_lists_what_goes_at_its_end(world: World) -> None:
     assert found == {
         date(2026, 11, 23): DueDay(day=date(2026, 11, 23), contents=1, keys=("until-2026-11-23",)),
         date(2026, 12, 6): DueDay(day=date(2026, 12, 6), raws=1, keys=("until-2026-12-06",)),
-        date(2027, 5, 22): DueDay(day=date(2027, 5, 22), signals=3, dispatches=1, keys=("until-2027-05-22",)),
+        date(2027, 5, 22): DueDay(
+            day=date(2027, 5, 22), signals=3, dispatches=1, uncollected=1, keys=("until-2027-05-22",)
+        ),
         date(2027, 5, 30): DueDay(day=date(2027, 5, 30), keys=("index-2026-11", "until-2027-05-30")),
     }
     assert listed(world, 14).keys() == {date(2026, 11, 23), date(2026, 12, 6)}
