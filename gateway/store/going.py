@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -57,6 +58,9 @@ _REQUEST: Table = RequestRow.__table__  # type: ignore[attr-defined]
 _HOLD: Table = HoldRow.__table__  # type: ignore[attr-defined]
 _HOLD_DELIVERY: Table = HoldDelivery.__table__  # type: ignore[attr-defined]
 _WAITING: Table = WaitingRow.__table__  # type: ignore[attr-defined]
+
+#: A purge asks for the same conditions of one day many times, and building them takes longer than most answers.
+_DAYS = 8
 
 #: Still to be processed: the received file is kept, day by day.
 UNPROCESSED = (DeliveryState.STAGED, DeliveryState.ARRIVED, DeliveryState.PROCESSING, DeliveryState.FAILED)
@@ -110,21 +114,25 @@ def _goes(table: Table, before: date, ahead: bool) -> ColumnElement[bool]:
     )
 
 
+@lru_cache(maxsize=_DAYS)
 def row_goes(before: date, *, ahead: bool = False) -> ColumnElement[bool]:
     """Rows of signals whose own day is over, or whose delivery goes whole."""
     return _goes(_SIGNAL, before, ahead)
 
 
+@lru_cache(maxsize=_DAYS)
 def answer_goes(before: date, *, ahead: bool = False) -> ColumnElement[bool]:
     """Answers whose signal's day is over, or whose delivery goes whole."""
     return _goes(_ANSWER, before, ahead)
 
 
+@lru_cache(maxsize=_DAYS)
 def exclusion_goes(before: date, *, ahead: bool = False) -> ColumnElement[bool]:
     """Listed residents whose own day is over, or whose delivery goes whole."""
     return _goes(_EXCLUSION, before, ahead)
 
 
+@lru_cache(maxsize=_DAYS)
 def contents_go(before: date, *, ahead: bool = False) -> ColumnElement[bool]:
     """Sealed contents of rows that stay a while themselves (D30, D40)."""
     return and_(
@@ -137,6 +145,7 @@ def contents_go(before: date, *, ahead: bool = False) -> ColumnElement[bool]:
     )
 
 
+@lru_cache(maxsize=_DAYS)
 def raw_goes(before: date) -> ColumnElement[bool]:
     """Received files that go; also one that was to go at once (F03) when a crash left its blob."""
     is_left = or_(_DELIVERY.c.raw_gone_at.is_(None), _DELIVERY.c.blob.is_not(None))
@@ -150,6 +159,7 @@ def raw_goes(before: date) -> ColumnElement[bool]:
     )
 
 
+@lru_cache(maxsize=_DAYS)
 def ends(before: date) -> ColumnElement[bool]:
     """Deliveries of which nothing stays: the file is gone or goes, and so is every row."""
     row_stays, answer_stays, exclusion_stays = (
@@ -172,6 +182,7 @@ def ends(before: date) -> ColumnElement[bool]:
     )
 
 
+@lru_cache(maxsize=_DAYS)
 def dispatch_waits(before: date, *, ahead: bool = False) -> ColumnElement[bool]:
     """Outgoing files whose day is over and whose municipality's approval is waited for; not what was replaced."""
     return and_(
@@ -181,6 +192,7 @@ def dispatch_waits(before: date, *, ahead: bool = False) -> ColumnElement[bool]:
     )
 
 
+@lru_cache(maxsize=_DAYS)
 def dispatch_goes(before: date, *, ahead: bool = False) -> ColumnElement[bool]:
     """A dispatch that is due or replaced; a manifest comes and goes with its file."""
     file = _DISPATCH.alias()
@@ -200,6 +212,7 @@ def dispatch_goes(before: date, *, ahead: bool = False) -> ColumnElement[bool]:
     )
 
 
+@lru_cache(maxsize=_DAYS)
 def data_key_goes(before: date, *, ahead: bool = False) -> ColumnElement[bool]:
     """Wrapped keys that are due, whose object ends or whose last row goes; never that of a file that is needed."""
     of_needed = exists().where(

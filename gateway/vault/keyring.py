@@ -315,7 +315,11 @@ class Keyring:
 
     def _names(self) -> dict[str, tuple[str, int]]:
         """Name -> id and version of every key in the ring, in their order."""
-        names = (path.name.removesuffix(SUFFIX) for path in self._ring.glob(f"*{SUFFIX}"))
+        try:
+            listed = os.listdir(self._ring_name)  # noqa: PTH208  # a Path for each costs more than the look itself
+        except OSError as exc:
+            raise KeyringError(f"{self._ring_name} can't be read: {exc.strerror}") from exc
+        names = (name.removesuffix(SUFFIX) for name in listed if name.endswith(SUFFIX))
         found = {name: parts for name in names if (parts := split(name)) is not None}
         return dict(sorted(found.items(), key=lambda each: each[1]))
 
