@@ -240,6 +240,8 @@ def _refuse_while_running(home: Home, provider: Provider) -> None:
 
 def _show(found: Sequence[Standing]) -> None:
     shown = screen.table("kind", "state", "keys", "from", "to", "data keys", "index tokens")
+    for column in (2, 5, 6):
+        shown.columns[column].justify = "right"
     order = list(KeyState)
     rows = sorted(found, key=lambda key: (key.kind, order.index(key.state), key.id))
     for (kind, state), group in groupby(rows, key=lambda key: (key.kind, key.state)):

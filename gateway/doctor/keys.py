@@ -40,14 +40,12 @@ def copies(keyring: Keyring) -> Finding:
     try:
         problems, count = keyring.verify_copies(), len(keyring.copies())
     except KeyringError as exc:
-        return fail("keyring copies", str(exc), "bring the list back: without it nothing can be destroyed")
+        return fail("key copies", str(exc), "bring the list back: without it nothing can be destroyed")
     if not problems:
-        return ok(
-            "keyring copies", f"{count} registered, each as the ring is" if count else "none is registered"
-        )
+        return ok("key copies", f"{count} registered, each as the ring is" if count else "none is registered")
     more = f"; and {len(problems) - 1:,} more" if len(problems) > 1 else ""
     return warn(
-        "keyring copies",
+        "key copies",
         f"{problems[0]}{more}",
         "bring the copy back: keys that it has not got are not used, and their destruction there is not confirmed",
     )
