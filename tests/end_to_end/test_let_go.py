@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gateway.clock import AMSTERDAM
 from gateway.domain.dispatch import PROOFS, DispatchKind
+from gateway.pipeline.worker import pending
 from gateway.store.tables import DataKeyRow, Delivery, Dispatch, IndexToken, MeldingRow, SignalRow
 from gateway.vault.key_ids import day_of, index_id
 
@@ -22,9 +23,10 @@ def at(text):
 
 
 async def night(town, text):
-    """The clock moves, and what is scheduled runs."""
+    """The clock moves, what is scheduled runs, and what the worker makes of that is made."""
     town.clock.set(at(text))
     await town.daemon.schedule.run_due()
+    await town.until(lambda: not pending(town.context))
 
 
 async def exchanged(town, signal, csv_file):
