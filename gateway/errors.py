@@ -15,6 +15,7 @@ GatewayError
   AuditError         ours: the log does not verify; exit 13
   SignatureRefused   who signed: a signature approves nothing; exit 1
   CommandError       operator: as things stand, a command can't be carried out; exit 1
+    Overtaken        operator: what was approved can never be done any more
     ClockRefused     operator: nothing is destroyed by a clock that can't be believed
   IllegalTransition  a bug: a state change that the table of transitions does not list
 """
@@ -116,6 +117,10 @@ class SignatureRefused(GatewayError):
 
 class CommandError(GatewayError):
     """As things stand, a command can't be carried out; the text says what can be done instead."""
+
+
+class Overtaken(CommandError):
+    """What was approved can never be done any more: what it is about has gone."""
 
 
 class ClockRefused(CommandError):

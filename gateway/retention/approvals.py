@@ -31,7 +31,7 @@ from gateway.domain.certificate import CERTIFICATE_MONTHS, Mandate
 from gateway.domain.dispatch import DispatchKind, Letter
 from gateway.domain.partner import Box
 from gateway.domain.retention import Terms, dispatch_due
-from gateway.errors import CommandError, GatewayError
+from gateway.errors import CommandError, GatewayError, Overtaken
 from gateway.files.approval import request_name
 from gateway.files.manifest import render_manifest
 from gateway.files.names import manifest_name
@@ -109,7 +109,7 @@ def carry_out(
 ) -> dict[str, str]:
     """Do what was approved and is not done; number -> why it could not be done, empty when it is.
 
-    What fails stays approved, and is tried again by the schedule; an interruption may do it twice, so that what
+    What can never be done any more is dropped; what else fails stays approved, and is tried again by the schedule; an interruption may do it twice, so that what
     it does must bear that.
     """
     if not _to_do(store):
@@ -166,6 +166,22 @@ def _carry_out(
 ) -> str:
     try:
         do(approval)
+    except Overtaken as exc:
+        with store.write() as conn:
+            approvals.advance(
+                conn, approval.number, ApprovalState.APPROVED, ApprovalState.DROPPED, clock.now()
+            )
+            record(
+                conn,
+                action="approval.dropped",
+                object_id=approval.number,
+                result="overtaken",
+                origin=origin,
+                actor=actor,
+                at=clock.now(),
+                node=node,
+            )
+        return str(exc)
     except GatewayError as exc:
         _log.error("approval.failed", approval=approval.number, error=str(exc))
         return str(exc)

@@ -16,7 +16,7 @@ from gateway.clock import Clock, local_day
 from gateway.domain.approval import Subject
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.hold import problems
-from gateway.errors import CommandError
+from gateway.errors import CommandError, Overtaken
 from gateway.files.formats import looks_like_bsn
 from gateway.retention.approvals import ask as ask_two
 from gateway.store import Connection, holds, persons, registers
@@ -185,7 +185,8 @@ def place(
     leaves it asked for, or in force; then the purge moves the keys before a day's key goes.
 
     Raises:
-        CommandError: there is no such hold, or all that it covers has gone.
+        CommandError: there is no such hold.
+        Overtaken: all that it covers has gone.
     """
     with store.exclusive():
         with store.read() as conn:
@@ -193,7 +194,7 @@ def place(
             gone = _not_holdable(conn, hold.deliveries)
         if hold.placed_at is None:
             if len(gone) == len(hold.deliveries):
-                raise CommandError(f"{hold_id} was not placed: {'; '.join(gone)}")
+                raise Overtaken(f"{hold_id} was not placed: {'; '.join(gone)}")
             now = clock.now()
             keyring.ensure([hold_key_id(hold_id)])
             with writing(store) as conn:

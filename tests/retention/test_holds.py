@@ -18,12 +18,14 @@ from structlog.testing import capture_logs
 from gateway.clock import AMSTERDAM
 from gateway.doctor.data import _holds
 from gateway.doctor.finding import Verdict
+from gateway.domain.approval import Approval, ApprovalState
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.dispatch import DispatchState
 from gateway.domain.retention import Terms
 from gateway.domain.signal import SignalState
 from gateway.errors import CommandError, KeyMissing
 from gateway.retention import holds
+from gateway.retention.approvals import carry_out
 from gateway.retention.due import due
 from gateway.retention.ring import problems
 from gateway.retention.shelves import RegisterShelf
@@ -125,6 +127,30 @@ def test_a_hold_is_asked_for_and_changes_nothing_else(world: World) -> None:
     world.go_to(DUE + DAY)
     world.purge()
     assert world.rows(SignalRow) == []
+
+
+def test_a_hold_of_what_has_gone_meanwhile_is_not_tried_again(world: World) -> None:
+    """Two people sign after the purge took all that it was to keep: they read so, and the request is over."""
+    asked = ask(world, world.deliver())
+    with world.store.write() as conn:
+        approvals.advance(conn, asked.number, ApprovalState.OPEN, ApprovalState.APPROVED, world.clock.now())
+    world.go_to(DUE + DAY)
+    world.purge()
+
+    def do(approval: Approval) -> None:
+        holds.place(
+            world.store, world.keyring, approval.object_id, ("a", "b"), clock=world.clock, node="node-1"
+        )
+
+    words = {"origin": "cli", "actor": "admin", "node": "node-1"}
+    told = carry_out(world.store, world.clock, do, **words)
+    assert list(told) == [asked.number]
+    assert "nothing of it can be kept any more" in told[asked.number]
+    assert carry_out(world.store, world.clock, do, **words) == {}
+    (entry,) = world.audit("approval.dropped")
+    assert '"result":"overtaken"' in entry
+    with world.store.read() as conn:
+        assert stored_holds.held(conn) == []
 
 
 @pytest.mark.parametrize(
