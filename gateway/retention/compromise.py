@@ -20,11 +20,11 @@ from typing import Any
 from gateway import logs
 from gateway.errors import CommandError, KeyMissing, KeyringError, VaultError
 from gateway.retention.versions import By, destroy_older, note, put_in_force, short_transaction, wrapped_of
-from gateway.store import Connection, blobs, data_keys, key_versions, resealing
+from gateway.store import Connection, blobs, data_keys, key_versions, removals, resealing
 from gateway.store.data_keys import StoredKey
 from gateway.store.engine import Store
 from gateway.store.resealing import File
-from gateway.vault import objects
+from gateway.vault import objects, removal
 from gateway.vault.blobs import BlobFolder
 from gateway.vault.datakey import DataKey, WrappedKey, unwrap, wrap
 from gateway.vault.keyring import Keyring, Progress
@@ -166,6 +166,8 @@ def _seal_one(work: _Work, data_key_id: int) -> None:
         stored = work.current(conn, data_key_id)
     if stored is None:
         return
+    if _seal_removal(work, data_key_id):
+        return
     if stored.municipality:
         while _seal_rows(work, data_key_id):
             pass
@@ -197,6 +199,23 @@ def _seal_rows(work: _Work, data_key_id: int) -> bool:
                 return True
         resealing.drop_key(conn, data_key_id)
         return False
+
+
+def _seal_removal(work: _Work, data_key_id: int) -> bool:
+    """Seal a record of the list of early removals again; False when it is none. Its file follows with the checkpoint."""
+    with work.alone(), short_transaction(work.store) as conn:
+        stored = work.current(conn, data_key_id)
+        sealed = None if stored is None else removals.sealed(conn, stored.object_id)
+        if stored is None or sealed is None:
+            return False
+        fields = removal.unseal(work.keyring, stored.object_id, wrapped_of(stored), sealed)
+        key, again = removal.seal(work.keyring, stored.key_id, stored.object_id, fields)
+        resealing.change_key(
+            conn, data_key_id, version=key.key_version, wrapped=key.wrapped, commitment=key.commitment
+        )
+        removals.change(conn, stored.object_id, again)
+        work.done.rows += 1
+        return True
 
 
 def _second(work: _Work, conn: Connection, stored: StoredKey) -> tuple[int, RowSealer]:

@@ -64,6 +64,16 @@ def add(
     conn.execute(insert(_REMOVAL).values(id=kept.id, at=at, sealed=kept.sealed, about=about, written=written))
 
 
+def sealed(conn: Connection, record_id: str) -> bytes | None:
+    """The sealed fields of a record; None when there is none of that id."""
+    return conn.execute(select(_REMOVAL.c.sealed).where(_REMOVAL.c.id == record_id)).scalar_one_or_none()
+
+
+def change(conn: Connection, record_id: str, sealed: bytes) -> None:
+    """A record is sealed again, and so must its file be."""
+    conn.execute(update(_REMOVAL).where(_REMOVAL.c.id == record_id).values(sealed=sealed, written=""))
+
+
 def unwritten(conn: Connection) -> list[Kept]:
     """Those whose file is not in `log/`, or is wrapped under another key there than here."""
     query = (

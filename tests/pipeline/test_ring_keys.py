@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from gateway.audit.removals import read, write_out
 from gateway.clock import SteppedClock
 from gateway.domain.ring_key import KeyState
 from gateway.errors import CommandError, KeyMissing, KeyringError, KeySuperseded
@@ -26,8 +27,9 @@ from gateway.pipeline.retoken import make_tokens_again
 from gateway.pipeline.sealing import Opener, open_key, store_key
 from gateway.retention import compromise, ring, versions
 from gateway.retention.versions import By
-from gateway.store import data_keys, exclusions, holds, key_versions, signals
+from gateway.store import data_keys, exclusions, holds, key_versions, removals, signals
 from gateway.store.engine import Store
+from gateway.store.removals import Kept
 from gateway.store.retention_tables import KeyRow
 from gateway.store.tables import (
     AuditEntry,
@@ -38,6 +40,7 @@ from gateway.store.tables import (
     IndexToken,
     SignalRow,
 )
+from gateway.vault import removal
 from gateway.vault.blobs import BlobFolder
 from gateway.vault.datakey import DataKey, WrappedKey, unwrap, wrap
 from gateway.vault.index import Indexer
@@ -274,6 +277,31 @@ def test_retire_refuses_while_a_reference_is_left(busy: World) -> None:
     with pytest.raises(CommandError, match=rf"^{left} data keys .* gateway keys rewrap {RAW} moves them"):
         retire(busy, RAW)
     assert busy.context.keyring.versions(RAW) == [1, 2]
+
+
+def test_a_record_of_an_early_removal_is_sealed_again(busy: World, tmp_path: Path) -> None:
+    """It says the same under another data key, here and in `log/`, and the compromised version can go."""
+    context, record_id, said = busy.context, "R0000000000000001", {"kind": "withdrawal", "at": "2026-11-03"}
+    key, sealed = removal.seal(context.keyring, RAW, record_id, said)
+    kept = Kept(
+        id=record_id,
+        sealed=sealed,
+        key_id=key.key_id,
+        key_version=key.key_version,
+        wrapped=key.wrapped,
+        commitment=key.commitment,
+    )
+    with context.store.write() as conn:
+        removals.add(conn, kept, owner=removal.OWNER, due_on=date(2026, 11, 17), at=busy.clock.now())
+    write_out(context.store, tmp_path)
+    before = (tmp_path / "removals" / f"{record_id}.json").read_bytes()
+    leak(busy, RAW)
+    assert context.keyring.versions(RAW) == [2]
+    write_out(context.store, tmp_path)
+    assert (tmp_path / "removals" / f"{record_id}.json").read_bytes() != before
+    ((found,), over) = read(context.keyring, [record_id], tmp_path)
+    assert (found.fields, over) == (said, [])
+    assert found.kept.commitment != kept.commitment
 
 
 def test_nothing_is_stored_under_a_version_that_gave_way(busy: World) -> None:
