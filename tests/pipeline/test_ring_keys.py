@@ -75,6 +75,27 @@ def rewrap(world: World, key_id: str | None = None) -> versions.Rewrapped:
     )
 
 
+#: What a record of an early removal says.
+REMOVED = {"kind": "withdrawal", "at": "2026-11-03"}
+
+
+def keep_removal(world: World) -> Kept:
+    """A record of an early removal, under the key of received files."""
+    keyring, record_id = world.context.keyring, "R0000000000000001"
+    key, sealed = removal.seal(keyring, RAW, record_id, REMOVED)
+    kept = Kept(
+        id=record_id,
+        sealed=sealed,
+        key_id=key.key_id,
+        key_version=key.key_version,
+        wrapped=key.wrapped,
+        commitment=key.commitment,
+    )
+    with world.context.store.write() as conn:
+        removals.add(conn, kept, owner=removal.OWNER, due_on=date(2026, 11, 17), at=world.clock.now())
+    return kept
+
+
 def retire(world: World, key_id: str) -> list[str]:
     """What the verb does."""
     return versions.retire(world.context.store, world.context.keyring, key_id, by(world))
@@ -281,18 +302,8 @@ def test_retire_refuses_while_a_reference_is_left(busy: World) -> None:
 
 def test_a_record_of_an_early_removal_is_sealed_again(busy: World, tmp_path: Path) -> None:
     """It says the same under another data key, here and in `log/`, and the compromised version can go."""
-    context, record_id, said = busy.context, "R0000000000000001", {"kind": "withdrawal", "at": "2026-11-03"}
-    key, sealed = removal.seal(context.keyring, RAW, record_id, said)
-    kept = Kept(
-        id=record_id,
-        sealed=sealed,
-        key_id=key.key_id,
-        key_version=key.key_version,
-        wrapped=key.wrapped,
-        commitment=key.commitment,
-    )
-    with context.store.write() as conn:
-        removals.add(conn, kept, owner=removal.OWNER, due_on=date(2026, 11, 17), at=busy.clock.now())
+    context, kept = busy.context, keep_removal(busy)
+    record_id = kept.id
     write_out(context.store, tmp_path)
     before = (tmp_path / "removals" / f"{record_id}.json").read_bytes()
     leak(busy, RAW)
@@ -300,7 +311,7 @@ def test_a_record_of_an_early_removal_is_sealed_again(busy: World, tmp_path: Pat
     write_out(context.store, tmp_path)
     assert (tmp_path / "removals" / f"{record_id}.json").read_bytes() != before
     ((found,), over) = read(context.keyring, [record_id], tmp_path)
-    assert (found.fields, over) == (said, [])
+    assert (found.fields, over) == (REMOVED, [])
     assert found.kept.commitment != kept.commitment
 
 
@@ -817,6 +828,7 @@ def test_killed_at_each_durable_step(
     """SIGKILL before and after each; run again, it comes to the same end as undisturbed."""
     for module in (versions, compromise):
         monkeypatch.setattr(module, "BATCH", 1)  # killed half-way all there is
+    keep_removal(busy)
     busy.context.store.close()
 
     def life(number: int, point: str) -> tuple[dict[str, Any], list[str]]:
