@@ -13,6 +13,7 @@ import asyncssh
 
 from gateway import logs
 from gateway.domain.partner import Partner
+from gateway.exchange import transport
 from gateway.exchange.algorithms import LEGACY, MODERN, SIGNATURES, Profile
 from gateway.exchange.context import Exchange
 from gateway.exchange.guard import LOOK_S, Guard
@@ -150,9 +151,7 @@ async def listen(
 async def _accept(
     exchange: Callable[[], Exchange], traffic: Traffic, guard: Guard, profile: Profile, door: Door
 ) -> asyncssh.SSHAcceptor:
-    return await asyncssh.listen(
-        door.host,
-        door.port,
+    options = await asyncssh.SSHServerConnectionOptions.construct(
         server_factory=lambda: Login(exchange(), traffic, guard),
         server_host_keys=[str(path) for path in door.host_keys],
         # hostkeys-00@openssh.com: clients that can, learn the next key while this one vouches for it
@@ -181,6 +180,9 @@ async def _accept(
         keepalive_interval=KEEPALIVE_S,
         keepalive_count_max=KEEPALIVE_COUNT,
     )
+    if asyncssh.__version__ == transport.ASYNCSSH:
+        return await transport.listen(door.host, door.port, options)
+    return await asyncssh.listen(door.host, door.port, options=options)
 
 
 async def _watch(traffic: Traffic) -> None:
