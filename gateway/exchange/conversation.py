@@ -74,6 +74,15 @@ class Conversation:
         """Whether no file is open."""
         return not any(isinstance(opened, Upload | Download) for opened in self._handles.values())
 
+    def write(self, handle: bytes, offset: int, data: memoryview) -> None:
+        """Take in data of a WRITE, or a piece of it.
+
+        Raises:
+            Refused: the status and text of the reply.
+        """
+        self._upload(handle).write(offset, data)
+        self.totals.bytes_in += len(data)
+
     async def answer(self, number: int, request: sftp.Request) -> bytes:
         """The reply to a request.
 
@@ -82,8 +91,7 @@ class Conversation:
         """
         match request:
             case sftp.Write(handle, offset, data):
-                self._upload(handle).write(offset, data)
-                self.totals.bytes_in += len(data)
+                self.write(handle, offset, data)
             case sftp.Read(handle, offset, length):
                 read = await asyncio.to_thread(self._readable(handle).read, offset, length)
                 self.totals.bytes_out += len(read)

@@ -26,6 +26,12 @@ _LENGTH = struct.Struct(">I")
 _U32 = struct.Struct(">I")
 _U64 = struct.Struct(">Q")
 
+#: WRITE: length, kind, number, length of the handle; and after that: offset, length of the data
+_WRITE_START, _WRITE_END = struct.Struct(">IBII"), struct.Struct(">QI")
+_WRITE = 6
+#: No WRITE of a handle of ours begins with more before its data.
+MOST_WRITE_HEAD_BYTES = 64
+
 _ATTR_SIZE, _ATTR_OWNER, _ATTR_MODE, _ATTR_TIMES, _ATTR_EXTENDED = 1, 2, 4, 8, 0x8000_0000
 
 #: Extensions that the version reply announces: those that clients of version 3 use.
@@ -416,6 +422,32 @@ def take_packet(buffer: bytearray) -> bytes | None:
     packet = bytes(memoryview(buffer)[4 : 4 + length])
     del buffer[: 4 + length]
     return packet
+
+
+@dataclass(frozen=True, slots=True)
+class WriteHead:
+    """What comes before the data of a WRITE: `head_bytes` of them, the packet's length included."""
+
+    number: int
+    handle: bytes
+    offset: int
+    length: int
+    head_bytes: int
+
+
+def write_head(head: bytes) -> WriteHead | None:
+    """The beginning of a WRITE whose packet ends with its data; None: it is another, or not all of it is here."""
+    if len(head) < _WRITE_START.size or head[4] != _WRITE:
+        return None
+    packet_bytes, _, number, handle_bytes = _WRITE_START.unpack_from(head)
+    head_bytes = _WRITE_START.size + handle_bytes + _WRITE_END.size
+    if len(head) < head_bytes:
+        return None
+    offset, length = _WRITE_END.unpack_from(head, head_bytes - _WRITE_END.size)
+    if not length or packet_bytes > MOST_PACKET_BYTES or packet_bytes != head_bytes - 4 + length:
+        return None
+    handle = head[_WRITE_START.size : _WRITE_START.size + handle_bytes]
+    return WriteHead(number, handle, offset, length, head_bytes)
 
 
 def request_id(packet: bytes) -> int:

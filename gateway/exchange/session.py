@@ -22,6 +22,7 @@ from gateway.exchange.context import Visit
 from gateway.exchange.key_uses import KeyUses
 from gateway.exchange.protocol import (
     MOST_PACKET_BYTES,
+    MOST_WRITE_HEAD_BYTES,
     PacketError,
     Refused,
     Request,
@@ -30,6 +31,7 @@ from gateway.exchange.protocol import (
     request_id,
     status_reply,
     take_packet,
+    write_head,
 )
 from gateway.vault.ids import new_id
 
@@ -71,6 +73,9 @@ class Answers(Protocol):
     def is_idle(self) -> bool:
         """Whether no file is open."""
 
+    def write(self, handle: bytes, offset: int, data: memoryview) -> None:
+        """Take in data of a WRITE. Raises Refused: the status and text of the reply."""
+
     async def answer(self, number: int, request: Request) -> bytes:
         """The reply to a request. Raises Refused: the status and text of the reply."""
 
@@ -79,6 +84,19 @@ class Answers(Protocol):
 
     async def end(self, reason: str) -> None:
         """The session is over, and why."""
+
+
+@dataclass(slots=True)
+class _Write:
+    """A WRITE whose data is coming in: `left` bytes from `offset` on, after `skip` that tell of it."""
+
+    number: int
+    handle: bytes
+    offset: int
+    left: int
+    skip: int
+    #: the reply, once something of it was refused
+    refusal: bytes = b""
 
 
 class SFTPSession(asyncssh.SSHServerSession[bytes]):
@@ -104,6 +122,8 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
         self._is_sftp = False
         self._command = ""
         self._waiting = bytearray()
+        #: a WRITE of which not all data has come
+        self._write: _Write | None = None
         self._is_paused = False
         #: no more bytes will come
         self._ended = False
@@ -158,13 +178,69 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
             self._channel.exit(1)
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
-        """Bytes of requests."""
-        self._waiting += data
+        """Bytes of requests; a view of them will do: none of it is kept."""
         self._bytes_in += len(data)
+        rest = self._take_writes(memoryview(data))
+        if not rest:
+            return
+        self._waiting += rest
         if len(self._waiting) > _MOST_WAITING_BYTES and not self._is_paused:
             self._is_paused = True
             self._channel.pause_reading()
         self._arrived.set()
+
+    def _take_writes(self, data: memoryview) -> memoryview:
+        """Take in the data of WRITEs as it comes, when nothing is before it; what is left waits for its turn."""
+        while data and (self._write is not None or self._begin_write(data)):
+            write = self._write
+            if write is None:
+                break
+            if write.skip:
+                data, write.skip = data[write.skip :], 0
+            piece = data[: write.left]
+            write.left -= len(piece)
+            if not write.refusal:
+                write.refusal = self._take_piece(write, piece)
+            write.offset += len(piece)
+            data = data[len(piece) :]
+            if not write.left:
+                self._write = None
+                self._send(write.refusal or status_reply(write.number, Status.OK))
+        return data
+
+    def _begin_write(self, data: memoryview) -> bool:
+        before = len(self._waiting)
+        if (
+            before >= MOST_WRITE_HEAD_BYTES
+            or self._is_working
+            or self._cut
+            or not (self._is_sftp and self._writable.is_set() and self.connection_writable.is_set())
+        ):
+            return False
+        head = write_head(bytes(self._waiting) + bytes(data[: MOST_WRITE_HEAD_BYTES - before]))
+        if head is None:
+            return False
+        self._waiting.clear()
+        self._write = _Write(head.number, head.handle, head.offset, head.length, head.head_bytes - before)
+        return True
+
+    def _take_piece(self, write: _Write, piece: memoryview) -> bytes:
+        """Take in a piece of a WRITE; the reply when it is refused, else nothing."""
+        try:
+            self._conversation.write(write.handle, write.offset, piece)
+        except Refused as exc:
+            return status_reply(write.number, exc.status, exc.text)
+        except Exception as exc:  # noqa: BLE001  # what goes wrong in one request ends no session
+            return self._failure(write.number, exc)
+        return b""
+
+    def _send(self, reply: bytes) -> None:
+        if not self._channel.is_closing():
+            self._channel.write(reply)
+            self._bytes_out += len(reply)
+
+    def _failure(self, number: int, exc: Exception) -> bytes:
+        return status_reply(number, Status.FAILURE, f"Internal error, incident {self._report(exc)}")
 
     def eof_received(self) -> bool:
         """The client will send no more; what it sent is still answered."""
@@ -235,9 +311,7 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
                 self._is_working = True
                 reply = await self._reply(packet)
                 self._is_working = False
-                if not self._channel.is_closing():
-                    self._channel.write(reply)
-                    self._bytes_out += len(reply)
+                self._send(reply)
                 await self._writable.wait()
                 await self.connection_writable.wait()
         except PacketError as exc:
@@ -291,7 +365,7 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
         except Refused as exc:
             return status_reply(number, exc.status, exc.text)
         except Exception as exc:  # noqa: BLE001  # what goes wrong in one request ends no session
-            return status_reply(number, Status.FAILURE, f"Internal error, incident {self._report(exc)}")
+            return self._failure(number, exc)
 
     async def _finish(self, started: float) -> None:
         try:
