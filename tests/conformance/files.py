@@ -11,7 +11,8 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -69,13 +70,13 @@ class RealTree:
 
     async def answer(self, number: int, request: sftp.Request) -> bytes:
         """The reply to a request."""
-        try:
+        with refusals():
             return await asyncio.to_thread(self._answer, number, request)
-        except OSError as exc:
-            status = STATUSES.get(exc.errno or 0, Status.FAILURE)
-            raise Refused(status, "" if status is Status.NO_SUCH_FILE else exc.strerror or "") from exc
-        except (NotImplementedError, ValueError) as exc:  # a link's mode; a path with a zero byte
-            raise Refused(Status.OP_UNSUPPORTED, str(exc)) from exc
+
+    def write(self, handle: bytes, offset: int, data: memoryview) -> None:
+        """Take in data of a WRITE."""
+        with refusals():
+            self._answer(0, sftp.Write(handle, offset, data))
 
     async def run(self, command: str, has_no_input: Callable[[], Awaitable[bool]]) -> Outcome | None:
         """No commands."""
@@ -255,6 +256,18 @@ class RealTree:
                 line = stat.filemode(attributes.mode or 0) + long_name(name, attributes, time.time())[10:]
                 entries.append((name, line, attributes))
         return sftp.names_reply(number, entries)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """What the file system refuses, in words of SFTP."""
+    try:
+        yield
+    except OSError as exc:
+        status = STATUSES.get(exc.errno or 0, Status.FAILURE)
+        raise Refused(status, "" if status is Status.NO_SUCH_FILE else exc.strerror or "") from exc
+    except (NotImplementedError, ValueError) as exc:  # a link's mode; a path with a zero byte
+        raise Refused(Status.OP_UNSUPPORTED, str(exc)) from exc
 
 
 def writes(request: sftp.Request) -> bool:
