@@ -1,0 +1,134 @@
+"""Measuring: peers in turn, medians of their ratios, and what a process tree uses."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """What a piece of work took: wall time, and processor time of the server's process tree, in seconds."""
+
+    wall_s: float
+    cpu_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A figure beside a peer. `ratio` is the median over the rounds, `value` and `peer_value` are in `unit`."""
+
+    figure: str
+    peer: str
+    ratio: float
+    min: float
+    max: float
+    goal: float
+    #: whether the goal is a floor or a ceiling
+    at_least: bool
+    value: float
+    peer_value: float
+    unit: str
+    rounds: int
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the median reaches the goal."""
+        return self.ratio >= self.goal if self.at_least else self.ratio <= self.goal
+
+    def as_json(self) -> dict[str, object]:
+        """For `bench/results`."""
+        return {**asdict(self), "met": self.is_met}
+
+
+def alternate(
+    work: Mapping[str, Callable[[], Used]], rounds: int, tell: Callable[[str], None]
+) -> dict[str, list[Used]]:
+    """Do the same work with each in turn, A B A B, after one round that does not count."""
+    found: dict[str, list[Used]] = {name: [] for name in work}
+    for number in range(rounds + 1):
+        for name, run in work.items():
+            tell(f"{name} {'warms up' if not number else f'{number}/{rounds}'}")
+            used = run()
+            if number:
+                found[name].append(used)
+    return found
+
+
+def row(
+    figure: str,
+    peer: str,
+    ours: Sequence[float],
+    theirs: Sequence[float],
+    *,
+    goal: float,
+    unit: str,
+    at_least: bool,
+) -> Row:
+    """A figure from values in which more is better (`at_least`) or less is: ours over theirs, round by round."""
+    ratios = [mine / other for mine, other in zip(ours, theirs, strict=True)]
+    return Row(
+        figure=figure,
+        peer=peer,
+        ratio=round(statistics.median(ratios), 3),
+        min=round(min(ratios), 3),
+        max=round(max(ratios), 3),
+        goal=goal,
+        at_least=at_least,
+        value=round(statistics.median(ours), 4),
+        peer_value=round(statistics.median(theirs), 4),
+        unit=unit,
+        rounds=len(ratios),
+    )
+
+
+def timed(pid: int, work: Callable[[], object]) -> Used:
+    """Do it, and tell what it took, here and in the process tree of `pid`."""
+    cpu, began = tree_cpu_s(pid), time.perf_counter()
+    work()
+    wall = time.perf_counter() - began
+    return Used(wall_s=wall, cpu_s=tree_cpu_s(pid) - cpu)
+
+
+def tree(pid: int) -> Iterator[int]:
+    """A process and all below it."""
+    yield pid
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in _read(task).split():
+            yield from tree(int(child))
+
+
+def tree_cpu_s(pid: int) -> float:
+    """User and system time of a process tree, of children that ended too."""
+    return sum(_cpu_s(each) for each in tree(pid))
+
+
+def tree_pss_bytes(pid: int) -> int:
+    """Memory of a process tree, what is shared counted in parts (PSS)."""
+    return sum(_pss_bytes(each) for each in tree(pid))
+
+
+def _cpu_s(pid: int) -> float:
+    fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    # utime, stime, cutime, cstime: fields 14 to 17 of proc(5), of which two went with the name
+    return sum(map(int, fields[11:15])) / _TICKS if fields else 0.0
+
+
+def _pss_bytes(pid: int) -> int:
+    for line in _read(Path(f"/proc/{pid}/smaps_rollup")).splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+        return ""

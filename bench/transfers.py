@@ -1,0 +1,373 @@
+"""Figures of the SFTP side: bytes, small files, sessions and logins, beside servers that do the same."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from bench import servers
+from bench.clients import finish, sftp
+from bench.measure import Row, Used, alternate, row, timed, tree_pss_bytes
+from bench.servers import Missing, Server
+from gateway.clock import local_day
+from gateway.domain.dispatch import DispatchKind, Letter
+from gateway.domain.partner import Box
+from gateway.gateway import open_gateway
+from gateway.pipeline.outgoing import post
+
+GCM, CHACHA = "aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com"
+MIB = 1 << 20
+#: Goals of spec 5: figure -> peer -> ratio.
+_LARGE = {
+    "upload-aes-gcm": {"sshd": 2.2, "rclone-crypt": 4.4},
+    "upload-chacha20": {"sshd": 1.2, "rclone-crypt": 2.2},
+    "download-aes-gcm": {"sshd": 1.4, "rclone-crypt": 2.3},
+}
+_NUMBERS = count()
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How much is done: in full, or quickly."""
+
+    rounds: int
+    large_mib: int
+    small_files: int
+    sessions: int
+    logins: int
+    idle: int
+
+
+FULL = Scale(rounds=5, large_mib=512, small_files=1_000, sessions=64, logins=320, idle=1_000)
+QUICK = Scale(rounds=2, large_mib=128, small_files=320, sessions=32, logins=96, idle=200)
+
+
+def measure(folder: Path, scale: Scale, tell: Tell, only: Sequence[str]) -> Iterator[Row]:
+    """Every figure of this module, or those named in `only`."""
+    key = servers.key_pair(folder)
+    large = folder / "large.pdf"
+    _fill(large, scale.large_mib)
+    small = folder / "small"
+    small.mkdir()
+    for number in range(scale.small_files):
+        (small / f"{number:04}.pdf").write_bytes(b"%PDF" + os.urandom(20 * 1024 - 4))
+    with ExitStack() as running:
+        peers: dict[str, Server] = {}
+        for start in (servers.gateway, servers.sshd, servers.rclone_crypt):
+            try:
+                server = start(folder)
+            except Missing as exc:
+                tell(f"left out: {exc}")
+                continue
+            running.callback(server.stop)
+            peers[server.name] = server
+        bench = _Bench(key=key, servers=peers, scale=scale, tell=tell, large=large, small=small)
+        figures: Mapping[str, Callable[[], Iterator[Row]]] = {
+            "upload-aes-gcm": partial(bench.upload, "upload-aes-gcm", GCM),
+            "upload-chacha20": partial(bench.upload, "upload-chacha20", CHACHA),
+            "download-aes-gcm": partial(bench.download, folder),
+            "small-files": bench.small_files,
+            "small-files-32-sessions": bench.small_files_at_once,
+            "sessions-at-once": bench.sessions_at_once,
+            "logins": bench.logins,
+            "idle-memory": bench.idle_memory,
+        }
+        for name, figure in figures.items():
+            if not only or name in only:
+                yield from figure()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bench:
+    """The servers that run, and what is sent to them."""
+
+    key: Path
+    servers: Mapping[str, Server]
+    scale: Scale
+    tell: Tell
+    large: Path
+    small: Path
+
+    def upload(self, figure: str, cipher: str) -> Iterator[Row]:
+        """One large file, and the processor time that the server takes for it."""
+        found = self._alternate(figure, lambda server: self._put(server, cipher))
+        gib = self.scale.large_mib / 1024
+        yield from self._speeds(figure, found, self.scale.large_mib, "MiB/s", _LARGE[figure])
+        if cipher == GCM:
+            for peer, goal in {"sshd": 0.40, "rclone-crypt": 0.12}.items():
+                if peer in found:
+                    yield row(
+                        "cpu-per-gib-uploaded",
+                        peer,
+                        [used.cpu_s / gib for used in found["gateway"]],
+                        [used.cpu_s / gib for used in found[peer]],
+                        goal=goal,
+                        unit="s/GiB",
+                        at_least=False,
+                    )
+
+    def download(self, folder: Path) -> Iterator[Row]:
+        """One large file that the server holds."""
+        names = {}
+        for server in self.servers.values():
+            if server.name == "gateway":
+                names[server.name] = _post_large(folder / "gateway", self.large)
+            else:
+                server.clear()
+                finish(sftp(server, self.key, [f"put {self.large} {server.folder}/large.pdf"]))
+                names[server.name] = f"{server.outgoing}/large.pdf"
+        into = folder / "got"
+        found = self._alternate(
+            "download-aes-gcm",
+            lambda server: timed(
+                server.pid,
+                lambda: finish(sftp(server, self.key, [f"get {names[server.name]} {into}"], cipher=GCM)),
+            ),
+        )
+        figure = "download-aes-gcm"
+        yield from self._speeds(figure, found, self.scale.large_mib, "MiB/s", _LARGE[figure])
+
+    def small_files(self) -> Iterator[Row]:
+        """Many small files in one session, each durable at its OK with us."""
+        found = self._alternate("small-files", lambda server: self._put_small(server, 1))
+        yield from self._speeds(
+            "small-files", found, self.scale.small_files, "files/s", {"sshd": 0.65, "rclone-crypt": 1.2}
+        )
+
+    def small_files_at_once(self) -> Iterator[Row]:
+        """The same from 32 sessions: their syncs and commits are shared."""
+        found = self._alternate("small-files-32-sessions", lambda server: self._put_small(server, 32))
+        yield from self._speeds(
+            "small-files-32-sessions", found, self.scale.small_files, "files/s", {"sshd": 1.5}
+        )
+
+    def sessions_at_once(self) -> Iterator[Row]:
+        """Fresh sessions, each with a file of 1 MiB."""
+        one = self.large.with_name("one.pdf")
+        _fill(one, 1)
+        found = self._alternate(
+            "sessions-at-once",
+            lambda server: self._at_once(
+                server, [[f"put {one} {server.folder}/{_name()}"] for _ in range(self.scale.sessions)]
+            ),
+        )
+        yield from self._speeds(
+            "sessions-at-once", found, self.scale.sessions, "sessions/s", {"sshd": 5.0, "rclone-crypt": 1.3}
+        )
+
+    def logins(self) -> Iterator[Row]:
+        """Connections that log in and leave, 32 at a time."""
+        found = self._alternate(
+            "logins",
+            lambda server: timed(
+                server.pid, lambda: _in_processes(_log_in, server, self.key, self.scale.logins)
+            ),
+        )
+        yield from self._speeds(
+            "logins", found, self.scale.logins, "logins/s", {"sshd": 6.0, "rclone-crypt": 1.0}
+        )
+
+    def idle_memory(self) -> Iterator[Row]:
+        """What a session that does nothing takes."""
+        found: dict[str, list[float]] = {}
+        for server in self.servers.values():
+            self.tell(f"idle-memory: {server.name}")
+            before = tree_pss_bytes(server.pid)
+            with _Idle(server, self.key, self.scale.idle):
+                after = tree_pss_bytes(server.pid)
+            found[server.name] = [(after - before) / self.scale.idle / 1024]
+        for peer, goal in {"sshd": 0.02, "rclone-crypt": 0.45}.items():
+            if peer in found:
+                yield row(
+                    "idle-memory", peer, found["gateway"], found[peer], goal=goal, unit="KiB", at_least=False
+                )
+
+    def _alternate(self, figure: str, run: Callable[[Server], Used]) -> dict[str, list[Used]]:
+        return alternate(
+            {name: partial(run, server) for name, server in self.servers.items()},
+            self.scale.rounds,
+            lambda text: self.tell(f"{figure}: {text}"),
+        )
+
+    def _speeds(
+        self,
+        figure: str,
+        found: Mapping[str, Sequence[Used]],
+        amount: float,
+        unit: str,
+        goals: Mapping[str, float],
+    ) -> Iterator[Row]:
+        for peer, goal in goals.items():
+            if peer in found:
+                yield row(
+                    figure,
+                    peer,
+                    [amount / used.wall_s for used in found["gateway"]],
+                    [amount / used.wall_s for used in found[peer]],
+                    goal=goal,
+                    unit=unit,
+                    at_least=True,
+                )
+
+    def _put(self, server: Server, cipher: str) -> Used:
+        server.clear()
+        line = f"put {self.large} {server.folder}/{_name()}"
+        return timed(server.pid, lambda: finish(sftp(server, self.key, [line], cipher=cipher)))
+
+    def _put_small(self, server: Server, sessions: int) -> Used:
+        server.clear()
+        files = sorted(self.small.iterdir())
+        return self._at_once(
+            server,
+            [
+                [f"put {file} {server.folder}/{_name()}" for file in files[first::sessions]]
+                for first in range(sessions)
+            ],
+        )
+
+    def _at_once(self, server: Server, scripts: Sequence[Sequence[str]]) -> Used:
+        server.clear()
+        return timed(
+            server.pid, lambda: finish(*[sftp(server, self.key, script, cipher=GCM) for script in scripts])
+        )
+
+
+def _name() -> str:
+    """A name that was not used before."""
+    return f"{next(_NUMBERS)}.pdf"
+
+
+def _fill(path: Path, mib: int) -> None:
+    """A file that is refused by its first bytes: what is measured is the transfer."""
+    with path.open("wb") as file:
+        file.write(b"%PDF" + os.urandom(MIB - 4))
+        for _ in range(mib - 1):
+            file.write(os.urandom(MIB))
+
+
+def _post_large(home: Path, content: Path) -> str:
+    """Put a file into the partner's returns, as the pipeline does; where it is."""
+    house = open_gateway(home)
+    try:
+        now = house.clock.now()
+        letter = Letter(
+            partner_id=servers.USER,
+            box=Box.RETURNS,
+            name="large.csv",
+            kind=DispatchKind.SIGNAL_STATUS,
+            content=content.read_bytes(),
+            due_on=local_day(now) + timedelta(days=30),
+        )
+        store_letters = post(house.pipeline(), [letter])
+        with house.store.write() as conn:
+            store_letters(conn, now)
+    finally:
+        house.close()
+    return "returns/large.csv"
+
+
+# -- sessions by the thousand ---------------------------------------------------------------------------
+
+
+def _connect(server: Server, key: Path) -> asyncssh.connection._ACMWrapper:
+    return asyncssh.connect(
+        "127.0.0.1",
+        server.port,
+        username=server.user,
+        client_keys=[str(key)],
+        known_hosts=None,
+        agent_path=None,
+        config=[],
+    )
+
+
+def _in_processes(work: Callable[[Server, Path, int], None], server: Server, key: Path, number: int) -> None:
+    """Half of it in each of two processes: a client in Python takes a processor of its own."""
+    context = multiprocessing.get_context("spawn")
+    there = _address(server)
+    workers = [context.Process(target=work, args=(there, key, number // 2)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        if worker.exitcode:
+            raise RuntimeError(f"a client ended with {worker.exitcode}")
+
+
+def _address(server: Server) -> Server:
+    """The same, for another process."""
+    return Server(
+        name=server.name,
+        port=server.port,
+        user=server.user,
+        pid=server.pid,
+        folder=server.folder,
+        outgoing=server.outgoing,
+        stop=_nothing,
+        clear=_nothing,
+    )
+
+
+def _nothing() -> None:
+    """What another process must not do."""
+
+
+def _log_in(server: Server, key: Path, number: int) -> None:
+    async def one(at_once: asyncio.Semaphore) -> None:
+        async with at_once, _connect(server, key) as connection, connection.start_sftp_client() as client:
+            await client.realpath(".")
+
+    async def all_of_them() -> None:
+        at_once = asyncio.Semaphore(16)
+        await asyncio.gather(*(one(at_once) for _ in range(number)))
+
+    asyncio.run(all_of_them())
+
+
+class _Idle:
+    """Sessions that are open and do nothing, in two processes."""
+
+    def __init__(self, server: Server, key: Path, number: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._ready, self._end = context.Semaphore(0), context.Event()
+        args = (_address(server), key, number // 2, self._ready, self._end)
+        self._workers = [context.Process(target=_stay, args=args) for _ in range(2)]
+
+    def __enter__(self) -> None:
+        for worker in self._workers:
+            worker.start()
+        for _ in self._workers:
+            if not self._ready.acquire(timeout=120):
+                raise RuntimeError("the idle sessions did not come to be")
+        time.sleep(1)  # what the last logins needed is given back
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        for worker in self._workers:
+            worker.join()
+
+
+def _stay(server: Server, key: Path, number: int, ready: Any, end: Any) -> None:
+    async def stay() -> None:
+        async with AsyncExitStack() as stack:
+            for _ in range(number):
+                connection = await stack.enter_async_context(_connect(server, key))
+                await stack.enter_async_context(connection.start_sftp_client())
+            ready.release()
+            await asyncio.to_thread(end.wait)
+
+    asyncio.run(stay())
