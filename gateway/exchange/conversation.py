@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.partner import BOXES, Box
-from gateway.exchange import checksum, download, inbox, quota, reading_room, space
+from gateway.exchange import checksum, download, inbox, quota, reading_room, replies, space
 from gateway.exchange import protocol as sftp
 from gateway.exchange.checksum import Outcome
 from gateway.exchange.context import Exchange, Visit
@@ -95,23 +95,23 @@ class Conversation:
             case sftp.Read(handle, offset, length):
                 read = await asyncio.to_thread(self._readable(handle).read, offset, length)
                 self.totals.bytes_out += len(read)
-                return sftp.data_reply(number, read)
+                return replies.data_reply(number, read)
             case sftp.Init():
-                return sftp.version_reply()
+                return replies.version_reply()
             case sftp.Open(path, flags, attributes):
-                return sftp.handle_reply(number, await self._open(path, flags, attributes))
+                return replies.handle_reply(number, await self._open(path, flags, attributes))
             case sftp.Close(handle):
                 await self._close(handle)
             case sftp.Stat(path):
-                return sftp.attributes_reply(number, await self._stat(path))
+                return replies.attributes_reply(number, await self._stat(path))
             case sftp.HandleStat(handle):
-                return sftp.attributes_reply(number, self._handle_attributes(handle))
+                return replies.attributes_reply(number, self._handle_attributes(handle))
             case sftp.SetStat(path, attributes):
                 await self._set_attributes(path, attributes)
             case sftp.SetHandleStat(handle, attributes):
                 self._upload(handle).set_attributes(attributes)
             case sftp.OpenFolder(path):
-                return sftp.handle_reply(number, await self._open_folder(path))
+                return replies.handle_reply(number, await self._open_folder(path))
             case sftp.ReadFolder(handle):
                 return self._read_folder(number, handle)
             case sftp.RealPath(path):
@@ -127,12 +127,12 @@ class Conversation:
             case sftp.Sync(handle):
                 self._sync(handle)
             case sftp.Limits():
-                return sftp.limits_reply(number, MOST_HANDLES)
+                return replies.limits_reply(number, MOST_HANDLES)
             case sftp.SpaceStat(path):
-                return sftp.space_reply(number, await self._space(path))
+                return replies.space_reply(number, await self._space(path))
             case sftp.Unsupported():
                 raise Refused(Status.OP_UNSUPPORTED)
-        return sftp.status_reply(number, Status.OK)
+        return replies.status_reply(number, Status.OK)
 
     async def run(self, command: str, has_no_input: Callable[[], Awaitable[bool]]) -> Outcome | None:
         """Carry out a command instead of SFTP; None: it is refused."""
@@ -362,7 +362,7 @@ class Conversation:
             raise Refused(Status.EOF)
         now_s = self.exchange.clock.now().timestamp()
         page, opened.entries = opened.entries[:_NAMES_PER_REPLY], opened.entries[_NAMES_PER_REPLY:]
-        return sftp.names_reply(
+        return replies.names_reply(
             number, [(name, long_name(name, attributes, now_s), attributes) for name, attributes in page]
         )
 
@@ -370,7 +370,7 @@ class Conversation:
         text = canonical(path)
         if text is None:
             raise Refused(Status.NO_SUCH_FILE)
-        return sftp.names_reply(number, [(text, text, Attributes())])
+        return replies.names_reply(number, [(text, text, Attributes())])
 
     def _make_folder(self, path: bytes) -> None:
         if isinstance(resolve(self.visit.partner.role, path), Root | Folder):

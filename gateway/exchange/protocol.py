@@ -1,4 +1,4 @@
-"""SFTP version 3 as bytes: requests out of packets, replies into packets. No I/O, no state.
+"""SFTP version 3, requests out of packets (the replies: `replies.py`). No I/O, no state.
 
 Source: draft-ietf-secsh-filexfer-02, with OpenSSH's extensions (PROTOCOL, section 4). Bytes after the
 last field of a request are ignored: rclone before 1.62 sends them with WRITE.
@@ -7,7 +7,7 @@ last field of a request are ignored: rclone before 1.62 sends them with WRITE.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
@@ -33,14 +33,6 @@ _WRITE = 6
 MOST_WRITE_HEAD_BYTES = 64
 
 _ATTR_SIZE, _ATTR_OWNER, _ATTR_MODE, _ATTR_TIMES, _ATTR_EXTENDED = 1, 2, 4, 8, 0x8000_0000
-
-#: Extensions that the version reply announces: those that clients of version 3 use.
-EXTENSIONS = (
-    (b"posix-rename@openssh.com", b"1"),
-    (b"fsync@openssh.com", b"1"),
-    (b"limits@openssh.com", b"1"),
-    (b"statvfs@openssh.com", b"2"),
-)
 
 
 class Status(IntEnum):
@@ -403,7 +395,7 @@ _PARSERS: Mapping[int, Callable[[_Fields], Request]] = {
     20: lambda fields: SymbolicLink(fields.string(), fields.string()),
     200: _extended,
 }
-_INIT, _VERSION, _STATUS, _HANDLE, _DATA, _NAME, _ATTRS, _EXTENDED_REPLY = 1, 2, 101, 102, 103, 104, 105, 201
+_INIT = 1
 
 
 def take_packet(buffer: bytearray) -> bytes | None:
@@ -469,92 +461,3 @@ def parse(packet: bytes) -> Request:
         return Init(number)
     parser = _PARSERS.get(kind)
     return parser(fields) if parser else Unsupported()
-
-
-def _packet(kind: int, *parts: bytes) -> bytes:
-    body = b"".join(parts)
-    return _LENGTH.pack(len(body) + 1) + bytes([kind]) + body
-
-
-def _string(data: bytes) -> bytes:
-    return _LENGTH.pack(len(data)) + data
-
-
-def _attributes(attributes: Attributes) -> bytes:
-    flags, parts = 0, []
-    if attributes.size is not None:
-        flags |= _ATTR_SIZE
-        parts.append(_U64.pack(attributes.size))
-    if attributes.owner is not None:
-        flags |= _ATTR_OWNER
-        parts.extend(_U32.pack(number) for number in attributes.owner)
-    if attributes.mode is not None:
-        flags |= _ATTR_MODE
-        parts.append(_U32.pack(attributes.mode))
-    if attributes.accessed is not None and attributes.modified is not None:
-        flags |= _ATTR_TIMES
-        parts.append(_U32.pack(attributes.accessed) + _U32.pack(attributes.modified))
-    return _U32.pack(flags) + b"".join(parts)
-
-
-def version_reply(extensions: Iterable[tuple[bytes, bytes]] = EXTENSIONS) -> bytes:
-    """VERSION 3, whatever was asked: WinSCP asks 6 and takes 3."""
-    pairs = b"".join(_string(name) + _string(value) for name, value in extensions)
-    return _packet(_VERSION, _U32.pack(VERSION), pairs)
-
-
-def status_reply(number: int, status: Status, text: str = "") -> bytes:
-    """STATUS, with the status's own text when none is given."""
-    shown = (text or STATUS_TEXTS[status]).encode()
-    return _packet(_STATUS, _U32.pack(number), _U32.pack(status), _string(shown), _string(b"en"))
-
-
-def handle_reply(number: int, handle: bytes) -> bytes:
-    """HANDLE."""
-    return _packet(_HANDLE, _U32.pack(number), _string(handle))
-
-
-def data_reply(number: int, data: bytes) -> bytes:
-    """DATA."""
-    return _packet(_DATA, _U32.pack(number), _string(data))
-
-
-def attributes_reply(number: int, attributes: Attributes) -> bytes:
-    """ATTRS."""
-    return _packet(_ATTRS, _U32.pack(number), _attributes(attributes))
-
-
-def names_reply(number: int, entries: Iterable[tuple[str, str, Attributes]]) -> bytes:
-    """NAME: (name, long name, attributes) of each entry."""
-    parts = [
-        _string(name.encode(errors="surrogateescape"))
-        + _string(long_name.encode(errors="surrogateescape"))
-        + _attributes(attributes)
-        for name, long_name, attributes in entries
-    ]
-    return _packet(_NAME, _U32.pack(number), _U32.pack(len(parts)), *parts)
-
-
-def limits_reply(number: int, most_handles: int) -> bytes:
-    """The reply to limits@openssh.com: packet, read and write in bytes, and open handles."""
-    numbers = (PACKET_BYTES, TRANSFER_BYTES, TRANSFER_BYTES, most_handles)
-    return _packet(_EXTENDED_REPLY, _U32.pack(number), *(_U64.pack(value) for value in numbers))
-
-
-def space_reply(number: int, space: Space) -> bytes:
-    """The reply to statvfs@openssh.com: `struct statvfs` in its order, without a file system's id."""
-    read_only, no_set_uid = (1 if space.is_read_only else 0), 2
-    numbers = (
-        space.block_bytes,
-        space.block_bytes,
-        space.blocks,
-        space.free_blocks,
-        space.free_blocks,
-        space.files,
-        space.free_files,
-        space.free_files,
-        0,
-        read_only | no_set_uid,
-        space.most_name,
-    )
-    return _packet(_EXTENDED_REPLY, _U32.pack(number), *(_U64.pack(value) for value in numbers))

@@ -29,10 +29,10 @@ from gateway.exchange.protocol import (
     Status,
     parse,
     request_id,
-    status_reply,
     take_packet,
     write_head,
 )
+from gateway.exchange.replies import status_reply
 from gateway.vault.ids import new_id
 
 _log = logs.get("exchange")

@@ -17,13 +17,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gateway.exchange import protocol as sftp
+from gateway.exchange import replies
 from gateway.exchange.checksum import Outcome
 from gateway.exchange.conversation import MOST_HANDLES, Totals
 from gateway.exchange.protocol import MOST_READ_BYTES, Attributes, OpenFlag, Refused, Space, Status
 from gateway.exchange.tree import long_name
 
 NAMES_PER_REPLY = 128
-EXTENSIONS = (*sftp.EXTENSIONS, (b"hardlink@openssh.com", b"1"), (b"lsetstat@openssh.com", b"1"))
+EXTENSIONS = (*replies.EXTENSIONS, (b"hardlink@openssh.com", b"1"), (b"lsetstat@openssh.com", b"1"))
 
 #: As OpenSSH's server translates them; any other is FAILURE.
 STATUSES = {
@@ -94,27 +95,27 @@ class RealTree:
             raise Refused(Status.PERMISSION_DENIED)
         match request:
             case sftp.Init():
-                return sftp.version_reply(EXTENSIONS)
+                return replies.version_reply(EXTENSIONS)
             case sftp.Open(path, flags, attributes):
-                return sftp.handle_reply(number, self._open(path, flags, attributes))
+                return replies.handle_reply(number, self._open(path, flags, attributes))
             case sftp.Close(handle):
                 if isinstance(opened := self._opened(handle), OpenFile):
                     os.close(opened.fd)
                 del self._handles[handle]
             case sftp.Read(handle, offset, length):
-                return sftp.data_reply(number, self._read(self._file(handle).fd, offset, length))
+                return replies.data_reply(number, self._read(self._file(handle).fd, offset, length))
             case sftp.Write(handle, offset, data):
                 self._write(self._file(handle).fd, offset, data)
             case sftp.Stat(path, follows):
-                return sftp.attributes_reply(
+                return replies.attributes_reply(
                     number, shown(os.stat(self._path(path), follow_symlinks=follows))
                 )
             case sftp.HandleStat(handle):
                 match self._opened(handle):
                     case OpenFile(fd):
-                        return sftp.attributes_reply(number, shown(os.fstat(fd)))
+                        return replies.attributes_reply(number, shown(os.fstat(fd)))
                     case OpenFolder(path):
-                        return sftp.attributes_reply(number, shown(os.stat(path)))
+                        return replies.attributes_reply(number, shown(os.stat(path)))
             case sftp.SetStat(path, attributes, follows):
                 self._set(self._path(path), attributes, follows=follows)
             case sftp.SetHandleStat(handle, attributes):
@@ -122,7 +123,7 @@ class RealTree:
             case sftp.OpenFolder(path):
                 self._check_room()
                 place = self._path(path)
-                return sftp.handle_reply(
+                return replies.handle_reply(
                     number, self._add(OpenFolder(place, [".", "..", *sorted(os.listdir(place))]))
                 )
             case sftp.ReadFolder(handle):
@@ -135,13 +136,13 @@ class RealTree:
                 os.rmdir(self._path(path))
             case sftp.RealPath(path):
                 real = self._virtual(os.path.realpath(self._path(path)))
-                return sftp.names_reply(number, [(real, real, Attributes())])
+                return replies.names_reply(number, [(real, real, Attributes())])
             case sftp.Rename(old, new, replaces):
                 self._rename(self._path(old), self._path(new), replaces=replaces)
             case sftp.ReadLink(path):
                 target = os.readlink(self._path(path))
                 text = self._virtual(target) if target.startswith("/") else target
-                return sftp.names_reply(number, [(text, text, Attributes())])
+                return replies.names_reply(number, [(text, text, Attributes())])
             case sftp.SymbolicLink(target, path):
                 there = os.fsdecode(target)
                 os.symlink(self._path(target) if there.startswith("/") else there, self._path(path))
@@ -150,12 +151,12 @@ class RealTree:
             case sftp.Sync(handle):
                 os.fsync(self._file(handle).fd)
             case sftp.Limits():
-                return sftp.limits_reply(number, MOST_HANDLES)
+                return replies.limits_reply(number, MOST_HANDLES)
             case sftp.SpaceStat(path):
-                return sftp.space_reply(number, space(os.statvfs(self._path(path))))
+                return replies.space_reply(number, space(os.statvfs(self._path(path))))
             case sftp.Unsupported():
                 raise Refused(Status.OP_UNSUPPORTED)
-        return sftp.status_reply(number, Status.OK)
+        return replies.status_reply(number, Status.OK)
 
     # paths
 
@@ -255,7 +256,7 @@ class RealTree:
                 attributes = shown(os.lstat(os.path.join(opened.path, name)))
                 line = stat.filemode(attributes.mode or 0) + long_name(name, attributes, time.time())[10:]
                 entries.append((name, line, attributes))
-        return sftp.names_reply(number, entries)
+        return replies.names_reply(number, entries)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.exchange import protocol as sftp
+from gateway.exchange import replies
 from gateway.exchange.protocol import Attributes, OpenFlag, PacketError, Refused, Space, Status
 
 
@@ -112,25 +113,25 @@ def test_a_packet_without_number(packet):
 
 def test_replies():
     """Replies byte for byte."""
-    assert sftp.status_reply(7, Status.EOF) == string(
+    assert replies.status_reply(7, Status.EOF) == string(
         b"\x65" + struct.pack(">II", 7, 1) + string(b"End of file") + string(b"en")
     )
-    assert sftp.data_reply(7, b"abc") == string(b"\x67\0\0\0\x07" + string(b"abc"))
-    assert sftp.handle_reply(7, b"h") == string(b"\x66\0\0\0\x07" + string(b"h"))
+    assert replies.data_reply(7, b"abc") == string(b"\x67\0\0\0\x07" + string(b"abc"))
+    assert replies.handle_reply(7, b"h") == string(b"\x66\0\0\0\x07" + string(b"h"))
     shown = Attributes(size=5, mode=0o644, accessed=8, modified=9)
     encoded = struct.pack(">IQIII", 13, 5, 0o644, 8, 9)
-    assert sftp.attributes_reply(7, shown) == string(b"\x69\0\0\0\x07" + encoded)
-    assert sftp.names_reply(7, [("é", "long é", shown)]) == string(
+    assert replies.attributes_reply(7, shown) == string(b"\x69\0\0\0\x07" + encoded)
+    assert replies.names_reply(7, [("é", "long é", shown)]) == string(
         b"\x68" + struct.pack(">II", 7, 1) + string("é".encode()) + string("long é".encode()) + encoded
     )
-    assert sftp.limits_reply(7, 256)[4:] == b"\xc9\0\0\0\x07" + struct.pack(
+    assert replies.limits_reply(7, 256)[4:] == b"\xc9\0\0\0\x07" + struct.pack(
         ">QQQQ", 262144, 261120, 261120, 256
     )
     space = Space(
         block_bytes=1024, blocks=9, free_blocks=8, files=7, free_files=6, is_read_only=True, most_name=5
     )
-    assert sftp.space_reply(7, space)[4:] == b"\xc9\0\0\0\x07" + struct.pack(
+    assert replies.space_reply(7, space)[4:] == b"\xc9\0\0\0\x07" + struct.pack(
         ">11Q", 1024, 1024, 9, 8, 8, 7, 6, 6, 0, 3, 5
     )
     owned = Attributes(owner=(1, 2))
-    assert sftp.attributes_reply(7, owned)[4:] == b"\x69\0\0\0\x07" + struct.pack(">III", 2, 1, 2)
+    assert replies.attributes_reply(7, owned)[4:] == b"\x69\0\0\0\x07" + struct.pack(">III", 2, 1, 2)
