@@ -57,22 +57,19 @@ def _seal(
 ) -> Sequence[OutgoingFile]:
     """As of `today`, also when midnight has passed since: tomorrow's file needs its own name."""
     now = context.clock.now()
-    urgency: dict[str, int] = {}
-    for row, _ in _open(context, conn, meldingen.held(conn, municipality, partner_id), today):
-        urgency[row.melding_id] = min(row.days_left, urgency.get(row.melding_id, row.days_left))
-    if not urgency:
+    found = list(_open(context, conn, meldingen.held(conn, municipality, partner_id), today))
+    if not found:
         return ()
+    urgency: dict[str, int] = {}
+    for row, _ in found:
+        urgency[row.melding_id] = min(row.days_left, urgency.get(row.melding_id, row.days_left))
+    found.sort(key=lambda each: (urgency[each[0].melding_id], each[0].melding_id))
     contents = Contents()
-
-    def rows() -> Iterator[DeadlineRow]:
-        order = sorted(urgency, key=lambda each: (urgency[each], each))
-        for row, signal in _open(context, conn, order, today):
-            contents.add(signal.delivery_id, signal.due_on)
-            yield row
-
+    for _, signal in found:
+        contents.add(signal.delivery_id, signal.due_on)
     sealed = seal_file(
         context,
-        render_deadlines(rows()),
+        render_deadlines(row for row, _ in found),
         partner_id=partner_id,
         box=Box.OUTBOX,
         name=deadlines_name(municipality, today),
@@ -88,14 +85,13 @@ def _open(
     context: Context, conn: Connection, melding_ids: Iterable[str], today: date
 ) -> Iterator[tuple[DeadlineRow, PassedOn]]:
     """The signals without an end result, melding after melding as they are given; some meldingen at a time."""
+    policies: dict[tuple[str, str], Policy] = {}
     for chunk in chunks(melding_ids, CHUNK):
         known = meldingen.some(conn, chunk)
         found = list(signals.passed_on(conn, chunk, today))
         answered = answers.of_signals(conn, (signal.number for signal in found))
-        policies = {
-            at: policy_of(context, conn, *at)
-            for at in {(each.municipality, each.month) for each in known.values()}
-        }
+        for at in {(each.municipality, each.month) for each in known.values()} - policies.keys():
+            policies[at] = policy_of(context, conn, *at)
         by = {
             each.id: _deadlines(each, policies[each.municipality, each.month], today)
             for each in known.values()

@@ -253,8 +253,9 @@ def _files(context: Context, conn: Connection, told: dict[int, News]) -> list[Ou
     rows: dict[str, list[FeedbackRow]] = defaultdict(list)
     due: dict[str, list[date]] = defaultdict(list)
     contents: dict[str, Counter[str]] = defaultdict(Counter)
-    opener = Opener(context, conn)
-    for signal in signals.sealed(conn, told):
+    opener, found = Opener(context, conn), list(signals.sealed(conn, told))
+    opener.load(signal.data_key_id for signal in found)
+    for signal in found:
         sealed = opener.open(signal)
         row = FeedbackRow(
             signal_id=sealed["signaal_id"],

@@ -84,6 +84,7 @@ def _rows(context: Context, conn: Connection, creditor: str, contents: Contents)
     for delivery_id, processed_at in queue.processed(conn, creditor):
         opener = Opener(context, conn)
         for batch in chunks(signals.live(conn, delivery_id, today), BATCH_ROWS):
+            opener.load(signal.data_key_id for signal in batch)
             answered = answers.of_signals(conn, (signal.number for signal in batch))
             for signal in batch:
                 sealed = opener.open(signal)
