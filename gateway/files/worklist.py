@@ -27,10 +27,13 @@ from gateway.files.cells import yes_no
 from gateway.files.columns import NEW_ANSWER_COLUMNS, WORKLIST_MELDING_COLUMNS, WORKLIST_SIGNAL_COLUMNS
 from gateway.files.outbox import OutboxMelding, OutboxSignal
 from gateway.files.package import MELDINGEN, SIGNALEN, WORKLIST_PROPERTY
-from gateway.files.worklistsheets import DIFFERENT, SOME, Cell, Sheets
+from gateway.files.worklistrows import Cell, TableLines, fill
+from gateway.files.worklistsheets import DIFFERENT, SOME, WRAPPED, Sheets, lined
 
 #: Of the file's shape; rises when a reader of the old one could stumble.
 SHAPE = 1
+#: Where the two tables are in the package: sheets are numbered as they are added.
+_PARTS = ("xl/worksheets/sheet1.xml", "xl/worksheets/sheet2.xml")
 
 _MONTHS = (
     "januari",
@@ -115,7 +118,7 @@ def render_worklist(worklist: Worklist) -> bytes:
     sheets.table(
         MELDINGEN,
         WORKLIST_MELDING_COLUMNS,
-        map(_melding_cells, worklist.meldingen),
+        count=len(worklist.meldingen),
         pages=1,
         frozen=4,
         last_printed=NEW_ANSWER_COLUMNS[-1],
@@ -123,14 +126,28 @@ def render_worklist(worklist: Worklist) -> bytes:
     sheets.table(
         SIGNALEN,
         WORKLIST_SIGNAL_COLUMNS,
-        _signal_lines(worklist.meldingen),
+        count=sum(len(each.signals) for each in worklist.meldingen),
         pages=3,
         frozen=2,
         last_printed="signaalnummer",
     )
     sheets.explain()
     book.close()
-    return buffer.getvalue()
+    return fill(
+        buffer,
+        {
+            _PARTS[0]: TableLines(
+                columns=WORKLIST_MELDING_COLUMNS,
+                wrapped=WRAPPED,
+                lines=(lined(_melding_cells(line)) for line in worklist.meldingen),
+            ),
+            _PARTS[1]: TableLines(
+                columns=WORKLIST_SIGNAL_COLUMNS,
+                wrapped=WRAPPED,
+                lines=map(lined, _signal_lines(worklist.meldingen)),
+            ),
+        },
+    )
 
 
 # -- what stands on a line ---------------------------------------------------------------------------------

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
-from decimal import Decimal
-from typing import Any
 
 from xlsxwriter import Workbook
 from xlsxwriter.utility import xl_col_to_name, xl_range_abs
@@ -13,6 +11,7 @@ from xlsxwriter.worksheet import Worksheet
 
 from gateway.domain.feedback import END_RESULTS, OF_ONE_PERSON, STATUSES, Contact, Outcome
 from gateway.files.columns import NEW_ANSWER_COLUMNS
+from gateway.files.worklistrows import Cell, TableLine
 
 EXPLANATION = "Toelichting"
 #: On the line of a melding: some of its signals are answered; all are, and not alike.
@@ -66,13 +65,11 @@ _WIDTHS: Mapping[str, float] = {
 }
 _DEFAULT_WIDTH = 12.0
 #: Text that may need several lines; the others are cut off where the next cell is filled.
-_WRAPPED = frozenset({"inwoners", "adres", "woonplaats", "laatste_antwoord", "matchregels"})
+WRAPPED = frozenset({"inwoners", "adres", "woonplaats", "laatste_antwoord", "matchregels"})
+_CHARS = tuple((column, int(_WIDTHS[column])) for column in WRAPPED)
 #: Names that would not break into lines; they are compared without spaces and `-`.
 _BREAKS: Mapping[str, str] = {"huisnummertoevoeging": "huisnummer- toevoeging"}
 _HEAD_POINTS = 42
-
-#: What a cell may hold: an amount is a Decimal. Text stays text, whatever it begins with.
-Cell = str | int | Decimal | date | None
 
 
 class Sheets:
@@ -105,15 +102,14 @@ class Sheets:
         self,
         name: str,
         columns: Sequence[str],
-        lines: Iterable[Mapping[str, Cell]],
         *,
+        count: int,
         pages: int,
         frozen: int,
         last_printed: str,
     ) -> None:
-        """A sheet with a line for each of `lines`; it is printed up to a column, `pages` wide."""
+        """A sheet for `count` lines, which `fill` writes; it is printed up to a column, `pages` wide."""
         sheet = self._book.add_worksheet(name)
-        writers = self._writers(sheet, columns)
         for place, column in enumerate(columns):
             is_answer = column in NEW_ANSWER_COLUMNS
             shown = (self._answer_day if _is_day(column) else self._answer) if is_answer else None
@@ -121,36 +117,21 @@ class Sheets:
             head = self._answer_head if is_answer else self._head
             sheet.write_string(0, place, _BREAKS.get(column, column.replace("_", " ")), head)
         sheet.set_row(0, _HEAD_POINTS)
-        row = 0
-        for row, line in enumerate(lines, start=1):
-            for place, column in enumerate(columns):
-                value = line.get(column)
-                if value is not None and value != "":
-                    writers[type(value)](row, place, value)
-            if (height := _lines(line)) > 1:
-                sheet.set_row(row, _LINE_POINTS * height)
-        last = max(row, 1)
-        sheet.autofilter(0, 0, row, len(columns) - 1)
+        # the lines take the place of these cells, and have their looks
+        for place, shown in enumerate((self._text, self._short, self._whole, self._euro, self._day)):
+            sheet.write_blank(1, place, None, shown)
+        last = max(count, 1)
+        sheet.write_blank(last, len(columns) - 1, None, self._day)
+        sheet.autofilter(0, 0, count, len(columns) - 1)
         sheet.freeze_panes(1, frozen)
         self._colour(sheet, columns, last)
         self._offer(sheet, columns, last, is_melding="signaalnummer" not in columns)
         self._printed(sheet, pages)
         sheet.hide_gridlines(_NOWHERE)
         sheet.repeat_rows(0)
-        sheet.print_area(0, 0, row, columns.index(last_printed))
+        sheet.print_area(0, 0, count, columns.index(last_printed))
         if pages > 1:
             sheet.repeat_columns(0, frozen - 1)
-
-    def _writers(
-        self, sheet: Worksheet, columns: Sequence[str]
-    ) -> Mapping[type, Callable[[int, int, Any], object]]:
-        texts = [self._text if column in _WRAPPED else self._short for column in columns]
-        return {
-            str: lambda row, place, value: sheet.write_string(row, place, value, texts[place]),
-            int: lambda row, place, value: sheet.write_number(row, place, value, self._whole),
-            Decimal: lambda row, place, value: sheet.write_number(row, place, value, self._euro),
-            date: lambda row, place, value: sheet.write_datetime(row, place, value, self._day),
-        }
 
     def _colour(self, sheet: Worksheet, columns: Sequence[str], last: int) -> None:
         """Deadlines, as long as nothing was answered (`afronden_voor`: as long as there is no end result)."""
@@ -283,13 +264,10 @@ class Sheets:
         sheet.set_footer(self._footer)
 
 
-def _lines(cells: Mapping[str, Cell]) -> int:
-    """How many lines of text the highest cell has: not every program makes a row as high as its text."""
-    return max(
-        -(-len(text) // int(_WIDTHS[column]))
-        for column in _WRAPPED
-        if isinstance(text := cells.get(column, ""), str)
-    )
+def lined(cells: Mapping[str, Cell]) -> TableLine:
+    """A line as high as the highest of its texts: not every program makes a row so by itself."""
+    lines = max(-(-len(str(cells.get(column, ""))) // chars) for column, chars in _CHARS)
+    return cells, _LINE_POINTS * lines if lines > 1 else None
 
 
 def _is_day(column: str) -> bool:

@@ -189,6 +189,39 @@ def test_text_stays_text(text, sheet):
 
 
 @pytest.mark.parametrize(
+    "text", ["a & b", "<c r='A1'>", "</sheetData>", " voor en na ", "_x0041_", "x\u2028y", '"', "\ufffd"]
+)
+def test_text_comes_back_as_it_was(text, sheet):
+    """What means something to XML, or would be lost in it, stands in the cell all the same."""
+    data = render_worklist(make(line(replace(SIGNAL, surname=text, customer_number=text))))
+    (found,) = sheet(data, "Signalen")
+    assert (found["achternaam"], found["klantnummer"]) == (text, text)
+
+
+def test_what_xml_does_not_take_is_escaped():
+    """As a workbook does it (ECMA-376, 22.4.2.4): a character that would make the sheet unreadable."""
+    data = render_worklist(make(line(replace(SIGNAL, surname="a\x01b\x0bc"))))
+    assert ">a_x0001_b_x000B_c<" in part(data, "xl/worksheets/sheet2.xml")
+
+
+@pytest.mark.parametrize("day", [date(1900, 1, 1), date(1900, 2, 28), date(1900, 3, 1), date(2026, 2, 28)])
+def test_days_are_the_workbook_s(day, sheet):
+    """Also those before the day that its calendar has and ours has not."""
+    (found,) = sheet(render_worklist(make(line(replace(SIGNAL, born_on=day)))), "Signalen")
+    assert found["geboortedatum"] == day
+
+
+def test_every_line_is_there(sheet):
+    """More lines than are compressed at a time, in their order; the looks of the sheet reach the last one."""
+    many = [replace(SIGNAL, number=f"S{number:012d}") for number in range(450)]
+    data = render_worklist(make(*(line(each) for each in many)))
+    assert [each["signaalnummer"] for each in sheet(data, "Signalen")] == [each.number for each in many]
+    xml = part(data, "xl/worksheets/sheet2.xml")
+    assert '<autoFilter ref="A1:AR451"/>' in xml
+    assert re.search(r'<dataValidation [^>]*sqref="AH2:AH451"', xml)
+
+
+@pytest.mark.parametrize(
     ("answers", "shown"),
     [
         ((None, None), (None, None)),
