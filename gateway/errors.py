@@ -11,6 +11,7 @@ GatewayError
   TransferError      sender, during SFTP
   DeliveryError      sender, in the pipeline: the whole file is refused with an F code
   ReaderError        ours: workbooks can't be read here
+  RenderError        ours: the process that renders worklists; trying again helps
   StoreError         ours: the database; exit 11
   AuditError         ours: the log does not verify; exit 13
   SignatureRefused   who signed: a signature approves nothing; exit 1
@@ -93,6 +94,10 @@ class DeliveryError(GatewayError):
 
 class ReaderError(GatewayError):
     """The process that reads workbooks does not start: no fault of the file."""
+
+
+class RenderError(GatewayError):
+    """The process that renders worklists died, or is silent: the worklist is still due."""
 
 
 class ScannerError(GatewayError):

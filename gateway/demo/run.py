@@ -91,11 +91,14 @@ class Stage:
         by_day: dict[date, list[Upload]] = defaultdict(list)
         for upload in uploads:
             by_day[upload.day].append(upload)
+        nights = self._nights(until)
         for day in _days(self._first, until):
-            if self._nights(day):
+            if any(each <= day for each in nights):
                 await self._night(day)
+                nights = self._nights(until)
             if day in by_day:
                 await self._deliver(day, by_day[day])
+                nights = self._nights(until)
             if (day + timedelta(days=1)).day == 1:
                 await self._collect(day, [collector.id for collector in COLLECTORS], "outbox")
             if day == until:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
+from functools import lru_cache
 
 from pydantic import TypeAdapter
 
@@ -28,7 +29,7 @@ def policy_of(context: Context, conn: Connection, municipality: str, month: str)
     if month < month_of(local_day(context.clock.now())):
         before = meldingen.policy_of(conn, municipality, month)
         if before is not None:
-            return _POLICY.validate_json(before.policy)
+            return _read(before.policy)
     return context.policy(municipality)
 
 
@@ -57,6 +58,12 @@ def keep(context: Context, conn: Connection, municipality: str, months: Iterable
         if meldingen.policy_of(conn, municipality, month) is None:
             policy = _said(context.policy(municipality))
             meldingen.use_policy(conn, municipality, month, policy=policy, server=server)
+
+
+@lru_cache(maxsize=64)
+def _read(said: str) -> Policy:
+    """Many files ask for the same few: a municipality's months."""
+    return _POLICY.validate_json(said)
 
 
 def _said(policy: Policy) -> str:

@@ -14,12 +14,10 @@ limits on itself before it reads the first byte, and no core dump, which would h
 
 from __future__ import annotations
 
-import ctypes
 import json
 import resource
 import sys
 from io import BytesIO
-from pathlib import Path
 from typing import TextIO
 
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook
@@ -28,9 +26,7 @@ from gateway.errors import DeliveryError
 from gateway.files.package import answered_sheets, check_package
 from gateway.files.sheet import cell_text
 from gateway.files.table import Limits
-
-#: linux/prctl.h: whether a core may be dumped, also into a program that ignores RLIMIT_CORE (core(5)).
-_PR_SET_DUMPABLE = 4
+from gateway.pipeline.confined import confine
 
 _DAMAGED = "het Excel-bestand is beschadigd of heeft geen werkblad"
 
@@ -56,15 +52,9 @@ def main() -> None:
 
 
 def _confine(memory_bytes: int, cpu_s: int) -> None:
-    # when the machine, or the daemon's share of it, has no memory left, this process is the one to go
-    Path("/proc/self/oom_score_adj").write_text("1000")
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
-    # no file can be written, whatever the reader does
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    confine()
 
 
 def _read(data: bytes, limits: Limits, out: TextIO, *, is_worklist: bool) -> None:

@@ -19,7 +19,8 @@ from gateway.pipeline import scanner
 from gateway.pipeline.context import Context
 from gateway.pipeline.intake import process
 from gateway.pipeline.publish import Published, publish
-from gateway.pipeline.worklist import due_worklists, make_worklist
+from gateway.pipeline.renderer import Renderer
+from gateway.pipeline.worklist import due_worklists, list_worklist, make_worklist, render_month
 from gateway.store import meldingen, queue
 from gateway.store.meldingen import Touched
 from gateway.store.queue import Claimed
@@ -33,7 +34,10 @@ _SOON_S = 0.2
 
 
 class Worker:
-    """Runs the pipeline in a thread of its own.
+    """Runs the pipeline in a thread of its own, and beside it one that makes worklists.
+
+    Intake goes on while a worklist is rendered, by a process of its own; only when nothing waits is the next one begun,
+    so that publications in a row make one.
 
     Args:
         context: the gateway, asked before each step: its configuration may change.
@@ -45,10 +49,15 @@ class Worker:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
         self._scanner_answers = True
+        #: whether something else is done, or looked for: the next worklist waits
+        self._busy = False
+        self._quiet = threading.Event()
+        self._lists = threading.Thread(target=self._make_lists, name="worklists", daemon=True)
 
     def start(self) -> None:
         """Begin to look."""
         self._thread.start()
+        self._lists.start()
 
     def wake(self) -> None:
         """There may be something to do."""
@@ -58,12 +67,15 @@ class Worker:
         """Finish the step at hand and end."""
         self._stop.set()
         self._wake.set()
+        self._quiet.set()
         self._thread.join()
+        self._lists.join()
 
     def _run(self) -> None:
         while not self._stop.is_set():
             self._wake.clear()
             pause = LOOK_EVERY_S
+            self._busy = True
             try:
                 while not self._stop.is_set() and self._step(self._context()):
                     pass
@@ -71,6 +83,8 @@ class Worker:
                     pause = _SOON_S
             except Exception as exc:  # noqa: BLE001 - the worker outlives whatever a step raises
                 _log.error("worker.failed", error_type=type(exc).__name__, error=_safe(exc))
+            self._busy = False
+            self._quiet.set()
             self._wake.wait(pause)
 
     def _step(self, context: Context) -> bool:
@@ -82,10 +96,31 @@ class Worker:
                 _log.info("scanner.returned")
             else:
                 _log.error("scanner.missed", reason="files wait until clamd answers at [scanner] clamd")
-        return step(context, takes_files=there)
+        return step(context, takes_files=there, makes_worklists=False)
+
+    def _make_lists(self) -> None:
+        renderer = Renderer()
+        try:
+            while not self._stop.is_set():
+                self._quiet.wait()
+                self._quiet.clear()
+                try:
+                    self._make_due(renderer)
+                except Exception as exc:  # noqa: BLE001 - as the other thread
+                    _log.error("worker.failed", error_type=type(exc).__name__, error=_safe(exc))
+        finally:
+            renderer.close()
+
+    def _make_due(self, renderer: Renderer) -> None:
+        """All that is due, until something else is to be done: what comes of that is in the same worklist."""
+        context = self._context()
+        for due in due_worklists(context):
+            if self._stop.is_set() or self._busy:
+                return
+            _make_worklist(context, due, renderer)
 
 
-def step(context: Context, *, takes_files: bool = True) -> bool:
+def step(context: Context, *, takes_files: bool = True, makes_worklists: bool = True) -> bool:
     """Do one thing that is due, crisis first, then deliveries, publications, worklists; whether there was one."""
     with context.store.exclusive():
         _release(context)
@@ -106,8 +141,10 @@ def step(context: Context, *, takes_files: bool = True) -> bool:
                 )
                 _release(context)
             return True
+        if _publish_due(context):
+            return True
         # one worklist at a time: deliveries go between two
-        return _publish_due(context) or any(_make_worklist(context, due) for due in due_worklists(context))
+        return makes_worklists and any(_make_worklist(context, due) for due in due_worklists(context))
 
 
 def _claim(context: Context) -> Claimed | None:
@@ -132,10 +169,14 @@ def _publish_due(context: Context, *, only_urgent: bool = False) -> bool:
     return done
 
 
-def _make_worklist(context: Context, due: Due) -> bool:
-    """Make a worklist that is due; whether it could be made."""
+def _make_worklist(context: Context, due: Due, renderer: Renderer | None = None) -> bool:
+    """Make a worklist that is due; whether it could be made. With a renderer intake goes on meanwhile."""
     try:
-        make_worklist(context, due)
+        if renderer is None:
+            return make_worklist(context, due)
+        made = render_month(context, due, renderer.render)
+        with context.store.exclusive():
+            return list_worklist(context, made)
     except Exception as exc:  # noqa: BLE001 - it stays due, and is tried again at the next look
         _log.error(
             "worklist.failed",
@@ -145,7 +186,6 @@ def _make_worklist(context: Context, due: Due) -> bool:
             error=_safe(exc),
         )
         return False
-    return True
 
 
 def publish_now(

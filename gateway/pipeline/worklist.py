@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
@@ -56,18 +56,55 @@ class _Month(NamedTuple):
     signals: list[Sealed]
 
 
+class Made(NamedTuple):
+    """A worklist that was rendered and is not listed yet; `began` is of `time.perf_counter`."""
+
+    due: Due
+    month: _Month
+    worklist: Worklist
+    workbook: bytes
+    began: float
+
+
+#: Makes a workbook of a worklist.
+Render = Callable[[Worklist], bytes]
+
+
 def due_worklists(context: Context) -> list[Due]:
     """The worklists that must be made: of partners that are still there."""
     with context.store.read() as conn:
         return [each for each in worklists.due(conn) if each.partner_id in context.partners]
 
 
-def make_worklist(context: Context, due: Due) -> None:
-    """Make a worklist that is due in place of the one before it; for the holder of `Store.exclusive()`."""
+def make_worklist(context: Context, due: Due) -> bool:
+    """Make a worklist that is due in place of the one before it; for the holder of `Store.exclusive()`.
+
+    Returns:
+        False when something of it was published or went while it was made: it is still due.
+    """
+    return list_worklist(context, render_month(context, due))
+
+
+def render_month(context: Context, due: Due, render: Render | None = None) -> Made:
+    """A month as it stands, rendered by `render` or here; changes nothing, so that intake may go on beside it."""
     began, now = time.perf_counter(), context.clock.now()
     with context.store.read() as conn:
         month = _month(context, conn, due, now)
-    files = _files(context, due, month, now)
+    worklist = _worklist(context, due, month, now)
+    return Made(due, month, worklist, (render or render_worklist)(worklist), began)
+
+
+def list_worklist(context: Context, made: Made) -> bool:
+    """Seal and list what was rendered, if it is still so; for the holder of `Store.exclusive()`.
+
+    Returns:
+        False when something of it was published or went since: it is still due.
+    """
+    due, month, now = made.due, made.month, context.clock.now()
+    with context.store.read() as conn:
+        if not _still_holds(conn, made, now):
+            return False
+    files = _files(context, made)
     with context.store.write() as conn:
         outgoing.replace(conn, due.partner_id, Box.OUTBOX, [file.name for file in files])
         store_files(context, conn, files, now)
@@ -96,19 +133,23 @@ def make_worklist(context: Context, due: Due) -> None:
         count=len(month.lines),
         rows=len(month.signals),
         size=files[0].size_bytes,
-        duration_ms=round((time.perf_counter() - began) * 1000),
+        duration_ms=round((time.perf_counter() - made.began) * 1000),
     )
+    return True
+
+
+def _still_holds(conn: Connection, made: Made, now: datetime) -> bool:
+    """Nothing was published since, and each signal is held: what went for good must not come back in a file."""
+    ids = {each.id for each in made.month.signals}
+    return made.due in worklists.due(conn) and ids == _held(conn, ids, now)
 
 
 def _month(context: Context, conn: Connection, due: Due, now: datetime) -> _Month:
-    policy, today = policy_of(context, conn, due.municipality, due.month), local_day(now)
+    policy = policy_of(context, conn, due.municipality, due.month)
     published = _published(conn, due, policy)
     refs = [ref for each in published for ref in each.content.refs]
     # what was published and has gone since, or is overdue, is in no list
-    held = [
-        each.id for each in signals.sealed(conn, refs) if each.due_on >= today and each.sealed is not None
-    ]
-    opened = open_signals(context, conn, held)
+    opened = open_signals(context, conn, _held(conn, refs, now))
     given = answers.of_signals(conn, (each.number for each in opened.signals.values()))
     lines = []
     for melding, content, place in published:
@@ -129,6 +170,13 @@ def _month(context: Context, conn: Connection, due: Due, now: datetime) -> _Mont
     # a month keeps the key that it began with
     level = Grouping(published[0].melding.level) if published else policy.matching.key
     return _Month(policy, level, lines, list(opened.signals.values()))
+
+
+def _held(conn: Connection, refs: Iterable[int], now: datetime) -> set[int]:
+    today = local_day(now)
+    return {
+        each.id for each in signals.sealed(conn, refs) if each.due_on >= today and each.sealed is not None
+    }
 
 
 def _published(conn: Connection, due: Due, policy: Policy) -> list[_Published]:
@@ -152,30 +200,33 @@ def _line_order(each: _Published) -> tuple[int, int, str]:
     return (0, rank, each.melding.id) if rank is not None else (1, -each.content.total_cents, each.melding.id)
 
 
-def _files(context: Context, due: Due, month: _Month, now: datetime) -> list[OutgoingFile]:
-    """The worklist and its manifest."""
-    expires_on = dispatch_due(now, context.terms, min((each.due_on for each in month.signals), default=None))
-    partner = context.partners[due.partner_id]
-    worklist = Worklist(
+def _worklist(context: Context, due: Due, month: _Month, now: datetime) -> Worklist:
+    return Worklist(
         policy=month.policy,
-        partner_name=partner.name,
+        partner_name=context.partners[due.partner_id].name,
         month=due.month,
         version=due.version + 1,
         made_at=now,
-        expires_on=expires_on,
+        expires_on=dispatch_due(
+            now, context.terms, min((each.due_on for each in month.signals), default=None)
+        ),
         level=month.level,
         meldingen=month.lines,
     )
-    name = names.worklist_name(due.municipality, due.month)
+
+
+def _files(context: Context, made: Made) -> list[OutgoingFile]:
+    """The worklist and its manifest."""
+    due, signals_of = made.due, made.month.signals
     file = seal_file(
         context,
-        (render_worklist(worklist),),
+        (made.workbook,),
         partner_id=due.partner_id,
         box=Box.OUTBOX,
-        name=name,
+        name=names.worklist_name(due.municipality, due.month),
         kind=DispatchKind.WORKLIST,
-        due_on=expires_on,
+        due_on=made.worklist.expires_on,
         municipality=due.municipality,
-        contents=Counter(each.delivery_id for each in month.signals),
+        contents=Counter(each.delivery_id for each in signals_of),
     )
-    return [file, seal_manifest(context, file, rows=len(month.signals))]
+    return [file, seal_manifest(context, file, rows=len(signals_of))]

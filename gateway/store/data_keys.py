@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import Connection, Table, delete, exists, func, insert, select
+from sqlalchemy import Connection, Table, bindparam, delete, exists, func, insert, select
 
 from gateway.store import key_versions
 from gateway.store.places import CHUNK, chunks
@@ -35,6 +35,12 @@ class StoredKey:
 
 
 _COLUMNS = [_DATA_KEY.c[name] for name in StoredKey.__slots__]
+# built once: each outgoing file, each key that is opened
+_ADD = insert(_DATA_KEY).returning(_DATA_KEY.c.id)
+_OF_OBJECT = select(*_COLUMNS).where(
+    _DATA_KEY.c.object_id == bindparam("object"), _DATA_KEY.c.municipality == ""
+)
+_BY_ID = select(*_COLUMNS).where(_DATA_KEY.c.id.in_(bindparam("ids", expanding=True)))
 
 
 def add(
@@ -56,27 +62,24 @@ def add(
     """
     key_versions.check(conn, key_id, key_version)
     stored_id: int = conn.execute(
-        insert(_DATA_KEY)
-        .values(
-            object_id=object_id,
-            partner_id=partner_id,
-            municipality=municipality,
-            due_on=due_on,
-            key_id=key_id,
-            key_version=key_version,
-            wrapped=wrapped,
-            commitment=commitment,
-        )
-        .returning(_DATA_KEY.c.id)
+        _ADD,
+        {
+            "object_id": object_id,
+            "partner_id": partner_id,
+            "municipality": municipality,
+            "due_on": due_on,
+            "key_id": key_id,
+            "key_version": key_version,
+            "wrapped": wrapped,
+            "commitment": commitment,
+        },
     ).scalar_one()
     return stored_id
 
 
 def of_object(conn: Connection, object_id: str) -> StoredKey | None:
     """The key of a received file or a dispatch; None when it is gone."""
-    row = conn.execute(
-        select(*_COLUMNS).where(_DATA_KEY.c.object_id == object_id, _DATA_KEY.c.municipality == "")
-    ).one_or_none()
+    row = conn.execute(_OF_OBJECT, {"object": object_id}).one_or_none()
     return None if row is None else StoredKey(**dict(zip(StoredKey.__slots__, row, strict=True)))
 
 
@@ -95,7 +98,7 @@ def by_id(conn: Connection, ids: Iterable[int]) -> dict[int, StoredKey]:
     """Keys by id; those that are gone are left out."""
     found: dict[int, StoredKey] = {}
     for chunk in chunks(ids, CHUNK):
-        for row in conn.execute(select(*_COLUMNS).where(_DATA_KEY.c.id.in_(chunk))):
+        for row in conn.execute(_BY_ID, {"ids": chunk}):
             key = StoredKey(**dict(zip(StoredKey.__slots__, row, strict=True)))
             found[key.id] = key
     return found

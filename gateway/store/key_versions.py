@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, select, update
+from sqlalchemy import Connection, Table, bindparam, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from gateway.errors import KeySuperseded
@@ -42,6 +42,8 @@ class Versions:
 
 
 _COLUMNS = [_KEY.c[name] for name in Versions.__slots__]
+# built once: it is asked with each outgoing file
+_VERSION = select(_KEY.c.version).where(_KEY.c.id == bindparam("key"))
 
 
 def all_keys(conn: Connection) -> dict[str, Versions]:
@@ -69,7 +71,7 @@ def check(conn: Connection, key_id: str, version: int) -> None:
     Raises:
         KeySuperseded: wrap it again.
     """
-    known = conn.execute(select(_KEY.c.version).where(_KEY.c.id == key_id)).scalar_one_or_none()
+    known = conn.execute(_VERSION, {"key": key_id}).scalar_one_or_none()
     if known is not None and version < known:
         raise KeySuperseded(f"version {version} of {key_id} gave way to version {known}")
 

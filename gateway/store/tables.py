@@ -420,7 +420,8 @@ class Dispatch(SQLModel, table=True):
 class WorklistRow(SQLModel, table=True):
     """The worklist of a partner, municipality and month: `version` is how often it was made.
 
-    `is_due` is set by a publication, and taken back with the worklist that tells of it.
+    `is_due` is set by a publication, and taken back with the worklist that tells of it; `marked` counts how often it was
+    set, so that a worklist that was overtaken while it was made is known.
     """
 
     __tablename__ = "worklist"
@@ -431,6 +432,7 @@ class WorklistRow(SQLModel, table=True):
     month: str = Field(primary_key=True)
     version: int = 0
     is_due: bool
+    marked: int = 1
 
 
 class DispatchContent(SQLModel, table=True):

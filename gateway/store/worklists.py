@@ -13,12 +13,16 @@ _WORKLIST: Table = WorklistRow.__table__  # type: ignore[attr-defined]
 
 
 class Due(NamedTuple):
-    """A worklist to make; `version` is how often it was made before. `month` is `YYYY-MM`."""
+    """A worklist to make; `version` is how often it was made before. `month` is `YYYY-MM`.
+
+    `marked` rises with each publication that it must tell of.
+    """
 
     partner_id: str
     municipality: str
     month: str
     version: int
+    marked: int
 
 
 def mark_due(conn: Connection, partner_id: str, municipality: str, month: str) -> None:
@@ -26,16 +30,12 @@ def mark_due(conn: Connection, partner_id: str, municipality: str, month: str) -
 
     So are those of other partners of the municipality and month: their meldingen share ranks and capacity with it.
     """
-    due = sqlite.insert(_WORKLIST).values(
-        partner_id=partner_id, municipality=municipality, month=month, version=0, is_due=True
+    fresh = sqlite.insert(_WORKLIST).values(
+        partner_id=partner_id, municipality=municipality, month=month, version=0, is_due=True, marked=0
     )
-    conn.execute(
-        due.on_conflict_do_update(
-            index_elements=["partner_id", "municipality", "month"], set_={"is_due": True}
-        )
-    )
-    others = (_WORKLIST.c.municipality == municipality) & (_WORKLIST.c.month == month)
-    conn.execute(_WORKLIST.update().where(others).values(is_due=True))
+    conn.execute(fresh.on_conflict_do_nothing())
+    all_of_it = (_WORKLIST.c.municipality == municipality) & (_WORKLIST.c.month == month)
+    conn.execute(_WORKLIST.update().where(all_of_it).values(is_due=True, marked=_WORKLIST.c.marked + 1))
 
 
 def known(conn: Connection, partner_id: str, municipality: str) -> list[str]:
