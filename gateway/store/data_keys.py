@@ -35,6 +35,8 @@ class StoredKey:
 
 
 _COLUMNS = [_DATA_KEY.c[name] for name in StoredKey.__slots__]
+#: made once: each file that comes in needs it
+_ADD = insert(_DATA_KEY).returning(_DATA_KEY.c.id)
 
 
 def add(
@@ -56,18 +58,17 @@ def add(
     """
     key_versions.check(conn, key_id, key_version)
     stored_id: int = conn.execute(
-        insert(_DATA_KEY)
-        .values(
-            object_id=object_id,
-            partner_id=partner_id,
-            municipality=municipality,
-            due_on=due_on,
-            key_id=key_id,
-            key_version=key_version,
-            wrapped=wrapped,
-            commitment=commitment,
-        )
-        .returning(_DATA_KEY.c.id)
+        _ADD,
+        {
+            "object_id": object_id,
+            "partner_id": partner_id,
+            "municipality": municipality,
+            "due_on": due_on,
+            "key_id": key_id,
+            "key_version": key_version,
+            "wrapped": wrapped,
+            "commitment": commitment,
+        },
     ).scalar_one()
     return stored_id
 

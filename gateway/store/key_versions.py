@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, select, update
+from sqlalchemy import Connection, Table, bindparam, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from gateway.errors import KeySuperseded
@@ -20,6 +20,8 @@ from gateway.store.retention_tables import KeyRow
 from gateway.store.tables import DataKeyRow
 
 _KEY: Table = KeyRow.__table__  # type: ignore[attr-defined]
+#: made once: each data key that is stored asks
+_VERSION = select(_KEY.c.version).where(_KEY.c.id == bindparam("of"))
 _DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
 
 
@@ -69,7 +71,7 @@ def check(conn: Connection, key_id: str, version: int) -> None:
     Raises:
         KeySuperseded: wrap it again.
     """
-    known = conn.execute(select(_KEY.c.version).where(_KEY.c.id == key_id)).scalar_one_or_none()
+    known = conn.execute(_VERSION, {"of": key_id}).scalar_one_or_none()
     if known is not None and version < known:
         raise KeySuperseded(f"version {version} of {key_id} gave way to version {known}")
 
