@@ -12,7 +12,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -55,6 +55,10 @@ class _Change(Generic[T]):
     work: Callable[[Connection], T]
     result: T | None = None
     error: Exception | None = None
+
+
+class _Undone(Exception):
+    """A change that is alone in its transaction raised."""
 
 
 class Store:
@@ -200,6 +204,9 @@ class Store:
             raise StoreError(f"the database can't be written ({exc.strerror or exc})") from exc
 
     def _change_once(self, changes: list[_Change[Any]]) -> None:
+        if len(changes) == 1:
+            self._change_alone(changes[0])
+            return
         with self.write() as conn:
             for change in changes:
                 change.result = change.error = None
@@ -213,6 +220,18 @@ class Store:
                     change.error = exc
                     conn.exec_driver_sql("ROLLBACK TO change")
                 conn.exec_driver_sql("RELEASE change")
+
+    def _change_alone(self, change: _Change[Any]) -> None:
+        """Without a savepoint: what it raises undoes the transaction, which is its own."""
+        change.result = change.error = None
+        with suppress(_Undone), self.write() as conn:
+            try:
+                change.result = change.work(conn)
+            except Exception as exc:
+                if isinstance(exc, DatabaseError) and not isinstance(exc, IntegrityError):
+                    raise
+                change.error = exc
+                raise _Undone from exc
 
     @contextmanager
     def _writer(self) -> Iterator[None]:

@@ -150,6 +150,8 @@ class BlobFolder:
     def remove(self, *names: str) -> None:
         """Remove blobs, for good and durably; absent ones are no error. VaultError if one is left."""
         paths = [self._blob(name) for name in names]
+        if not paths:
+            return
         try:
             for path in paths:
                 path.unlink(missing_ok=True)
