@@ -74,7 +74,8 @@ class Upload:
         self._refusal = ""
         exchange.under_way.add(self.id)
         try:
-            exchange.store.together(self._begin)
+            # a power cut that takes this row takes what was received of the file too
+            exchange.store.together(self._begin, is_durable=False)
         except StoreError as exc:
             self._forget()
             raise self._not_stored(exc) from exc

@@ -53,6 +53,7 @@ class _Change(Generic[T]):
     """One caller's part of a shared transaction."""
 
     work: Callable[[Connection], T]
+    is_durable: bool
     result: T | None = None
     error: Exception | None = None
 
@@ -81,6 +82,8 @@ class Store:
         self._make_room = make_room
         self._changes: Together[_Change[Any]] = Together(self._change_all)
         self._engine = _engine(path)
+        #: whose commits wait for no disk; the next one of the other makes them durable
+        self._hasty = _engine(path, "synchronous=NORMAL")
         try:
             with self.read() as conn:
                 conn.execute(text("SELECT 1 FROM delivery LIMIT 1"))
@@ -106,8 +109,11 @@ class Store:
             yield conn
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, is_durable: bool = True) -> Iterator[Connection]:
         """A transaction that is on disk when the block ends, and never was when it raises.
+
+        One that is not `is_durable` outlives this process, and is on disk with the next that is: a power cut may
+        undo it, whole, and with it nothing that came before.
 
         It waits while the database is being compacted, however long that takes. When the disk is full it
         fails, and makes room for the next try.
@@ -115,7 +121,9 @@ class Store:
         try:
             with (
                 self._writer(),
-                self._engine.connect().execution_options(gateway_write=True) as conn,
+                (self._engine if is_durable else self._hasty)
+                .connect()
+                .execution_options(gateway_write=True) as conn,
                 conn.begin(),
             ):
                 yield conn
@@ -124,11 +132,12 @@ class Store:
                 self._make_room()
             raise
 
-    def together(self, work: Callable[[Connection], T]) -> T:
+    def together(self, work: Callable[[Connection], T], *, is_durable: bool = True) -> T:
         """Do `work` in a transaction that is shared with those who wait at the same time.
 
         Args:
             work: a short change; it may be called twice, and the first time comes to nothing then.
+            is_durable: whether it must be on disk, as in `write`; one that must takes the others along.
 
         Returns:
             What `work` returned, when it is on disk. What `work` raises undoes its own changes and nobody else's.
@@ -136,7 +145,7 @@ class Store:
         Raises:
             StoreError: the database can't be written: nothing of the shared transaction was.
         """
-        change = _Change(work)
+        change = _Change(work, is_durable)
         self._changes.add(change)
         if change.error is not None:
             raise change.error
@@ -188,6 +197,7 @@ class Store:
     def close(self) -> None:
         """Let go of every connection."""
         self._engine.dispose()
+        self._hasty.dispose()
 
     def _change_all(self, changes: list[_Change[Any]]) -> None:
         try:
@@ -207,7 +217,7 @@ class Store:
         if len(changes) == 1:
             self._change_alone(changes[0])
             return
-        with self.write() as conn:
+        with self.write(is_durable=any(change.is_durable for change in changes)) as conn:
             for change in changes:
                 change.result = change.error = None
                 conn.exec_driver_sql("SAVEPOINT change")
@@ -224,7 +234,7 @@ class Store:
     def _change_alone(self, change: _Change[Any]) -> None:
         """Without a savepoint: what it raises undoes the transaction, which is its own."""
         change.result = change.error = None
-        with suppress(_Undone), self.write() as conn:
+        with suppress(_Undone), self.write(is_durable=change.is_durable) as conn:
             try:
                 change.result = change.work(conn)
             except Exception as exc:
@@ -269,7 +279,7 @@ def _is_full(exc: DatabaseError) -> bool:
     return code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
 
 
-def _engine(path: Path) -> Engine:
+def _engine(path: Path, *pragmas: str) -> Engine:
     engine = create_engine(
         f"sqlite:///{path}",
         connect_args={"timeout": BUSY_TIMEOUT_MS / 1000},
@@ -279,7 +289,7 @@ def _engine(path: Path) -> Engine:
     @event.listens_for(engine, "connect")
     def _on_connect(dbapi: Any, _record: Any) -> None:
         dbapi.isolation_level = None  # BEGIN is ours
-        for pragma in _PRAGMAS:
+        for pragma in (*_PRAGMAS, *pragmas):
             dbapi.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
