@@ -167,7 +167,7 @@ class SealedReader:
         self,
         file_key: bytes,
         associated: bytes,
-        read_at: Callable[[int, int], bytes],
+        read_at: Callable[[int, int], bytes | bytearray],
         sealed_size: int,
     ) -> None:
         self._read_at = read_at
@@ -178,7 +178,7 @@ class SealedReader:
         least = HEADER_BYTES + TAG_BYTES if self._segments <= 1 else TAG_BYTES + 1
         if sealed_size - (self._segments - 1) * SEGMENT_BYTES < least or self._segments > MOST_SEGMENTS:
             raise BlobDamaged("the sealed file has a length that no sealed file has")
-        self._header = header = read_at(0, HEADER_BYTES)
+        self._header = header = bytes(read_at(0, HEADER_BYTES))
         if len(header) != HEADER_BYTES or header[0] != HEADER_BYTES:
             raise BlobDamaged("the sealed file begins with another header")
         self._prefix = header[1 + SALT_BYTES :]
@@ -244,7 +244,7 @@ class SealedReader:
     def _open_segment(self, index: int) -> bytes:
         return self._decrypt(index, self._read_segment(index))
 
-    def _read_segment(self, index: int) -> bytes:
+    def _read_segment(self, index: int) -> bytes | bytearray:
         start = index * SEGMENT_BYTES if index else HEADER_BYTES
         end = min((index + 1) * SEGMENT_BYTES, self._sealed_size)
         sealed = self._read_at(start, end - start)
@@ -252,7 +252,7 @@ class SealedReader:
             raise BlobDamaged("the sealed file is shorter than it was")
         return sealed
 
-    def _decrypt(self, index: int, sealed: bytes) -> bytes:
+    def _decrypt(self, index: int, sealed: bytes | bytearray) -> bytes:
         try:
             return self._key.decrypt(
                 _nonce(self._prefix, index, last=index == self._segments - 1), sealed, None
