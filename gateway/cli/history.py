@@ -121,7 +121,7 @@ def _show(
     ]
     facts += [
         ("size", f"{screen.size(known.size_bytes)}, sealed {screen.size(known.sealed_bytes)}"),
-        ("ciphertext", (known.sealed_sha256 or b"").hex() or "[dim]·[/]"),
+        ("ciphertext", (known.sealed_sha256 or b"").hex() or "[dim]none: it was not read[/]"),
         ("uploaded with", escape(known.key_fingerprint) or "[dim]no longer held[/]"),
         ("attempts", str(known.attempts)),
         ("rows", _rows(known)),

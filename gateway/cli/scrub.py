@@ -48,8 +48,9 @@ def scrub(
 
     Needs no key, and goes on beside a running gateway. What is found is in the audit log.
 
-    With --json: {ok, blobs, bytes, seconds, damaged: {missing | truncated | altered | unreadable | orphaned: count},
-    findings: [{damage, id, partner, blob}]}; id is that of the delivery or outgoing file.
+    With --json: {ok, blobs, undigested, bytes, seconds, damaged: {missing | truncated | altered | unreadable | orphaned: count},
+    findings: [{damage, id, partner, blob}]}; id is that of the delivery or outgoing file. undigested: received and not
+    processed yet; of them the size was compared.
     """
     home: Home = context.obj
     store = Store(home.db)
@@ -96,6 +97,8 @@ def _show(found: Scrubbed) -> None:
         f"{screen.counted(found.blobs, 'sealed file')}, {screen.size(found.read_bytes)} "
         f"in {seconds:,.1f} s ({screen.size(round(found.read_bytes / seconds))} a second)"
     )
+    if found.undigested:
+        seen += f"; {found.undigested:,} not processed yet and without a digest: their size was compared"
     if not found.findings:
         screen.done(f"Every sealed file is as it was written: {seen}")
         return
@@ -120,6 +123,7 @@ def _json(found: Scrubbed) -> dict[str, object]:
     return {
         "ok": not found.findings,
         "blobs": found.blobs,
+        "undigested": found.undigested,
         "bytes": found.read_bytes,
         "seconds": round(found.seconds, 3),
         "damaged": dict(Counter(each.damage for each in found.findings)),

@@ -93,7 +93,7 @@ class Conversation:
             case sftp.Write(handle, offset, data):
                 self.write(handle, offset, data)
             case sftp.Read(handle, offset, length):
-                read = await asyncio.to_thread(self._readable(handle).read, offset, length)
+                read = await self._read(handle, offset, length)
                 self.totals.bytes_out += len(read)
                 return replies.data_reply(number, read)
             case sftp.Init():
@@ -245,6 +245,13 @@ class Conversation:
             Attributes(mode=attributes.mode, accessed=attributes.accessed, modified=attributes.modified)
         )
         return upload
+
+    async def _read(self, handle: bytes, offset: int, length: int) -> bytes:
+        opened = self._readable(handle)
+        if isinstance(opened, Reading):  # it is in memory
+            return opened.read(offset, length)
+        read = opened.read_now(offset, length)
+        return await asyncio.to_thread(opened.read, offset, length) if read is None else read
 
     async def _close(self, handle: bytes) -> None:
         opened = self._opened(handle)

@@ -1,6 +1,6 @@
 """Files that lie ready for a partner: listed, read at any offset, collected when read whole (spec 1).
 
-Blocking: runs in threads.
+Blocking, but for `Download.read_now`: runs in threads.
 """
 
 from __future__ import annotations
@@ -70,6 +70,8 @@ class Download:
         self._exchange, self._visit, self._box, self._file = exchange, visit, box, file
         self._seen = Spans()
         self._started, self._bytes = time.monotonic(), 0
+        #: whether a read may wait for the disk
+        self._may_wait = True
         try:
             try:
                 self._open()
@@ -93,7 +95,7 @@ class Download:
                 dispatched_file(
                     partner=file.partner_id, delivery=file.delivery_id, dispatch=file.id, kind=file.kind
                 ),
-                self._blob.read_at,
+                self._read_at,
                 self._blob.size,
             )
             self._reader.authenticate()
@@ -111,16 +113,38 @@ class Download:
         Raises:
             Refused: EOF, or the file was damaged while it was open.
         """
-        if offset >= self._reader.size:
-            raise Refused(Status.EOF)
         try:
-            data = self._reader.read(offset, min(length, MOST_READ_BYTES))
+            return self._read(offset, length)
         except VaultError as exc:
             raise self._damaged(exc) from exc
+
+    def read_now(self, offset: int, length: int) -> bytes | None:
+        """READ without waiting, on the event loop; None: `read` has to, for the disk or to tell of damage.
+
+        OPEN has read the whole file just now: the system has most of it in memory.
+
+        Raises:
+            Refused: EOF.
+        """
+        self._may_wait = False
+        try:
+            return self._read(offset, length)
+        except (BlockingIOError, VaultError):
+            return None
+        finally:
+            self._may_wait = True
+
+    def _read(self, offset: int, length: int) -> bytes:
+        if offset >= self._reader.size:
+            raise Refused(Status.EOF)
+        data = self._reader.read(offset, min(length, MOST_READ_BYTES))
         if data and len(self._seen) < MOST_SPANS:
             self._seen.add(offset, offset + len(data))
         self._bytes += len(data)
         return data
+
+    def _read_at(self, offset: int, n: int) -> bytes | bytearray:
+        return self._blob.read_at(offset, n) if self._may_wait else self._blob.read_now(offset, n)
 
     def close(self) -> None:
         """CLOSE: when all of it was read, the partner has collected it."""

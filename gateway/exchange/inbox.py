@@ -162,7 +162,8 @@ def remove(exchange: Exchange, visit: Visit, name: str) -> None:
 
 def drop_staged(exchange: Exchange, visit: Visit, conn: Connection, files: list[Received]) -> list[str]:
     """Give up those that are STAGED; the blobs that `remove_blobs` removes after the commit."""
-    dropped = deliveries.staged(conn, [file.id for file in files if file.is_staged])
+    staged = [file.id for file in files if file.is_staged]
+    dropped = deliveries.staged(conn, staged) if staged else []
     for one in dropped:
         deliveries.abort(
             conn, one.id, DeliveryState.STAGED, at=exchange.clock.now(), reason="removed by its sender"

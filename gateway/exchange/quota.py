@@ -22,16 +22,15 @@ def open_file(conn: Connection, exchange: Exchange, visit: Visit) -> int:
     """OPEN: count the file; the bytes that are left today.
 
     Raises:
-        Refused: what the partner may send today is used up.
+        Refused: what the partner may send today is used up; the caller undoes what was counted.
     """
     limits, day = visit.partner.limits, local_day(exchange.clock.now())
-    used = guard.used(conn, visit.partner.id, day)
-    if used.files >= limits.files_per_day:
+    used = guard.add_use(conn, visit.partner.id, day, Use(files=1))
+    if used.files > limits.files_per_day:
         text = f"Not taken: {limits.files_per_day} files were sent today, and that is the most; {_TOMORROW}"
         raise _refused(visit, "files", text)
     if used.bytes >= limits.bytes_per_day:
         raise full(visit)
-    guard.add_use(conn, visit.partner.id, day, Use(files=1))
     return limits.bytes_per_day - used.bytes
 
 
@@ -39,12 +38,11 @@ def receive(conn: Connection, exchange: Exchange, visit: Visit, size: int) -> No
     """CLOSE: count the bytes of a file that is received.
 
     Raises:
-        Refused: with them the partner would have sent more than it may today.
+        Refused: with them the partner would have sent more than it may today; the caller undoes what was counted.
     """
-    day = local_day(exchange.clock.now())
-    if guard.used(conn, visit.partner.id, day).bytes + size > visit.partner.limits.bytes_per_day:
+    used = guard.add_use(conn, visit.partner.id, local_day(exchange.clock.now()), Use(bytes=size))
+    if used.bytes > visit.partner.limits.bytes_per_day:
         raise full(visit)
-    guard.add_use(conn, visit.partner.id, day, Use(bytes=size))
 
 
 def used_today(conn: Connection, exchange: Exchange, visit: Visit) -> Use:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 from functools import partial
-from hashlib import sha256
 
 from gateway import logs
 from gateway.audit.log import record
@@ -23,7 +22,7 @@ from gateway.store import Connection, data_keys, deliveries
 from gateway.vault.datakey import DataKey, wrap
 from gateway.vault.ids import new_id
 from gateway.vault.key_ids import index_id, until_id
-from gateway.vault.objects import received_file, seal_digest
+from gateway.vault.objects import received_file
 from gateway.vault.stream import Sealer
 
 _log = logs.get("exchange")
@@ -66,15 +65,17 @@ class Upload:
             self._key.file_key(self.id),
             received_file(partner=visit.partner.id, delivery=self.id),
             self._blob.write,
+            # whoever reads it first makes the digests: nothing that others wait for is done here
+            is_hashed=False,
         )
-        self._digest = sha256()
         self._ahead = ReorderWindow()
         self._client: dict[str, int] = {}
         #: why nothing more is taken in: what was refused once can't be received
         self._refusal = ""
         exchange.under_way.add(self.id)
         try:
-            exchange.store.together(self._begin)
+            # a power cut that takes this row takes what was received of the file too
+            exchange.store.together(self._begin, is_durable=False)
         except StoreError as exc:
             self._forget()
             raise self._not_stored(exc) from exc
@@ -248,8 +249,6 @@ class Upload:
             name=name,
             size_bytes=self._sealer.plain_bytes,
             sealed_bytes=self._sealer.sealed_bytes,
-            sealed_sha256=self._sealer.sha256(),
-            sha256_sealed=seal_digest(row_key, self.id, self._digest.digest()),
             raw_due_on=due_on,
             is_trial=is_trial,
             client_values=self._client,
@@ -269,7 +268,6 @@ class Upload:
             # its room is needed: for what others send, and for the row that tells of it
             self._drop_bytes()
             raise self._not_stored(exc) from exc
-        self._digest.update(data)
 
     def _check_open(self) -> None:
         if self._refusal:

@@ -14,6 +14,7 @@ from gateway.pipeline.staging import drop_staged
 from gateway.store import Connection, data_keys, queue
 from gateway.store.queue import Decidable
 from gateway.vault import objects
+from gateway.vault.stream import Digests, SealedReader
 
 #: What its sender reads of a file that could not be processed: the code, and who decided.
 REFUSAL_CODE = "F01"
@@ -48,12 +49,13 @@ def reject(context: Context, delivery_id: str, reason: str, *, actor: str) -> No
     with context.store.exclusive():
         with context.store.read() as conn:
             delivery = _failed(conn, delivery_id)
-            name, sha256 = open_file(context, conn, delivery)
+            name = open_name(context, conn, delivery)
+        digests = _digests(context, delivery)
         receipt = Receipt(
             delivery_id=delivery.id,
             name=name,
             size=delivery.size_bytes,
-            sha256=sha256,
+            sha256="" if digests is None else digests.text.hex(),
             received_at=delivery.received_at,
             file_code=REFUSAL_CODE,
             file_detail=f"{_REFUSED_BY}: {told}",
@@ -69,6 +71,7 @@ def reject(context: Context, delivery_id: str, reason: str, *, actor: str) -> No
                 DeliveryState.REJECTED,
                 refusal=REFUSAL_CODE,
                 processed_at=now,
+                sealed_sha256=None if digests is None else digests.sealed,
             )
             store_files(context, conn, files, now)
             _record(context, conn, "delivery.rejected", delivery.id, actor, result=REFUSAL_CODE)
@@ -118,17 +121,33 @@ INSTEAD = {
 }
 
 
-def open_file(context: Context, conn: Connection, delivery: Decidable) -> tuple[str, str]:
-    """Name and SHA-256 of the file; empty when they can't be opened: that may be why it failed."""
+def open_name(context: Context, conn: Connection, delivery: Decidable) -> str:
+    """The name of the file; empty when it can't be opened: that may be why it failed."""
     stored = data_keys.of_object(conn, delivery.id)
-    if stored is None or delivery.name_sealed is None or delivery.sha256_sealed is None:
-        return "", ""
+    if stored is None or delivery.name_sealed is None:
+        return ""
     try:
-        row_key = open_key(context, stored).row_key()
-        name = objects.open_name(row_key, delivery.id, delivery.name_sealed)
-        return name, objects.open_digest(row_key, delivery.id, delivery.sha256_sealed).hex()
+        return objects.open_name(open_key(context, stored).row_key(), delivery.id, delivery.name_sealed)
     except GatewayError:
-        return "", ""
+        return ""
+
+
+def _digests(context: Context, delivery: Decidable) -> Digests | None:
+    """Of the file as it lies in the vault; None when it can't be read whole: that may be why it failed."""
+    with context.store.read() as conn:
+        stored = data_keys.of_object(conn, delivery.id)
+    if stored is None or delivery.blob is None:
+        return None
+    try:
+        with context.blobs.open(delivery.blob) as blob:
+            return SealedReader(
+                open_key(context, stored).file_key(delivery.id),
+                objects.received_file(partner=delivery.partner_id, delivery=delivery.id),
+                blob.read_at,
+                blob.size,
+            ).digests()
+    except GatewayError:
+        return None
 
 
 def _record(

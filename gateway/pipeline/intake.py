@@ -1,6 +1,6 @@
 """From a received file to its signals, receipt and statuses, visible together (spec 1, spec 2).
 
-1 clear what an interrupted try staged · 2 digest the bytes, refuse what was processed before (F08) ·
+1 clear what an interrupted try staged · 2 digest ciphertext and text, refuse what was processed before (F08) ·
 3 read rows from the decrypting stream and stage what they do · 4 seal receipt and statuses · 5 one
 transaction makes signals, meldingen, dispatches and audit entries visible, or refuses the file.
 """
@@ -28,7 +28,7 @@ from gateway.pipeline.feedback import take_feedback
 from gateway.pipeline.listing import take_exclusions, take_known_residents
 from gateway.pipeline.outgoing import OutgoingFile, store_files
 from gateway.pipeline.receipts import receipt_files
-from gateway.pipeline.received import Received, Taken, digest_of
+from gateway.pipeline.received import Received, Taken
 from gateway.pipeline.requests import take_requests
 from gateway.pipeline.rows import take_signals
 from gateway.pipeline.scanner import scan
@@ -76,7 +76,8 @@ def process(context: Context, delivery: Claimed) -> None:
     try:
         with context.blobs.open(delivery.blob) as blob:
             reader = received.reader(blob)
-            received = replace(received, digest=digest_of(reader))
+            digests = reader.digests()
+            received = replace(received, digest=digests.text, sealed_digest=digests.sealed)
             if context.scanner is not None:
                 scan(context.scanner, reader.chunks())
             _take(context, received, reader)
@@ -119,6 +120,7 @@ def _take(context: Context, received: Received, reader: SealedReader) -> None:
             kind=taken.kind,
             processed_at=now,
             sha256_sealed=objects.seal_digest(received.data_key.row_key(), delivery.id, received.digest),
+            sealed_sha256=received.sealed_digest,
             content_digest=next(token for token, key in digests.items() if key == month_key),
             content_key=month_key,
             row_count=tally.rows,
@@ -202,6 +204,7 @@ def _refuse(context: Context, received: Received, refusal: DeliveryError) -> Non
             values["sha256_sealed"] = objects.seal_digest(
                 received.data_key.row_key(), delivery.id, received.digest
             )
+            values["sealed_sha256"] = received.sealed_digest
         if refusal.code == "F03":
             values |= _forget_contents(context, conn, received)
         queue.advance(conn, delivery.id, DeliveryState.PROCESSING, DeliveryState.REJECTED, **values)

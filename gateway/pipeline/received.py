@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from hashlib import sha256
 
 from gateway.clock import local_day
 from gateway.domain.delivery import Kind
@@ -25,13 +24,17 @@ from gateway.vault.stream import SealedReader
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """A claimed delivery whose key is at hand; `digest` is the SHA-256 of its plaintext, empty until it is read."""
+    """A claimed delivery whose key is at hand.
+
+    `digest` and `sealed_digest` are the SHA-256 of its text and of its ciphertext, empty until it is read.
+    """
 
     delivery: Claimed
     partner: Partner
     data_key: DataKey
     name: str
     digest: bytes = b""
+    sealed_digest: bytes = b""
 
     @property
     def received_on(self) -> date:
@@ -63,14 +66,6 @@ class Taken:
     files: Sequence[OutgoingFile]
     show: Callable[[Connection], None]
     gone: Mapping[str, int] = field(default_factory=dict)
-
-
-def digest_of(reader: SealedReader) -> bytes:
-    """SHA-256 of the plaintext: every segment is authenticated before the first row is read."""
-    digest = sha256()
-    for chunk in reader.chunks():
-        digest.update(chunk)
-    return digest.digest()
 
 
 def receipt(

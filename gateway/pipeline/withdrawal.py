@@ -19,7 +19,7 @@ from gateway.files import names
 from gateway.files.status import StatusRow
 from gateway.files.withdrawal import WithdrawalNote, render_withdrawal
 from gateway.pipeline.context import Context
-from gateway.pipeline.deliveries import INSTEAD, open_file, sentence, unknown
+from gateway.pipeline.deliveries import INSTEAD, open_name, sentence, unknown
 from gateway.pipeline.outgoing import OutgoingFile, seal_file, store_files
 from gateway.pipeline.removing import RemovalKind, keep_signals
 from gateway.pipeline.sealing import Opener
@@ -60,7 +60,7 @@ def withdraw(context: Context, delivery_id: str, reason: str, *, actor: str) -> 
                     f"{delivery_id} has no signal in force: all were withdrawn, changed or replaced since, "
                     "or it never had one"
                 )
-            name, _ = open_file(context, conn, delivery)
+            name = open_name(context, conn, delivery)
             rows = _rows(context, conn, versions, today)
         files = _files(context, delivery, versions, rows, name=name, reason=told)
         touch(context, versions)

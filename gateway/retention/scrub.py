@@ -1,6 +1,7 @@
 """Scrubbing: whether every sealed file is still what was written, without any key (spec 4, Vault).
 
-Each blob is read and its SHA-256 compared with that of the ciphertext in its row. It goes on beside a running gateway:
+Each blob is read and its SHA-256 compared with that of the ciphertext in its row; of what was received and not
+processed yet, which has none there, only the size. It goes on beside a running gateway:
 what looks wrong is asked again, and what went meanwhile by a purge, or has come in just now, is no damage.
 """
 
@@ -56,9 +57,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scrubbed:
-    """What was read, and what was found."""
+    """What was read, and what was found. `undigested` of the blobs have no digest yet: their size was compared."""
 
     blobs: int
+    undigested: int
     read_bytes: int
     seconds: float
     findings: tuple[Finding, ...]
@@ -71,7 +73,7 @@ def scrub(store: Store, blobs: BlobFolder, progress: Progress) -> Scrubbed:
         StoreError: the database can't be used.
     """
     began = time.monotonic()
-    count, size = 0, 0
+    count, undigested, size = 0, 0, 0
     findings: list[Finding] = []
 
     def read(n: int) -> None:
@@ -81,6 +83,7 @@ def scrub(store: Store, blobs: BlobFolder, progress: Progress) -> Scrubbed:
 
     for blob in _every(store):
         count += 1
+        undigested += blob.sha256 is None
         damage = _look(blobs, blob, read)
         if damage is None:
             continue
@@ -90,7 +93,13 @@ def scrub(store: Store, blobs: BlobFolder, progress: Progress) -> Scrubbed:
                     Finding(damage=damage, blob=blob.name, owner=blob.owner, partner_id=blob.partner_id)
                 )
     findings += [Finding(damage=Damage.ORPHANED, blob=name) for name in _orphans(store, blobs)]
-    return Scrubbed(blobs=count, read_bytes=size, seconds=time.monotonic() - began, findings=tuple(findings))
+    return Scrubbed(
+        blobs=count,
+        undigested=undigested,
+        read_bytes=size,
+        seconds=time.monotonic() - began,
+        findings=tuple(findings),
+    )
 
 
 def _every(store: Store) -> Iterator[Kept]:
@@ -119,7 +128,8 @@ def _look(blobs: BlobFolder, blob: Kept, progress: Progress) -> Damage | None:
         return Damage.MISSING
     except VaultError:
         return Damage.UNREADABLE
-    return None if digest.digest() == blob.sha256 else Damage.ALTERED
+    whole = at == blob.size if blob.sha256 is None else digest.digest() == blob.sha256
+    return None if whole else Damage.ALTERED
 
 
 def _orphans(store: Store, blobs: BlobFolder) -> list[str]:

@@ -346,9 +346,8 @@ def _blobs(held: Sequence[Held]) -> list[str]:
 
 def _particulars(held: Held) -> dict[str, int | str]:
     """What the audit log says of sealed bytes that went."""
-    found: dict[str, int | str] = {"bytes": held.sealed_bytes}
+    digest = "none" if held.sealed_sha256 is None else held.sealed_sha256.hex()
+    found: dict[str, int | str] = {"bytes": held.sealed_bytes, "sha256": digest}
     if held.due_on is not None:
         found["due"] = held.due_on.isoformat()
-    if held.sealed_sha256 is not None:
-        found["sha256"] = held.sealed_sha256.hex()
     return found

@@ -36,6 +36,9 @@ _NOTED = (
     _CHECKPOINT.c.at,
 )
 
+#: made once: each change writes one
+_ADD = insert(_ENTRY)
+
 #: A whole log is read in pieces of this many rows.
 _ROWS_AT_ONCE = 5_000
 
@@ -63,7 +66,7 @@ class StoredCheckpoint:
 def insert_entries(conn: Connection, entries: Sequence[tuple[datetime, bytes]]) -> None:
     """Add entries (instant, canonical JSON) to the caller's transaction, in their order."""
     if entries:
-        conn.execute(insert(_ENTRY), [{"at": at, "entry": entry} for at, entry in entries])
+        conn.execute(_ADD, [{"at": at, "entry": entry} for at, entry in entries])
 
 
 def unnumbered(conn: Connection) -> list[tuple[int, bytes]]:

@@ -17,13 +17,16 @@ _DISPATCH: Table = Dispatch.__table__  # type: ignore[attr-defined]
 
 
 class Kept(NamedTuple):
-    """A blob that should be there, whole: of a delivery or an outgoing file; sizes and digest of the ciphertext."""
+    """A blob that should be there, whole: of a delivery or an outgoing file; size and digest of the ciphertext.
+
+    What was received and not read yet has no digest.
+    """
 
     owner: str
     partner_id: str
     name: str
     size: int
-    sha256: bytes
+    sha256: bytes | None
 
 
 def in_use(conn: Connection) -> set[str]:
@@ -52,9 +55,9 @@ def sum_kept(conn: Connection) -> tuple[int, int]:
 
 
 def is_kept(conn: Connection, blob: Kept) -> bool:
-    """Whether it should still be there, as it was."""
+    """Whether it should still be there: not gone meanwhile, nor sealed again under another name."""
     query = _kept().subquery()
-    return conn.execute(select(query).where(query.c.owner == blob.owner)).first() == blob
+    return conn.scalar(select(query.c.name).where(query.c.owner == blob.owner)) == blob.name
 
 
 def _in_use() -> tuple[Select[Any], Select[Any]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, delete, insert, select, update
+from sqlalchemy import Connection, Row, Table, bindparam, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from gateway.domain.delivery import DeliveryState, check_transition
@@ -76,14 +76,15 @@ def begin(
 ) -> None:
     """OPEN: a delivery begins, RECEIVING."""
     conn.execute(
-        insert(_DELIVERY).values(
-            id=delivery_id,
-            partner_id=partner_id,
-            state=DeliveryState.RECEIVING,
-            opened_at=opened_at,
-            key_fingerprint=fingerprint,
-            blob=blob,
-        )
+        _BEGIN,
+        {
+            "id": delivery_id,
+            "partner_id": partner_id,
+            "state": DeliveryState.RECEIVING,
+            "opened_at": opened_at,
+            "key_fingerprint": fingerprint,
+            "blob": blob,
+        },
     )
 
 
@@ -96,8 +97,6 @@ def receive(
     name: Name,
     size_bytes: int,
     sealed_bytes: int,
-    sealed_sha256: bytes,
-    sha256_sealed: bytes,
     raw_due_on: date,
     is_trial: bool,
     client_values: Mapping[str, int],
@@ -120,8 +119,6 @@ def receive(
         name_key=name.key_id,
         size_bytes=size_bytes,
         sealed_bytes=sealed_bytes,
-        sealed_sha256=sealed_sha256,
-        sha256_sealed=sha256_sealed,
         raw_due_on=raw_due_on,
         is_trial=is_trial,
         **client_values,
@@ -163,7 +160,6 @@ def abort(conn: Connection, delivery_id: str, before: DeliveryState, *, at: date
         name_sealed=None,
         name_token=None,
         name_key=None,
-        sha256_sealed=None,
         raw_due_on=None,
         raw_gone_at=at,
         reason=reason,
@@ -175,12 +171,12 @@ def abort(conn: Connection, delivery_id: str, before: DeliveryState, *, at: date
 
 def listed(conn: Connection, partner_id: str, since: datetime) -> list[Received]:
     """What a partner sees in its inbox, oldest first."""
-    return [_received(row) for row in conn.execute(_seen(partner_id, since))]
+    return [_received(row) for row in conn.execute(_SEEN, {"of": partner_id, "since": since})]
 
 
 def named(conn: Connection, partner_id: str, tokens: Collection[bytes], since: datetime) -> list[Received]:
     """The files of that name that a partner sees, newest last."""
-    rows = conn.execute(_seen(partner_id, since).where(_DELIVERY.c.name_token.in_(tokens)))
+    rows = conn.execute(_NAMED, {"of": partner_id, "since": since, "tokens": list(tokens)})
     return [_received(row) for row in rows]
 
 
@@ -214,17 +210,29 @@ def staged(conn: Connection, delivery_ids: Sequence[str]) -> list[Unreceived]:
 _SEEN_COLUMNS = [_DELIVERY.c[name] for name in Received.__slots__]
 
 
-def _seen(partner_id: str, since: datetime) -> Any:
-    received = _DELIVERY.c.state.not_in((*_UNSEEN, DeliveryState.STAGED)) & (_DELIVERY.c.received_at > since)
-    return (
-        select(*_SEEN_COLUMNS)
-        .where(
-            _DELIVERY.c.partner_id == partner_id,
-            _DELIVERY.c.is_hidden.is_(False),
-            received | (_DELIVERY.c.state == DeliveryState.STAGED),
-        )
-        .order_by(_DELIVERY.c.closed_at, _DELIVERY.c.arrival)
+_SINCE = _DELIVERY.c.received_at > bindparam("since")
+# Made once: what each file needs, a file of a few kilobytes must not pay for.
+_SEEN = (
+    select(*_SEEN_COLUMNS)
+    .where(
+        _DELIVERY.c.partner_id == bindparam("of"),
+        _DELIVERY.c.is_hidden.is_(False),
+        _DELIVERY.c.state.not_in((*_UNSEEN, DeliveryState.STAGED)) & _SINCE
+        | (_DELIVERY.c.state == DeliveryState.STAGED),
     )
+    .order_by(_DELIVERY.c.closed_at, _DELIVERY.c.arrival)
+)
+_NAMED = _SEEN.where(_DELIVERY.c.name_token.in_(bindparam("tokens", expanding=True)))
+_BEGIN = insert(_DELIVERY)
+_ADVANCE = update(_DELIVERY).where(
+    _DELIVERY.c.id == bindparam("of"), _DELIVERY.c.state == bindparam("before")
+)
+_NEXT_ARRIVAL = (
+    upsert(_COUNTER)
+    .values(name="arrival", value=1)
+    .on_conflict_do_update(index_elements=[_COUNTER.c.name], set_={"value": _COUNTER.c.value + 1})
+    .returning(_COUNTER.c.value)
+)
 
 
 def _received(row: Row[Any]) -> Received:
@@ -244,17 +252,9 @@ def _advance(
     conn: Connection, delivery_id: str, before: DeliveryState, after: DeliveryState, **values: Any
 ) -> bool:
     check_transition(before, after)
-    done = conn.execute(
-        update(_DELIVERY)
-        .where(_DELIVERY.c.id == delivery_id, _DELIVERY.c.state == before)
-        .values(state=after, **values)
-    )
-    return done.rowcount == 1
+    found = {"of": delivery_id, "before": before}
+    return conn.execute(_ADVANCE, {"state": after} | values | found).rowcount == 1
 
 
 def _next_arrival(conn: Connection) -> int:
-    counted = upsert(_COUNTER).values(name="arrival", value=1)
-    counted = counted.on_conflict_do_update(
-        index_elements=[_COUNTER.c.name], set_={"value": _COUNTER.c.value + 1}
-    )
-    return int(conn.execute(counted.returning(_COUNTER.c.value)).scalar_one())
+    return int(conn.execute(_NEXT_ARRIVAL).scalar_one())

@@ -12,7 +12,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -53,8 +53,13 @@ class _Change(Generic[T]):
     """One caller's part of a shared transaction."""
 
     work: Callable[[Connection], T]
+    is_durable: bool
     result: T | None = None
     error: Exception | None = None
+
+
+class _Undone(Exception):
+    """A change that is alone in its transaction raised."""
 
 
 class Store:
@@ -77,6 +82,8 @@ class Store:
         self._make_room = make_room
         self._changes: Together[_Change[Any]] = Together(self._change_all)
         self._engine = _engine(path)
+        #: whose commits wait for no disk; the next one of the other makes them durable
+        self._hasty = _engine(path, "synchronous=NORMAL")
         try:
             with self.read() as conn:
                 conn.execute(text("SELECT 1 FROM delivery LIMIT 1"))
@@ -102,8 +109,11 @@ class Store:
             yield conn
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, is_durable: bool = True) -> Iterator[Connection]:
         """A transaction that is on disk when the block ends, and never was when it raises.
+
+        One that is not `is_durable` outlives this process, and is on disk with the next that is: a power cut may
+        undo it, whole, and with it nothing that came before.
 
         It waits while the database is being compacted, however long that takes. When the disk is full it
         fails, and makes room for the next try.
@@ -111,7 +121,9 @@ class Store:
         try:
             with (
                 self._writer(),
-                self._engine.connect().execution_options(gateway_write=True) as conn,
+                (self._engine if is_durable else self._hasty)
+                .connect()
+                .execution_options(gateway_write=True) as conn,
                 conn.begin(),
             ):
                 yield conn
@@ -120,11 +132,12 @@ class Store:
                 self._make_room()
             raise
 
-    def together(self, work: Callable[[Connection], T]) -> T:
+    def together(self, work: Callable[[Connection], T], *, is_durable: bool = True) -> T:
         """Do `work` in a transaction that is shared with those who wait at the same time.
 
         Args:
             work: a short change; it may be called twice, and the first time comes to nothing then.
+            is_durable: whether it must be on disk, as in `write`; one that must takes the others along.
 
         Returns:
             What `work` returned, when it is on disk. What `work` raises undoes its own changes and nobody else's.
@@ -132,7 +145,7 @@ class Store:
         Raises:
             StoreError: the database can't be written: nothing of the shared transaction was.
         """
-        change = _Change(work)
+        change = _Change(work, is_durable)
         self._changes.add(change)
         if change.error is not None:
             raise change.error
@@ -184,6 +197,7 @@ class Store:
     def close(self) -> None:
         """Let go of every connection."""
         self._engine.dispose()
+        self._hasty.dispose()
 
     def _change_all(self, changes: list[_Change[Any]]) -> None:
         try:
@@ -200,7 +214,10 @@ class Store:
             raise StoreError(f"the database can't be written ({exc.strerror or exc})") from exc
 
     def _change_once(self, changes: list[_Change[Any]]) -> None:
-        with self.write() as conn:
+        if len(changes) == 1:
+            self._change_alone(changes[0])
+            return
+        with self.write(is_durable=any(change.is_durable for change in changes)) as conn:
             for change in changes:
                 change.result = change.error = None
                 conn.exec_driver_sql("SAVEPOINT change")
@@ -213,6 +230,18 @@ class Store:
                     change.error = exc
                     conn.exec_driver_sql("ROLLBACK TO change")
                 conn.exec_driver_sql("RELEASE change")
+
+    def _change_alone(self, change: _Change[Any]) -> None:
+        """Without a savepoint: what it raises undoes the transaction, which is its own."""
+        change.result = change.error = None
+        with suppress(_Undone), self.write(is_durable=change.is_durable) as conn:
+            try:
+                change.result = change.work(conn)
+            except Exception as exc:
+                if isinstance(exc, DatabaseError) and not isinstance(exc, IntegrityError):
+                    raise
+                change.error = exc
+                raise _Undone from exc
 
     @contextmanager
     def _writer(self) -> Iterator[None]:
@@ -250,7 +279,7 @@ def _is_full(exc: DatabaseError) -> bool:
     return code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
 
 
-def _engine(path: Path) -> Engine:
+def _engine(path: Path, *pragmas: str) -> Engine:
     engine = create_engine(
         f"sqlite:///{path}",
         connect_args={"timeout": BUSY_TIMEOUT_MS / 1000},
@@ -260,7 +289,7 @@ def _engine(path: Path) -> Engine:
     @event.listens_for(engine, "connect")
     def _on_connect(dbapi: Any, _record: Any) -> None:
         dbapi.isolation_level = None  # BEGIN is ours
-        for pragma in _PRAGMAS:
+        for pragma in (*_PRAGMAS, *pragmas):
             dbapi.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
-from sqlalchemy import Connection, Table, case, delete, func, insert, select
+from sqlalchemy import Connection, Table, bindparam, case, delete, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from gateway.domain.guard import Standing
@@ -84,18 +85,30 @@ def sessions(conn: Connection, now: datetime, *, but_of: str = "") -> dict[str, 
 
 def used(conn: Connection, partner_id: str, day: date) -> Use:
     """What a partner sent on a day."""
-    query = select(_USE.c.files, _USE.c.bytes).where(_USE.c.partner_id == partner_id, _USE.c.day == day)
-    row = conn.execute(query).one_or_none()
+    row = conn.execute(_USED, {"of": partner_id, "on": day}).one_or_none()
     return Use() if row is None else Use(row.files, row.bytes)
 
 
-def add_use(conn: Connection, partner_id: str, day: date, sent: Use) -> None:
-    """Add to what a partner sent on a day; what was counted for another day is dropped."""
-    row = upsert(_USE).values(partner_id=partner_id, day=day, files=sent.files, bytes=sent.bytes)
+def add_use(conn: Connection, partner_id: str, day: date, sent: Use) -> Use:
+    """Add to what a partner sent on a day, and say what it is now; what was counted for another day is dropped."""
+    values = {"partner_id": partner_id, "day": day, "files": sent.files, "bytes": sent.bytes}
+    return Use(*conn.execute(_ADD_USE, values).one())
+
+
+def _adding_use() -> Any:
+    row = upsert(_USE)
     same_day = _USE.c.day == row.excluded.day
     sums = {
         "day": row.excluded.day,
         "files": row.excluded.files + case((same_day, _USE.c.files), else_=0),
         "bytes": row.excluded.bytes + case((same_day, _USE.c.bytes), else_=0),
     }
-    conn.execute(row.on_conflict_do_update(index_elements=[_USE.c.partner_id], set_=sums))
+    summed = row.on_conflict_do_update(index_elements=[_USE.c.partner_id], set_=sums)
+    return summed.returning(_USE.c.files, _USE.c.bytes)
+
+
+# Made once: what each file needs, a file of a few kilobytes must not pay for.
+_USED = select(_USE.c.files, _USE.c.bytes).where(
+    _USE.c.partner_id == bindparam("of"), _USE.c.day == bindparam("on")
+)
+_ADD_USE = _adding_use()

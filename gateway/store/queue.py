@@ -147,7 +147,7 @@ class Decidable:
     received_at: datetime
     size_bytes: int
     name_sealed: bytes | None
-    sha256_sealed: bytes | None
+    blob: str | None
 
 
 def get_in(conn: Connection, delivery_id: str, state: DeliveryState) -> Decidable | None:

@@ -104,6 +104,21 @@ class BlobFile:
             raise VaultError(f"a blob can't be read: {exc.strerror}") from exc
         return data
 
+    def read_now(self, offset: int, n: int) -> bytearray:
+        """The same from memory.
+
+        Raises:
+            BlockingIOError: not all of it is there, or the file system can't tell: reading may wait for the disk.
+        """
+        data = bytearray(n)
+        try:
+            count = os.preadv(self._fd, [data], offset, os.RWF_NOWAIT)
+        except OSError as exc:
+            raise BlockingIOError from exc
+        if count != n:
+            raise BlockingIOError
+        return data
+
     def close(self) -> None:
         """Let go of the file. May be repeated."""
         if self._fd >= 0:
@@ -150,6 +165,8 @@ class BlobFolder:
     def remove(self, *names: str) -> None:
         """Remove blobs, for good and durably; absent ones are no error. VaultError if one is left."""
         paths = [self._blob(name) for name in names]
+        if not paths:
+            return
         try:
             for path in paths:
                 path.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ import io
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from hashlib import sha256
 
 from cryptography.exceptions import InvalidTag
@@ -61,7 +62,7 @@ class Sealer:
     `sink` gets each segment (the first with the header before it) as a view of a buffer that is used
     again afterwards: it must be done with the bytes when it returns. One segment is held back, since
     only `finish` makes a segment the last. After an error of the sink the stream is dead: an index is
-    sealed once, always.
+    sealed once, always. Without `is_hashed` there is no `sha256`: whoever reads the file first makes it.
     """
 
     def __init__(
@@ -69,12 +70,14 @@ class Sealer:
         file_key: bytes,
         associated: bytes,
         sink: Callable[[memoryview], object],
+        *,
+        is_hashed: bool = True,
     ) -> None:
         salt = os.urandom(SALT_BYTES)
         self._prefix = os.urandom(PREFIX_BYTES)
         self._key = _stream_key(file_key, salt, associated)
         self._sink = sink
-        self._hash = sha256()
+        self._hash = sha256() if is_hashed else None
         self._out = bytearray(SEGMENT_BYTES)
         self._out[:HEADER_BYTES] = bytes([HEADER_BYTES]) + salt + self._prefix
         self._held = bytearray(TEXT_BYTES)
@@ -117,7 +120,13 @@ class Sealer:
         self._held[:] = bytes(TEXT_BYTES)
 
     def sha256(self) -> bytes:
-        """SHA-256 of the ciphertext handed to the sink so far: for scrubbing without keys."""
+        """SHA-256 of the ciphertext handed to the sink so far: for scrubbing without keys.
+
+        Raises:
+            VaultError: the stream is not hashed.
+        """
+        if self._hash is None:
+            raise VaultError("this sealed stream is not hashed")
         return self._hash.digest()
 
     def _seal(self, text: memoryview, *, last: bool) -> None:
@@ -131,10 +140,19 @@ class Sealer:
         self._key.encrypt_into(_nonce(self._prefix, index, last=last), text, None, out[start:end])
         self._index = index + 1
         self._room = TEXT_BYTES
-        self._hash.update(out[:end])
+        if self._hash is not None:
+            self._hash.update(out[:end])
         self._sink(out[:end])
         self.sealed_bytes += end
         self._open = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digests:
+    """SHA-256 of a file: of its `text`, and of the whole ciphertext, header included, in which it is `sealed`."""
+
+    text: bytes
+    sealed: bytes
 
 
 class SealedReader:
@@ -149,7 +167,7 @@ class SealedReader:
         self,
         file_key: bytes,
         associated: bytes,
-        read_at: Callable[[int, int], bytes],
+        read_at: Callable[[int, int], bytes | bytearray],
         sealed_size: int,
     ) -> None:
         self._read_at = read_at
@@ -160,7 +178,7 @@ class SealedReader:
         least = HEADER_BYTES + TAG_BYTES if self._segments <= 1 else TAG_BYTES + 1
         if sealed_size - (self._segments - 1) * SEGMENT_BYTES < least or self._segments > MOST_SEGMENTS:
             raise BlobDamaged("the sealed file has a length that no sealed file has")
-        header = read_at(0, HEADER_BYTES)
+        self._header = header = bytes(read_at(0, HEADER_BYTES))
         if len(header) != HEADER_BYTES or header[0] != HEADER_BYTES:
             raise BlobDamaged("the sealed file begins with another header")
         self._prefix = header[1 + SALT_BYTES :]
@@ -200,6 +218,15 @@ class SealedReader:
         for index in range(self._segments):
             self._open_segment(index)
 
+    def digests(self) -> Digests:
+        """Open every segment and keep none, hashing what was read and what it held; BlobDamaged if one was altered."""
+        sealed, text = sha256(self._header), sha256()
+        for index in range(self._segments):
+            segment = self._read_segment(index)
+            text.update(self._decrypt(index, segment))
+            sealed.update(segment)
+        return Digests(text=text.digest(), sealed=sealed.digest())
+
     def _segment(self, index: int) -> bytes:
         segment = self._kept.get(index)
         if segment is None:
@@ -215,11 +242,17 @@ class SealedReader:
             self._kept.popitem(last=False)
 
     def _open_segment(self, index: int) -> bytes:
+        return self._decrypt(index, self._read_segment(index))
+
+    def _read_segment(self, index: int) -> bytes | bytearray:
         start = index * SEGMENT_BYTES if index else HEADER_BYTES
         end = min((index + 1) * SEGMENT_BYTES, self._sealed_size)
         sealed = self._read_at(start, end - start)
         if len(sealed) != end - start:
             raise BlobDamaged("the sealed file is shorter than it was")
+        return sealed
+
+    def _decrypt(self, index: int, sealed: bytes | bytearray) -> bytes:
         try:
             return self._key.decrypt(
                 _nonce(self._prefix, index, last=index == self._segments - 1), sealed, None

@@ -68,6 +68,7 @@ def test_a_failed_file_is_refused(house, failed):
     assert receipt["resultaat"] == "geweigerd"
     assert receipt["bestand"]["naam"] == "signalen.csv"
     assert len(receipt["bestand"]["sha256"]) == 64
+    assert len(house.json("deliveries", "show", failed)["sealed_sha256"]) == 64
     assert receipt["weigering"] == {
         "code": "F01",
         "omschrijving": "onleesbaar",

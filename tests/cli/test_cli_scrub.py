@@ -26,9 +26,11 @@ def test_whole_damaged_and_left_over(house):
     ran = house.run("scrub")
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.startswith("✓ Every sealed file is as it was written: 2 sealed files, ")
+    assert "2 not processed yet and without a digest: their size was compared" in " ".join(ran.out.split())
     told = house.json("scrub")
     assert (told["ok"], told["blobs"], told["damaged"], told["findings"]) == (True, 2, {}, [])
-    assert set(told) == {"ok", "blobs", "bytes", "seconds", "damaged", "findings"}
+    assert told["undigested"] == 2
+    assert set(told) == {"ok", "blobs", "undigested", "bytes", "seconds", "damaged", "findings"}
 
     with closing(sqlite3.connect(house.home / "data/gateway.db")) as db:
         (one, first), (other, second) = db.execute("SELECT id, blob FROM delivery ORDER BY arrival")

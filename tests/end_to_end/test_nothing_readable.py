@@ -31,7 +31,7 @@ from gateway import logs
 from gateway.backup.make import make
 from gateway.clock import SteppedClock
 from gateway.gateway import open_gateway
-from gateway.pipeline import intake, workbook
+from gateway.pipeline import workbook
 from gateway.pipeline.sealing import SIGNAL
 from gateway.retention import figures, purge
 from gateway.store import compaction, engine
@@ -40,7 +40,7 @@ from gateway.vault import objects
 from gateway.vault.blobs import BlobFolder
 from gateway.vault.keyring import Keyring
 from gateway.vault.rows import RowSealer
-from gateway.vault.stream import Sealer
+from gateway.vault.stream import SealedReader, Sealer
 
 NAMES = Needles.of_texts(PLANTED)
 
@@ -189,7 +189,7 @@ def compressed_copy(patch: pytest.MonkeyPatch, home: Path) -> None:
     def keep(reader: Any) -> None:
         (home / "data" / "debug").write_bytes(b"last: " + zlib.compress(b"".join(reader.chunks())))
 
-    around(patch, intake, "digest_of", keep)
+    around(patch, SealedReader, "digests", keep)
 
 
 def name_in_the_log(patch: pytest.MonkeyPatch, _home: Path) -> None:

@@ -31,7 +31,7 @@ from gateway.vault.ids import new_id
 from gateway.vault.index import Indexer
 from gateway.vault.key_ids import index_id, until_id
 from gateway.vault.keyring import Keyring
-from gateway.vault.objects import dispatched_file, open_digest, open_name, received_file
+from gateway.vault.objects import dispatched_file, open_name, received_file
 from gateway.vault.stream import SealedReader, Sealer
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
@@ -115,11 +115,6 @@ class House:
         key = self.key_of(row["partner_id"], row["id"])
         assert key
         return open_name(key.row_key(), row["id"], row["name_sealed"])
-
-    def digest(self, row: dict) -> bytes:
-        key = self.key_of(row["partner_id"], row["id"])
-        assert key
-        return open_digest(key.row_key(), row["id"], row["sha256_sealed"])
 
     def blob_files(self) -> list[str]:
         return sorted(path.name for path in (self.path / "blobs").iterdir())

@@ -11,6 +11,7 @@ import structlog
 from gateway.exchange import download
 from gateway.retention import compromise
 from gateway.retention.versions import By
+from gateway.vault.blobs import BlobFile
 from gateway.vault.stream import FIRST_TEXT_BYTES, HEADER_BYTES, SEGMENT_BYTES, TEXT_BYTES
 
 #: That of what `place` puts into a box.
@@ -33,6 +34,35 @@ async def test_reads_at_any_offset_are_full(house):
             assert (await raw.read(handle, offset, length)).string == CONTENT[offset : offset + length]
         for offset in (700_000, 700_001, 2**63):
             assert (await raw.read(handle, offset, 10)).status == 1
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+async def test_what_is_in_memory_is_read_without_a_thread(house, monkeypatch, in_memory):
+    """And what is not, in one: the answers are the same, and what was read counts once."""
+    whole, threaded = download.Download.read, []
+
+    def read_now(blob, offset, n):
+        if not in_memory:
+            raise BlockingIOError
+        return bytearray(blob.read_at(offset, n))
+
+    def read(opened, offset, length):
+        threaded.append(offset)
+        return whole(opened, offset, length)
+
+    monkeypatch.setattr(BlobFile, "read_now", read_now)
+    monkeypatch.setattr(download.Download, "read", read)
+    one = house.place("assen", "outbox", "a.csv", CONTENT)
+    async with house.raw("assen") as raw:
+        handle = (await raw.open("outbox/a.csv", 1)).string
+        for offset in range(0, 700_000, 100_000):
+            got = (await raw.read(handle, offset, 100_000)).string
+            assert got == CONTENT[offset : offset + 100_000]
+        assert (await raw.read(handle, 700_000, 1)).status == 1
+        await raw.close(handle)
+    assert house.dispatch(one)["state"] == "collected"
+    # what lies in a segment that was opened for the read before needs no disk
+    assert (threaded == []) is in_memory
 
 
 async def test_collected_when_all_was_read_and_closed(house):

@@ -6,7 +6,6 @@ import os
 import time
 from dataclasses import replace
 from datetime import timedelta
-from hashlib import sha256
 
 import asyncssh
 import pytest
@@ -30,13 +29,13 @@ async def test_put_is_received(house):
     )
     assert house.received(row) == CSV
     assert house.name(row) == "signalen.csv"
-    assert house.digest(row) == sha256(CSV).digest()
     assert row["key_fingerprint"] == house.partners["woonbron"].keys[0].fingerprint
     assert house.wakes == [1]
     assert house.actions() == ["delivery.arrived"]
     with house.exchange.blobs.open(row["blob"]) as blob:
-        sealed = blob.read_at(0, blob.size)
-    assert (len(sealed), sha256(sealed).digest()) == (row["sealed_bytes"], row["sealed_sha256"])
+        assert blob.size == row["sealed_bytes"]
+    # digests are made by intake, which reads the file
+    assert (row["sealed_sha256"], row["sha256_sealed"]) == (None, None)
 
 
 async def test_put_with_times_and_fsync(house):

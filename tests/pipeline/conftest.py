@@ -203,6 +203,7 @@ class World:
             data_key.file_key(delivery_id),
             objects.received_file(partner=partner_id, delivery=delivery_id),
             blob.write,
+            is_hashed=False,
         )
         sealer.write(content)
         sealer.finish()
@@ -220,7 +221,6 @@ class World:
                     blob=blob.name,
                     size_bytes=len(content),
                     sealed_bytes=sealer.sealed_bytes,
-                    sealed_sha256=sealer.sha256(),
                     name_sealed=objects.seal_name(data_key.row_key(), delivery_id, "signalen.csv"),
                     raw_due_on=due_on,
                     is_trial=is_trial,

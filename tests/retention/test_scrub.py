@@ -82,6 +82,20 @@ def test_damage_is_told_by_what_it_is_of(full: World, damage: Damage, do: Any) -
     )
 
 
+def test_what_was_not_processed_yet_is_counted_and_compared_by_its_size(full: World) -> None:
+    """It has no digest: a blob of another size or none is told, altered bytes are for the reader to find."""
+    one, other = (row["id"] for row in full.rows(Delivery))
+    for delivery_id in (one, other):
+        full.change(Delivery, delivery_id, sealed_sha256=None)
+    whole = path_of(full, Delivery, one).read_bytes()
+    path_of(full, Delivery, one).write_bytes(whole[::-1])
+    report = look(full)
+    assert (report.blobs, report.undigested, report.findings) == (4, 2, ())
+    path_of(full, Delivery, one).write_bytes(whole + b"\0")
+    path_of(full, Delivery, other).write_bytes(whole[:-1])
+    assert found(full) == {one: Damage.ALTERED, other: Damage.TRUNCATED}
+
+
 def test_two_blobs_that_changed_places_are_altered(full: World) -> None:
     """Each is whole, and neither is what its row says."""
     one, other = path_of(full, Delivery, "L0001"), path_of(full, Dispatch, full.rows(Dispatch)[0]["id"])

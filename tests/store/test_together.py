@@ -73,13 +73,55 @@ def count_commits(store, monkeypatch):
     begun, write = [], Store.write
 
     @contextmanager
-    def counted(self):
+    def counted(self, **how):
         begun.append(1)
-        with write(self) as conn:
+        with write(self, **how) as conn:
             yield conn
 
     monkeypatch.setattr(Store, "write", counted)
     return begun
+
+
+def synchronous(conn):
+    """What a commit of this connection waits for: 1 for nothing, 2 for the disk."""
+    return conn.exec_driver_sql("PRAGMA synchronous").scalar_one()
+
+
+def test_one_that_need_not_be_durable_waits_for_no_disk(store):
+    """By itself; with one that must, it is on disk too."""
+
+    def tells(conn):
+        add("hasty")(conn)
+        return synchronous(conn)
+
+    assert store.together(tells, is_durable=False) == 1
+    assert store.together(synchronous) == 2
+    assert names(store) == ["hasty"]
+    entered, go_on = threading.Event(), threading.Event()
+    with ThreadPoolExecutor(3) as threads:
+        first = threads.submit(store.together, lambda _: entered.set() or go_on.wait(20))
+        assert entered.wait(20)
+        hasty = threads.submit(store.together, synchronous, is_durable=False)
+        durable = threads.submit(store.together, synchronous)
+        while len(store._changes._waiting) < 2:
+            threading.Event().wait(0.001)
+        go_on.set()
+        assert (first.result(20), hasty.result(20), durable.result(20)) == (True, 2, 2)
+
+
+def test_one_alone_that_refuses_leaves_nothing(store):
+    """Its transaction is its own: what it did before is undone, and the next is as if it never was."""
+
+    def refuses(conn):
+        add("half")(conn)
+        raise KeyError("refused")
+
+    with pytest.raises(KeyError):
+        store.together(refuses)
+    with pytest.raises(IntegrityError):
+        store.together(lambda conn: [add("twice")(conn), add("twice")(conn)])
+    assert store.together(add("next")) == "next"
+    assert names(store) == ["next"]
 
 
 def test_thirty_changes_are_one_transaction(store, monkeypatch):

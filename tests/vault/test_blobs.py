@@ -55,6 +55,19 @@ def test_a_committed_blob_reads_back(blobs: BlobFolder) -> None:
         assert blob.read_at(10, 1) == b""
 
 
+def test_reading_now_gives_the_bytes_or_says_that_it_would_wait(blobs: BlobFolder) -> None:
+    """What was read a moment ago is in memory, unless the file system can't tell; past the end it never is."""
+    contents = os.urandom(200_000)
+    with blobs.open(stored(blobs, contents)) as blob:
+        blob.read_at(0, blob.size)
+        try:
+            assert blob.read_now(70_000, 65_536) == contents[70_000:135_536]
+        except BlockingIOError as exc:
+            assert exc.__cause__ is not None  # noqa: PT017  # a file system in memory may refuse to tell
+        with pytest.raises(BlockingIOError):
+            blob.read_now(150_000, 65_536)
+
+
 def test_names_are_random_and_files_private(blobs: BlobFolder, folder: Path) -> None:
     """A name says nothing about partner or file, and only the owner reads it."""
     names = [stored(blobs) for _ in range(5)]

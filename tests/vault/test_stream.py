@@ -67,6 +67,31 @@ def test_sizes_around_segment_borders_come_back(size: int) -> None:
 
 
 @pytest.mark.parametrize("size", BORDERS)
+def test_a_reader_makes_both_digests_in_one_pass(size: int) -> None:
+    """Of the text and of the whole ciphertext; a segment that was altered gives none."""
+    sealed, _ = seal(text(size))
+    digests = reader(sealed).digests()
+    assert digests.text == hashlib.sha256(text(size)).digest()
+    assert digests.sealed == hashlib.sha256(sealed).digest()
+    bad = bytearray(sealed)
+    opened = SealedReader(KEY, PLACE, lambda offset, n: bytes(bad[offset : offset + n]), len(bad))
+    bad[-1] ^= 1
+    with pytest.raises(BlobDamaged):
+        opened.digests()
+
+
+def test_a_stream_that_is_not_hashed_has_no_digest() -> None:
+    """And the same ciphertext otherwise: none is made up."""
+    out = bytearray()
+    sealer = Sealer(KEY, PLACE, out.extend, is_hashed=False)
+    sealer.write(b"signal")
+    sealer.finish()
+    assert reader(bytes(out)).read(0, 10) == b"signal"
+    with pytest.raises(VaultError, match="not hashed"):
+        sealer.sha256()
+
+
+@pytest.mark.parametrize("size", BORDERS)
 def test_sealed_size_and_hash_are_those_of_the_ciphertext(size: int) -> None:
     """What is kept for scrubbing describes the bytes that the sink got."""
     sealed, sealer = seal(text(size))
