@@ -159,15 +159,14 @@ def live(folder: Path, scale: Scale, tell: Tell) -> Day:
     _receive_long_ago(town, scale)
     day = Day()
     with _served(town) as server:
-        begins = time.monotonic() + 3.0
-        busy_from = scale.quiet_s + 1.0
-        ends = begins + busy_from + scale.busy_s
         clients = [
             _start_client(
-                folder, number, Crowd(port=server.port, keys=town.keys, visits=visits, begins=begins)
+                folder / f"client-{number}.json", Crowd(port=server.port, keys=town.keys, visits=visits)
             )
             for number, visits in enumerate((_measured(town, scale), _others(town, scale)))
         ]
+        begins, busy_from = _begin(clients), scale.quiet_s + 1.0
+        ends = begins + busy_from + scale.busy_s
         with _sampled(server.pid, begins, day.samples):
             tell("peak day: quiet")
             _sleep_until(begins + busy_from + scale.busy_s / 4)
