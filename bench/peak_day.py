@@ -29,7 +29,7 @@ import asyncssh
 from bench import crowd, servers
 from bench.crowd import Crowd, Kind, Outcome, Told, Visit
 from bench.measure import Row, _cpu_s, _pss_bytes, _read, tree
-from gateway.clock import Clock, SteppedClock, SystemClock
+from gateway.clock import SteppedClock, SystemClock
 from gateway.demo.residents import addresses
 from gateway.domain.delivery import DeliveryState
 from gateway.exchange.context import Exchange
@@ -430,7 +430,7 @@ def _receive_long_ago(town: _Town, scale: Scale) -> None:
         context, creditor = house.pipeline(), town.creditors[-1]
         path = town.home.parent / "long-ago.csv"
         _write_file(path, f"{creditor}-due", scale.due, _SECTORS[(scale.creditors - 1) % 4])
-        _receive(house, clock, creditor, path)
+        receive(house, creditor, path)
         while step(context):
             pass
         publish_now(context, list(addresses()))
@@ -438,13 +438,14 @@ def _receive_long_ago(town: _Town, scale: Scale) -> None:
         house.close()
 
 
-def _receive(house: Gateway, clock: Clock, creditor: str, path: Path) -> None:
+def receive(house: Gateway, creditor: str, path: Path) -> None:
+    """Receive a file while nobody serves: what an upload does, without its session."""
     exchange = Exchange(
         store=house.store,
         keyring=house.keyring,
         blobs=house.blobs,
         indexer=house.indexer,
-        clock=clock,
+        clock=house.clock,
         partners=house.settings.partners,
         node=house.node,
         on_arrival=lambda: None,
