@@ -36,6 +36,16 @@ def received_long_ago(village, signal, csv_file):
     gateway.close()
 
 
+def received_just_now(village, signal, csv_file):
+    """Signals that lie ready for the municipality, and stay."""
+    with village.opened() as gateway:
+        gateway.make_keys()
+        receive(gateway, "vitens", village.local(csv_file(signal("nu1", sector="Water"))))
+        while step(gateway.pipeline()):
+            pass
+        publish_now(gateway.pipeline(), ["GM1731"])
+
+
 def visits(folder, signal, csv_file):
     """Twelve uploads within a second, of which three are slow and three are cut off; two attacks; two readings."""
     made = []
@@ -56,6 +66,7 @@ def visits(folder, signal, csv_file):
 async def test_nobody_pays_for_the_others(village, signal, csv_file, tmp_path):
     """No honest partner fails, the hostile one gets nothing, and every file that was acknowledged is processed once."""
     received_long_ago(village, signal, csv_file)
+    received_just_now(village, signal, csv_file)
     config = village.home / "config" / "gateway.toml"
     config.write_text(config.read_text().replace("[guard]", '[guard]\nsafe_networks = ["127.0.0.1/32"]'))
     await village.start()
