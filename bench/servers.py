@@ -30,7 +30,7 @@ class Server:
     clear: Callable[[], None]
 
 
-class Missing(Exception):  # noqa: N818  # it is left out, by name
+class Missing(Exception):  # it is left out, by name
     """A peer is not on this machine."""
 
 
