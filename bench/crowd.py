@@ -12,7 +12,7 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from multiprocessing.connection import Connection
@@ -150,8 +150,8 @@ async def _visit(crowd: Crowd, visit: Visit, random: Random) -> Outcome:
 
 
 def _connect(
-    crowd: Crowd, partner: str, *, key: str = "", address: str = HONEST
-) -> asyncssh.connection._ACMWrapper:
+    crowd: Crowd, partner: str, *, key: str | asyncssh.SSHKey = "", address: str = HONEST
+) -> AbstractAsyncContextManager[asyncssh.SSHClientConnection]:
     return asyncssh.connect(
         "127.0.0.1",
         crowd.port,
@@ -267,7 +267,9 @@ async def _attack(crowd: Crowd, visit: Visit, random: Random) -> dict[str, Any]:
 async def _try_keys(crowd: Crowd, partner: str, address: str, random: Random) -> str | None:
     """The keys of others, and one of nobody."""
     others = random.sample([each for each in crowd.keys if each != partner], 3)
-    for key in (*(crowd.keys[each] for each in others), asyncssh.generate_private_key("ssh-ed25519")):
+    keys: list[str | asyncssh.SSHKey] = [crowd.keys[each] for each in others]
+    keys.append(asyncssh.generate_private_key("ssh-ed25519"))
+    for key in keys:
         with suppress(*_TURNED_AWAY):
             async with _connect(crowd, partner, key=key, address=address):
                 return "came in with a key that is not its own"
