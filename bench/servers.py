@@ -30,7 +30,7 @@ class Server:
     clear: Callable[[], None]
 
 
-class Missing(Exception):  # noqa: N818  # it is left out, by name
+class Missing(Exception):
     """A peer is not on this machine."""
 
 
@@ -187,13 +187,13 @@ def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise RuntimeError(f"{process.args} ended with {process.returncode}")
+            raise RuntimeError(f"{process.args!r} ended with {process.returncode}")
         with socket.socket() as tried:
             tried.settimeout(1)
             if tried.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
-    raise RuntimeError(f"{process.args} does not listen")
+    raise RuntimeError(f"{process.args!r} does not listen")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

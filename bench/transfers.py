@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -283,7 +283,7 @@ def _post_large(home: Path, content: Path) -> str:
 # -- sessions by the thousand ---------------------------------------------------------------------------
 
 
-def _connect(server: Server, key: Path) -> asyncssh.connection._ACMWrapper:
+def _connect(server: Server, key: Path) -> AbstractAsyncContextManager[asyncssh.SSHClientConnection]:
     return asyncssh.connect(
         "127.0.0.1",
         server.port,
