@@ -53,12 +53,14 @@ class Creditor:
     customers: int
 
 
-def national(*, count: int = CREDITORS, rows: int = ROWS, largest: int = LARGEST) -> list[Creditor]:
+def national(
+    *, count: int = CREDITORS, rows: int = ROWS, largest: int = LARGEST, residents: int = 0
+) -> list[Creditor]:
     """The creditors of a country: the first sends `largest` rows a month, all together `rows`.
 
-    Within a sector the n-th sends in proportion to 1/n.
+    Within a sector the n-th sends in proportion to 1/n. Who shall share residents needs the same number of them.
     """
-    residents = rows * _RESIDENTS
+    residents = residents or rows * _RESIDENTS
     found: list[Creditor] = []
     for sector, share in _SIGNALS.items():
         there = max(1, round(count * _KINDS[sector]))
@@ -89,6 +91,21 @@ def alone(rows: int, *, sector: str = "Zorg", name: str = "groot", residents: in
     return Creditor(id=name, sector=sector, rows=rows, residents=residents, first=0, customers=residents)
 
 
+def landlord(rows: int, code: str, *, residents: int, name: str = "verhuurder") -> Creditor:
+    """One creditor that only has customers in one municipality, all who live there among so many residents."""
+    names, places = gemeente_names(), _places()
+    there = [at for at, (_, city) in enumerate(places) if city == names[code]]
+    first = -(-there[0] * residents // len(places))
+    return Creditor(
+        id=name,
+        sector="Huur",
+        rows=rows,
+        residents=residents,
+        first=first,
+        customers=(there[-1] + 1) * residents // len(places) - first,
+    )
+
+
 def _sizes(rows: int, count: int, largest: int) -> list[int]:
     """How many rows each of `count` sends: at least one, all together `rows`; the first `largest` if that is given."""
     if largest:
@@ -99,17 +116,21 @@ def _sizes(rows: int, count: int, largest: int) -> list[int]:
     return sizes
 
 
-def signal_file(creditor: Creditor, month: date = MONTH, *, day: int = 5, seed: int = 1731) -> bytes:
-    """A creditor's file of a month, sent on a day of it."""
-    return "".join((_COLUMNS, *lines(creditor, month, day=day, seed=seed))).encode()
+def signal_file(
+    creditor: Creditor, month: date = MONTH, *, day: int = 5, part: int = 0, seed: int = 1731
+) -> bytes:
+    """A creditor's file of a month, sent on a day of it; parts 0, 1 … of a month are of different residents."""
+    return "".join((_COLUMNS, *lines(creditor, month, day=day, part=part, seed=seed))).encode()
 
 
-def lines(creditor: Creditor, month: date = MONTH, *, day: int = 5, seed: int = 1731) -> Iterator[str]:
+def lines(
+    creditor: Creditor, month: date = MONTH, *, day: int = 5, part: int = 0, seed: int = 1731
+) -> Iterator[str]:
     """Its rows, as they stand in the file."""
     sent = month.replace(day=day)
     dates = [(sent - timedelta(days=back)).isoformat() for back in range(35, 63)]
     started = (month.year - 2020) * 12 + month.month
-    window = started * creditor.rows * 6 // 10
+    window = started * creditor.rows * 6 // 10 + part * creditor.rows
     least, more = _BILLS[creditor.sector]
     landlord, energy = creditor.sector == "Huur", creditor.sector == "Energie"
     step = _step(creditor.residents, creditor.sector)
@@ -128,7 +149,7 @@ def lines(creditor: Creditor, month: date = MONTH, *, day: int = 5, seed: int = 
         own = mixed(resident, seed + started + len(creditor.id))
         euros = least + own % more + (own >> 16) % 3 * (least + more // 2)
         yield (
-            f"{prefix}{number:06d};{creditor.sector};{'Gas' if energy and own & 1 else ''};"
+            f"{prefix}{part * creditor.rows + number:06d};{creditor.sector};{'Gas' if energy and own & 1 else ''};"
             f"{10_000_000 + resident};{initial}.;{infix};{surname};{born};{_STREETS[draw >> 40 & 7]};"
             f"{address[1]};;;{pc4}{address[0]};{city};{phone};{mail};"
             f"{euros},{own >> 24 & 63:02d};{dates[(own >> 32) % 28]};J;"
