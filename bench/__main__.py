@@ -29,7 +29,7 @@ RESULTS = Path(__file__).parent / "results"
 #: Each has `FULL`, `QUICK` and `measure`. In this order: what others leave for the disk disturbs the first least.
 PARTS = ("transfers", "pipeline", "peak_day", "purge", "growth")
 #: What parts write for plots, under bench/results.
-SERIES = ("peak-day", "growth")
+SERIES = ("listed-after-ok", "peak-day", "growth")
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
     (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
     if not words.quick:
         report.write(name)
-    console = Console()
+    console = Console(width=max(140, Console().width))
     console.print(table([Row.from_json(each) for each in found["rows"]]))
     for what, colour in (("left out", "yellow"), ("failed", "red")):
         for each in found[what.replace(" ", "_")]:

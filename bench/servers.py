@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.settings import Home
@@ -22,6 +22,10 @@ USER = "woonservice"
 #: How long a server may work on after its OK, in seconds.
 _PATIENCE_S = 300
 _SFTPGO = "github.com/drakkan/sftpgo/v2@v2.6.6"
+
+
+def _nothing() -> None:
+    """For servers that are done at their OK."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +42,9 @@ class Server:
     #: take away what was put
     clear: Callable[[], None]
     #: wait until what it does with a file after its OK is done
-    settle: Callable[[], None] = field(default=lambda: None)
+    settle: Callable[[], None] = _nothing
     #: of processes that do that and take no uploads
-    afterwards: Callable[[], Sequence[int]] = field(default=tuple)
+    afterwards: Callable[[], Sequence[int]] = tuple
 
 
 class Missing(Exception):
