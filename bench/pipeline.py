@@ -22,7 +22,7 @@ import duckdb
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from bench import month, servers
-from bench.country import make_country, open_country, put, server_of
+from bench.home import make_country, open_country, put, server_of
 from bench.measure import Failed, Row, Tell, Used, alternate, held, in_turn, row
 from bench.month import Creditor
 from bench.work import Done, work

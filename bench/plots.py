@@ -15,12 +15,14 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.measure import Row
 
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072b2", "#d55e00", "#009e73", "#555555"
 _COLOURS = (_BLUE, _ORANGE, _GREEN, "#cc79a7", "#e69f00", "#56b4e9")
+#: Up to this, 2 and 5 are labelled too on a logarithmic axis.
+_LABELLED_SPAN = 500
 _UNITS = {"seconds": "s", "rss": "MiB", "rss_mib": "MiB", "db_bytes": "bytes", "cpu_s": "s"}
 mpl.rcParams.update(
     {
@@ -73,6 +75,10 @@ def _ratios(rows: Sequence[Row], *, at_least: bool) -> Figure:
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
     axes.xaxis.set_minor_formatter(NullFormatter())
+    values = [value for row in rows for value in (row.min, row.max, row.goal)]
+    if max(values) / min(values) < _LABELLED_SPAN:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.axvline(1, color="#999999", linewidth=1, linestyle=":")
     axes.grid(visible=True, axis="x", which="both", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     better = "more is better →" if at_least else "← less is better"

@@ -14,7 +14,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.country import open_country
+from bench.home import open_country
 from bench.measure import peak_bytes, tree, tree_cpu_s
 from gateway import logs
 from gateway.pipeline.context import Context

@@ -46,7 +46,7 @@ def test_every_row_is_a_signal() -> None:
     partner = Partner(id=creditor.id, name="", role=Role.CREDITOR, sectors=(creditor.sector,))
     content = month.signal_file(creditor, date(2026, 11, 1), day=5)
     file = read_signals(lambda: iter([content]), partner, date(2026, 11, 5), Limits(), read_table)
-    rows = list(file.rows)
+    rows = [row for batch in file.batches for row in batch.rows]
     assert len(rows) == creditor.rows
     assert all(isinstance(row, Signal) for row in rows)
 
