@@ -23,7 +23,7 @@ _BLUE, _ORANGE, _GREEN, _GREY = "#0072b2", "#d55e00", "#009e73", "#555555"
 _COLOURS = (_BLUE, _ORANGE, _GREEN, "#cc79a7", "#e69f00", "#56b4e9")
 #: Up to this, 2 and 5 are labelled too on a logarithmic axis.
 _LABELLED_SPAN = 500
-_UNITS = {"seconds": "s", "rss": "MiB", "rss_mib": "MiB", "db_bytes": "bytes", "cpu_s": "s"}
+_UNITS = {"s": "s", "mib": "MiB", "ms": "ms", "us": "µs"}
 mpl.rcParams.update(
     {
         "svg.hashsalt": "gateway",
@@ -170,19 +170,21 @@ def _growth(months: Sequence[Mapping[str, float]]) -> Figure:
     for axes, name in zip(
         figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0], names, strict=True
     ):
-        axes.plot(
-            [each["month"] for each in months],
-            [each[name] for each in months],
-            color=_BLUE,
-            marker="o",
-            markersize=4,
-        )
-        axes.set(ylabel=f"{name.replace('_', ' ')}{_unit(name)}", ylim=(0, None))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        label, divisor = _told(name)
+        values = [each[name] / divisor for each in months]
+        axes.plot([each["month"] for each in months], values, color=_BLUE, marker="o", markersize=4)
+        axes.set(ylabel=label, ylim=(0, max(values) * 1.15 or 1))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
         axes.grid(visible=True, color="#dddddd", linewidth=0.6)
     axes.set_xlabel("month")
     return figure
 
 
-def _unit(name: str) -> str:
-    return f", {_UNITS[name]}" if name in _UNITS else ""
+def _told(name: str) -> tuple[str, float]:
+    """What an axis is called, and by what its values are divided: `db_bytes` is `db, MiB`, and so is `db_mib`."""
+    what, _, unit = name.rpartition("_")
+    if unit == "bytes" and what:
+        return f"{what.replace('_', ' ')}, MiB", 1 << 20
+    if unit in _UNITS and what:
+        return f"{what.replace('_', ' ')}, {_UNITS[unit]}", 1
+    return name.replace("_", " "), 1
