@@ -152,7 +152,7 @@ def measure(folder: Path, scale: Scale, tell: Tell, only: Sequence[str]) -> Iter
 
 def live(folder: Path, scale: Scale, tell: Tell) -> Day:
     """A whole day, in a folder of its own."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     tell("peak day: partners, keys, files")
     town = _Town.build(folder, scale)
     tell("peak day: what a purge will find")
