@@ -7,7 +7,7 @@ BIN  := $(VENV)/bin
 PYTHON ?= $(firstword $(foreach python,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
   $(python) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(python))))
 
-.PHONY: setup demo test lint format check clean
+.PHONY: setup demo test lint format check bench bench-quick clean
 
 setup: $(VENV)/installed
 
@@ -37,6 +37,17 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 check: test lint
+
+# Figures beside OpenSSH's sshd, rclone and DuckDB: docs/performance.md.
+$(VENV)/installed-bench: $(VENV)/installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	@touch $@
+
+bench: $(VENV)/installed-bench
+	$(BIN)/python -m bench
+
+bench-quick: $(VENV)/installed-bench
+	$(BIN)/python -m bench --quick
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist build

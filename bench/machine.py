@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import sqlite3
+import statistics
 import subprocess
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,13 +27,24 @@ def describe() -> dict[str, object]:
         "memory_mib": memory,
         "kernel": platform.release(),
         "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
         "load_before": os.getloadavg()[0],
         "versions": {
-            **{name: version(name) for name in ("asyncssh", "cryptography")},
+            **{name: version(name) for name in ("asyncssh", "cryptography", "uvloop", "duckdb")},
             "openssh": _first_line("ssh", "-V"),
             "rclone": _first_line("/usr/bin/rclone", "version"),
         },
     }
+
+
+def noise() -> float:
+    """How much longer the same fixed work takes at its slowest than at the median of nine: 0 on a quiet machine."""
+    took = []
+    for _ in range(9):
+        began = time.perf_counter()
+        sum(range(5_000_000))
+        took.append(time.perf_counter() - began)
+    return round(max(took) / statistics.median(took) - 1, 3)
 
 
 def _first_line(*command: str) -> str:

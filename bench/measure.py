@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
+
+Tell = Callable[[str], None]
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -37,6 +40,11 @@ class Row:
     unit: str
     rounds: int
 
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Row:
+        """What `as_json` gave."""
+        return cls(**{each.name: found[each.name] for each in fields(cls)})
+
     @property
     def is_met(self) -> bool:
         """Whether the median reaches the goal."""
@@ -47,14 +55,42 @@ class Row:
         return {**asdict(self), "met": self.is_met}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A figure, or a part of the benchmark, that could not be measured, and why."""
+
+    figure: str
+    reason: str
+    #: a peer that this machine does not have
+    is_left_out: bool = False
+
+
+def in_turn(
+    figures: Mapping[str, Callable[[], Iterable[Row]]], only: Sequence[str], tell: Tell
+) -> Iterator[Row | Failed]:
+    """Figures one after the other, all or those named in `only`; one that fails stops no other."""
+    for name, figure in figures.items():
+        if only and name not in only:
+            continue
+        tell(name)
+        try:
+            yield from figure()
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it is told, and the rest is measured
+            yield Failed(figure=name, reason=f"{type(exc).__name__}: {exc}")
+
+
 def alternate(
-    work: Mapping[str, Callable[[], Used]], rounds: int, tell: Callable[[str], None]
+    work: Mapping[str, Callable[[], Used]], rounds: int, tell: Tell, *, warm: bool = True
 ) -> dict[str, list[Used]]:
-    """Do the same work with each in turn, A B A B, after one round that does not count."""
+    """Do the same work with each in turn, A B A B, after one round that does not count unless `warm` is off.
+
+    What earlier ones left for the disk is written first.
+    """
     found: dict[str, list[Used]] = {name: [] for name in work}
-    for number in range(rounds + 1):
+    for number in range(0 if warm else 1, rounds + 1):
         for name, run in work.items():
             tell(f"{name} {'warms up' if not number else f'{number}/{rounds}'}")
+            os.sync()
             used = run()
             if number:
                 found[name].append(used)
@@ -88,6 +124,11 @@ def row(
     )
 
 
+def held(figure: str, values: Sequence[float], *, limit: float, unit: str) -> Row:
+    """A figure with a limit and no peer: the ratio is of values to the limit, of which less is better."""
+    return row(figure, "", values, [limit] * len(values), goal=1.0, unit=unit, at_least=False)
+
+
 def timed(pid: int, work: Callable[[], object]) -> Used:
     """Do it, and tell what it took, here and in the process tree of `pid`."""
     cpu, began = tree_cpu_s(pid), time.perf_counter()
@@ -112,6 +153,14 @@ def tree_cpu_s(pid: int) -> float:
 def tree_pss_bytes(pid: int) -> int:
     """Memory of a process tree, what is shared counted in parts (PSS)."""
     return sum(_pss_bytes(each) for each in tree(pid))
+
+
+def peak_bytes(pid: int) -> int:
+    """What a process had in memory at its highest (VmHWM, proc(5)); 0 when it has ended."""
+    for line in _read(Path(f"/proc/{pid}/status")).splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
 
 
 def _cpu_s(pid: int) -> float:

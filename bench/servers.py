@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.settings import Home
+
 USER = "woonservice"
+#: How long a server may work on after its OK, in seconds.
+_PATIENCE_S = 300
+_SFTPGO = "github.com/drakkan/sftpgo/v2@v2.6.6"
+
+
+def _nothing() -> None:
+    """For servers that are done at their OK."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +41,18 @@ class Server:
     stop: Callable[[], None]
     #: take away what was put
     clear: Callable[[], None]
+    #: wait until what it does with a file after its OK is done
+    settle: Callable[[], None] = _nothing
+    #: of processes that do that and take no uploads
+    afterwards: Callable[[], Sequence[int]] = tuple
 
 
-class Missing(Exception):  # noqa: N818  # it is left out, by name
-    """A peer is not on this machine."""
+class Missing(Exception):
+    """A peer is not on this machine, and how it comes there."""
+
+    def __init__(self, peer: str, reason: str) -> None:
+        super().__init__(reason)
+        self.peer = peer
 
 
 def key_pair(folder: Path) -> Path:
@@ -49,30 +70,17 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def gateway(folder: Path, *, config: str = "") -> Server:
+def gateway(folder: Path) -> Server:
     """This gateway, on a home of its own, sealing all it takes."""
-    home = folder / "gateway"
-    key = key_pair(folder)
+    home, key = folder / "gateway", key_pair(folder)
     _run("init", home)
-    _run(
-        "--home",
-        home,
-        "partner",
-        "add",
-        USER,
-        "--role",
-        "creditor",
-        "--sector",
-        "Huur",
-        "--key",
-        f"{key}.pub",
-    )
+    add = ("partner", "add", USER, "--role", "creditor", "--sector", "Huur", "--key", f"{key}.pub")
+    _run("--home", home, *add)
     settings = home / "config" / "gateway.toml"
     settings.write_text(
         settings.read_text()
         .replace('# file = "64 MiB"', 'file = "4 GiB"')
         .replace("[guard]", "[guard]\nconnections = 10_000\nconnections_per_address = 10_000")
-        + config
     )
     partner = home / "config" / "partners" / f"{USER}.toml"
     partner.write_text(
@@ -81,23 +89,14 @@ def gateway(folder: Path, *, config: str = "") -> Server:
         .replace("# files_per_day = 10_000", "files_per_day = 1_000_000")
         .replace("# sessions = 32", "sessions = 10_000")
     )
-    port = free_port()
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "gateway",
-            "--home",
-            str(home),
-            "serve",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=(folder / "gateway.log").open("w"),
-    )
+    return serve(home)
+
+
+def serve(home: Path) -> Server:
+    """`gateway serve` on a home, on a free port; its log lies beside the home."""
+    port, log = free_port(), home.with_suffix(".log")
+    words = ("--home", str(home), "serve", "--host", "127.0.0.1", "--port", str(port))
+    process = _start(log, sys.executable, "-m", "gateway", *words)
     _wait(port, process)
     return Server(
         name="gateway",
@@ -108,6 +107,8 @@ def gateway(folder: Path, *, config: str = "") -> Server:
         outgoing="returns",
         stop=lambda: _stop(process),
         clear=lambda: None,
+        settle=lambda: _settle(home),
+        afterwards=lambda: _pipelines(log),
     )
 
 
@@ -115,7 +116,7 @@ def sshd(folder: Path) -> Server:
     """Debian's OpenSSH, storing what it takes as it comes."""
     program = Path("/usr/sbin/sshd")
     if not program.exists():
-        raise Missing("sshd: apt-get install openssh-server")
+        raise Missing("sshd", "apt-get install openssh-server")
     here, port = folder / "sshd", free_port()
     here.mkdir()
     files = here / "files"
@@ -128,11 +129,7 @@ def sshd(folder: Path) -> Server:
         "StrictModes no\nUsePAM no\nPidFile none\nPasswordAuthentication no\nPermitRootLogin yes\n"
         f"MaxStartups 2000\nMaxSessions 100\nSubsystem sftp internal-sftp -d {files}\n"
     )
-    process = subprocess.Popen(
-        [str(program), "-D", "-e", "-f", str(here / "config")],
-        stdout=subprocess.DEVNULL,
-        stderr=(folder / "sshd.log").open("w"),
-    )
+    process = _start(folder / "sshd.log", str(program), "-D", "-e", "-f", str(here / "config"))
     _wait(port, process)
     return Server(
         name="sshd",
@@ -150,21 +147,18 @@ def rclone_crypt(folder: Path) -> Server:
     """Debian's rclone, serving a crypt remote: it seals at rest."""
     program = shutil.which("rclone", path="/usr/bin")
     if program is None:
-        raise Missing("rclone: apt-get install rclone")
+        raise Missing("rclone-crypt", "apt-get install rclone")
     here, port = folder / "rclone", free_port()
     here.mkdir()
     files = here / "files"
     files.mkdir()
     secret = subprocess.run([program, "obscure", "bench"], check=True, capture_output=True, text=True).stdout
     (here / "rclone.conf").write_text(f"[sealed]\ntype = crypt\nremote = {files}\npassword = {secret}\n")
-    process = subprocess.Popen(
-        [
-            *(program, "--config", str(here / "rclone.conf"), "serve", "sftp", "sealed:"),
-            *("--addr", f"127.0.0.1:{port}", "--user", "bench"),
-            *("--authorized-keys", f"{key_pair(folder)}.pub", "--cache-dir", str(here / "cache")),
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=(folder / "rclone.log").open("w"),
+    process = _start(
+        folder / "rclone.log",
+        *(program, "--config", str(here / "rclone.conf"), "serve", "sftp", "sealed:"),
+        *("--addr", f"127.0.0.1:{port}", "--user", "bench"),
+        *("--authorized-keys", f"{key_pair(folder)}.pub", "--cache-dir", str(here / "cache")),
     )
     _wait(port, process)
     return Server(
@@ -179,6 +173,105 @@ def rclone_crypt(folder: Path) -> Server:
     )
 
 
+def sftpgo_cryptfs(folder: Path) -> Server:
+    """SFTPGo with an encrypted folder: `SFTPGO_BIN` names it, or Go builds it into its own cache."""
+    program = os.environ.get("SFTPGO_BIN") or _built_sftpgo()
+    here, port = folder / "sftpgo", free_port()
+    files = here / "files"
+    files.mkdir(parents=True)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(here / "host")], check=True)
+    public = (key_pair(folder).with_suffix(".pub")).read_text().strip()
+    secret = {"status": "Plain", "payload": "bench"}
+    user = {
+        "id": 1,
+        "status": 1,
+        "username": "bench",
+        "public_keys": [public],
+        "home_dir": str(files),
+        "permissions": {"/": ["*"]},
+        "filesystem": {"provider": 4, "cryptconfig": {"passphrase": secret}},
+    }
+    (here / "data.json").write_text(json.dumps({"version": 16, "users": [user]}))
+    none = [{"port": 0}]
+    settings = {
+        "sftpd": {
+            "bindings": [{"address": "127.0.0.1", "port": port}],
+            "host_keys": [str(here / "host")],
+            "max_auth_tries": 6,
+        },
+        "httpd": {"bindings": none},
+        "ftpd": {"bindings": none},
+        "webdavd": {"bindings": none},
+        "telemetry": {"bind_port": 0},
+        "data_provider": {"driver": "memory", "name": str(here / "data.json")},
+        "common": {"defender": {"enabled": False}, "max_per_host_connections": 0},
+    }
+    (here / "sftpgo.json").write_text(json.dumps(settings))
+    process = _start(
+        folder / "sftpgo.log", program, "serve", "--config-dir", str(here), "--log-file-path", ""
+    )
+    _wait(port, process)
+    return Server(
+        name="sftpgo-cryptfs",
+        port=port,
+        user="bench",
+        pid=process.pid,
+        folder="/",
+        outgoing="/",
+        stop=lambda: _stop(process),
+        clear=lambda: _empty(files),
+    )
+
+
+def _built_sftpgo() -> str:
+    """SFTPGo as Go builds it, once; Missing when there is no Go, or it can't have the source."""
+    go = shutil.which("go")
+    if go is None:
+        raise Missing("sftpgo-cryptfs", "install Go, or name the program in SFTPGO_BIN")
+    into = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gateway-bench"
+    program = into / "sftpgo"
+    if not program.exists():
+        done = subprocess.run(
+            [go, "install", _SFTPGO],
+            env={**os.environ, "GOBIN": str(into)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode or not program.exists():
+            raise Missing("sftpgo-cryptfs", f"`go install {_SFTPGO}` failed: name the program in SFTPGO_BIN")
+    return str(program)
+
+
+def _settle(home: Path) -> None:
+    """Until no delivery waits or is worked on: what comes next is measured alone."""
+    deadline = time.monotonic() + _PATIENCE_S
+    with closing(sqlite3.connect(f"file:{Home(root=home).db}?mode=ro", uri=True)) as conn:
+        while time.monotonic() < deadline:
+            (count,) = conn.execute(
+                "SELECT count(*) FROM delivery WHERE state IN ('arrived', 'processing')"
+            ).fetchone()
+            if not count:
+                return
+            time.sleep(0.05)
+    raise RuntimeError("deliveries still wait")
+
+
+def _pipelines(log: Path) -> list[int]:
+    """Processes that the gateway's log calls its pipeline."""
+    told = (line for line in log.read_text(errors="replace").splitlines() if "process." in line)
+    return [
+        int(found["pid"])
+        for line in told
+        if re.search(r"\bkind\W+pipeline\b", line) and (found := re.search(r"\bpid\W+(?P<pid>\d+)", line))
+    ]
+
+
+def _start(log: Path, *words: str) -> subprocess.Popen[bytes]:
+    with log.open("w") as told:
+        return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=told)
+
+
 def _run(*words: str | Path) -> None:
     subprocess.run([sys.executable, "-m", "gateway", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
 
@@ -187,13 +280,13 @@ def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise RuntimeError(f"{process.args} ended with {process.returncode}")
+            raise RuntimeError(f"{process.args!r} ended with {process.returncode}")
         with socket.socket() as tried:
             tried.settimeout(1)
             if tried.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
-    raise RuntimeError(f"{process.args} does not listen")
+    raise RuntimeError(f"{process.args!r} does not listen")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
