@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from sqlalchemy import Connection, Table, delete, exists, func, insert, select
 
 from gateway.store import key_versions
+from gateway.store.bulk import insert_rows
 from gateway.store.places import CHUNK, chunks
 from gateway.store.tables import DataKeyRow, SignalRow
 
@@ -70,6 +72,20 @@ def add(
         .returning(_DATA_KEY.c.id)
     ).scalar_one()
     return stored_id
+
+
+def add_all(conn: Connection, keys: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Store wrapped data keys, each with the columns of a `StoredKey` but `id`; their ids, in order.
+
+    Raises:
+        KeySuperseded: as for `add`.
+    """
+    for key_id, version in {(key["key_id"], key["key_version"]) for key in keys}:
+        key_versions.check(conn, key_id, version)
+    first = conn.execute(select(func.coalesce(func.max(_DATA_KEY.c.id), 0))).scalar_one() + 1
+    ids = list(range(first, first + len(keys)))
+    insert_rows(conn, _DATA_KEY, [{"id": each, **key} for each, key in zip(ids, keys, strict=True)])
+    return ids
 
 
 def of_object(conn: Connection, object_id: str) -> StoredKey | None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, select, update
 
 from gateway.domain.policy import Grouping
 from gateway.domain.signal import ACTIVE, SignalState
+from gateway.store.bulk import as_list, insert_rows, listed
 from gateway.store.places import CHUNK, chunks
 from gateway.store.tables import MeldingRow, SignalRow
 
@@ -55,25 +56,40 @@ class Version:
 _VERSION = [_SIGNAL.c[name] for name in Version.__slots__]
 
 
-def in_force(conn: Connection, column: str, places: Iterable[int], today: date) -> Iterator[Version]:
+_BY = {
+    column: select(*_VERSION)
+    .where(
+        listed(_SIGNAL.c[column]),
+        _SIGNAL.c.in_force,
+        _SIGNAL.c.due_on >= bindparam("today", type_=_SIGNAL.c.due_on.type),
+        _SIGNAL.c.month >= bindparam("since"),
+    )
+    .order_by(_SIGNAL.c.id)
+    for column in ("place_s1", "place_k1")
+}
+
+
+def in_force(
+    conn: Connection, column: str, places: Iterable[int], today: date, *, since: str = ""
+) -> Iterator[Version]:
     """Versions in force whose `column` (`place_s1`, `place_k1`) is one of the places, oldest first.
 
     An automatic id that was withdrawn and came again has two: the newest counts. What is overdue `today` takes
-    part in nothing, whether it was purged or not (spec 4, Retention).
+    part in nothing, whether it was purged or not (spec 4, Retention). None of a month before `since` (`YYYY-MM`).
     """
-    for chunk in chunks(places, CHUNK):
-        query = select(*_VERSION).where(
-            _SIGNAL.c[column].in_(chunk), _SIGNAL.c.in_force, _SIGNAL.c.due_on >= today
-        )
-        for row in conn.execute(query.order_by(_SIGNAL.c.id)):
-            yield Version(**dict(zip(Version.__slots__, row, strict=True)))
+    # all at once: what is made of them may read too
+    rows = conn.execute(_BY[column], {"listed": as_list(places), "today": today, "since": since}).all()
+    for row in rows:
+        yield Version(**dict(zip(Version.__slots__, row, strict=True)))
+
+
+_BY_ID = select(*_VERSION).where(listed(_SIGNAL.c.id)).order_by(_SIGNAL.c.id)
 
 
 def by_id(conn: Connection, ids: Iterable[int]) -> Iterator[Version]:
     """Versions by row id."""
-    for chunk in chunks(ids, CHUNK):
-        for row in conn.execute(select(*_VERSION).where(_SIGNAL.c.id.in_(chunk)).order_by(_SIGNAL.c.id)):
-            yield Version(**dict(zip(Version.__slots__, row, strict=True)))
+    for row in conn.execute(_BY_ID, {"listed": as_list(ids)}):
+        yield Version(**dict(zip(Version.__slots__, row, strict=True)))
 
 
 def first_versions(conn: Connection, ids: Iterable[int]) -> set[int]:
@@ -94,8 +110,7 @@ def next_id(conn: Connection) -> int:
 
 def stage(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows that nobody sees yet."""
-    if rows:
-        conn.execute(insert(_SIGNAL), list(rows))
+    insert_rows(conn, _SIGNAL, rows)
 
 
 def move(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
