@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, delete, exists, func, insert, select
 
 from gateway.store import key_versions
-from gateway.store.bulk import insert_rows
+from gateway.store.bulk import as_list, insert_rows, listed
 from gateway.store.places import CHUNK, chunks
 from gateway.store.tables import DataKeyRow, SignalRow
 
@@ -107,14 +107,14 @@ def of_objects(conn: Connection, object_ids: Iterable[str]) -> dict[str, StoredK
     return found
 
 
+_BY_ID = select(*_COLUMNS).where(listed(_DATA_KEY.c.id))
+
+
 def by_id(conn: Connection, ids: Iterable[int]) -> dict[int, StoredKey]:
     """Keys by id; those that are gone are left out."""
-    found: dict[int, StoredKey] = {}
-    for chunk in chunks(ids, CHUNK):
-        for row in conn.execute(select(*_COLUMNS).where(_DATA_KEY.c.id.in_(chunk))):
-            key = StoredKey(**dict(zip(StoredKey.__slots__, row, strict=True)))
-            found[key.id] = key
-    return found
+    rows = conn.execute(_BY_ID, {"listed": as_list(ids)})
+    keys = (StoredKey(**dict(zip(StoredKey.__slots__, row, strict=True))) for row in rows)
+    return {key.id: key for key in keys}
 
 
 def after(conn: Connection, last_id: int, at_most: int) -> list[StoredKey]:

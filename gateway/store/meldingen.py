@@ -231,22 +231,30 @@ def waiting(conn: Connection) -> list[Touched]:
     ]
 
 
+_TOUCHED = (
+    select(*_COLUMNS)
+    .where(_MELDING.c.municipality == bindparam("of"), _MELDING.c.touched_at.is_not(None))
+    .order_by(_MELDING.c.id)
+)
+_URGENT = _TOUCHED.where(_MELDING.c.is_urgent)
+
+
 def touched(conn: Connection, municipality: str, *, only_urgent: bool) -> list[Melding]:
     """The meldingen of a municipality to look at again."""
-    query = select(*_COLUMNS).where(
-        _MELDING.c.municipality == municipality, _MELDING.c.touched_at.is_not(None)
-    )
-    if only_urgent:
-        query = query.where(_MELDING.c.is_urgent)
-    return [_melding(row) for row in conn.execute(query.order_by(_MELDING.c.id))]
+    rows = conn.execute(_URGENT if only_urgent else _TOUCHED, {"of": municipality})
+    return [_melding(row) for row in rows]
+
+
+_PUBLISHED = select(*_COLUMNS).where(
+    _MELDING.c.municipality == bindparam("of"),
+    _MELDING.c.month == bindparam("in_month"),
+    _MELDING.c.published.is_not(None),
+)
 
 
 def published(conn: Connection, municipality: str, month: str) -> list[Melding]:
     """The meldingen of a month whose last publication was not VERVALLEN: ranks are made among them."""
-    query = select(*_COLUMNS).where(
-        _MELDING.c.municipality == municipality, _MELDING.c.month == month, _MELDING.c.published.is_not(None)
-    )
-    return [_melding(row) for row in conn.execute(query)]
+    return [_melding(row) for row in conn.execute(_PUBLISHED, {"of": municipality, "in_month": month})]
 
 
 def holders(conn: Connection) -> list[tuple[str, str]]:
@@ -307,18 +315,30 @@ def settle(conn: Connection, melding_ids: Collection[str]) -> None:
         conn.execute(_SETTLE, {"listed": as_list(melding_ids)})
 
 
+#: What a publication changes of a melding.
+_OF_PUBLICATION = (
+    *("version", "partner_id", "klasse", "fingerprint", "published", "first_published_at", "published_at"),
+    "crisis_at",
+)
+_PUBLISH = (
+    update(_MELDING)
+    .where(_MELDING.c.id == bindparam("melding"))
+    .values(
+        {name: bindparam(f"new_{name}", type_=_MELDING.c[name].type) for name in _OF_PUBLICATION}
+        | {"touched_at": None, "is_urgent": False, "is_lost": False}
+    )
+)
+
+
 def mark_published(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Store what was published; each row has `melding` (the id) and the columns that change."""
     if rows:
-        names = [name for name in rows[0] if name != "melding"]
         conn.execute(
-            update(_MELDING)
-            .where(_MELDING.c.id == bindparam("melding"))
-            .values(
-                {name: bindparam(f"new_{name}", type_=_MELDING.c[name].type) for name in names}
-                | {"touched_at": None, "is_urgent": False, "is_lost": False}
-            ),
-            [{"melding": row["melding"]} | {f"new_{name}": row[name] for name in names} for row in rows],
+            _PUBLISH,
+            [
+                {"melding": row["melding"]} | {f"new_{name}": row[name] for name in _OF_PUBLICATION}
+                for row in rows
+            ],
         )
 
 
