@@ -13,12 +13,15 @@ from gateway.domain.policy import Grouping
 from gateway.domain.signal import Signal
 from gateway.files.signalrow import ParsedRow
 from gateway.matching import keys
-from gateway.matching.keys import Level, Parts
+from gateway.matching.keys import Level, Levels, Parts
 from gateway.pipeline.locate import Located
-from gateway.pipeline.places import Former, Places
+from gateway.pipeline.places import Former, Found, Places
 from gateway.store import Connection
 from gateway.vault.ids import random_place
 from gateway.vault.index import Indexer
+
+#: The levels whose keys are compared within a municipality: those of `Levels`, in their order, and the contract.
+_WITHIN = (Level.ADDRESS, Level.ADDRESS_EXACT, Level.PERSON, Level.ADDRESS_SURNAME, Level.CONTRACT)
 
 
 class Keyed(NamedTuple):
@@ -93,28 +96,16 @@ class Keying:
 
         A signal that goes nowhere gets places that nothing leads to: only its signaal_id is remembered.
         """
-        by_municipality: dict[str, list[Signal]] = defaultdict(list)
         keyed: dict[int, Keyed] = {}
+        routed: list[tuple[int, str, Levels, Parts]] = []
         for row in rows:
-            if located[row.line].is_routed:
-                by_municipality[located[row.line].municipality].append(row)
-            else:
+            municipality = located[row.line].municipality
+            if not located[row.line].is_routed:
                 keyed[row.line] = Keyed(
                     s1[row.line], random_place(), random_place(), random_place(), None, None
                 )
-        for municipality, group in by_municipality.items():
-            keyed.update(self._places_in(conn, municipality, group, s1))
-        return keyed
-
-    def keep(self, conn: Connection) -> None:
-        """Store the tokens found or made since the last call."""
-        self._places.keep(conn)
-
-    def _places_in(
-        self, conn: Connection, municipality: str, rows: Sequence[Signal], s1: Mapping[int, int]
-    ) -> dict[int, Keyed]:
-        levels = [
-            keys.levels(
+                continue
+            levels = keys.levels(
                 postcode=row.postcode,
                 number=row.house_number,
                 letter=row.house_letter,
@@ -122,45 +113,52 @@ class Keying:
                 surname=row.surname,
                 born_on=row.born_on,
             )
-            for row in rows
-        ]
-        contracts = [
-            keys.contract(self._creditor, municipality, row.customer_number, row.sector, row.product)
-            for row in rows
-        ]
-
-        merged = [
-            Former(code, partial(keys.in_municipality, code)) for code in self._predecessors(municipality)
-        ]
-        same = [each._replace(as_it_was=lambda key: key) for each in merged]
-
-        def find(level: Level, parts: Iterable[Parts | None]) -> dict[Parts, int]:
-            return self._places.find(
-                conn,
-                (level, municipality),
-                (each for each in parts if each is not None),
-                merged if level is Level.CONTRACT else same,
+            contract = keys.contract(
+                self._creditor, municipality, row.customer_number, row.sector, row.product
             )
+            routed.append((row.line, municipality, levels, contract))
+        found = self._found(conn, routed)
+        for line, municipality, levels, contract in routed:
+            keyed[line] = Keyed(
+                s1[line],
+                found[Level.CONTRACT][municipality][contract],
+                found[Level.ADDRESS][municipality][levels.address],
+                found[Level.ADDRESS_EXACT][municipality][levels.address_exact],
+                found[Level.PERSON][municipality][levels.person] if levels.person else None,
+                found[Level.ADDRESS_SURNAME][municipality][levels.address_surname]
+                if levels.address_surname
+                else None,
+            )
+        return keyed
 
-        a1 = find(Level.ADDRESS, (each.address for each in levels))
-        a2 = find(Level.ADDRESS_EXACT, (each.address_exact for each in levels))
-        p1 = find(Level.PERSON, (each.person for each in levels))
-        by_surname = find(Level.ADDRESS_SURNAME, (each.address_surname for each in levels))
-        k1 = find(Level.CONTRACT, contracts)
+    def keep(self, conn: Connection) -> None:
+        """Store the tokens found or made since the last call."""
+        self._places.keep(conn)
+
+    def _found(self, conn: Connection, rows: Iterable[tuple[int, str, Levels, Parts]]) -> dict[Level, Found]:
+        """The places of every key of rows (line, municipality, levels, contract), level by level for all of them."""
+        wanted: dict[Level, dict[str, list[Parts]]] = {level: defaultdict(list) for level in _WITHIN}
+        for _, municipality, levels, contract in rows:
+            for level, parts in zip(_WITHIN, (*levels, contract), strict=True):
+                if parts is not None:
+                    wanted[level][municipality].append(parts)
+        merged = {
+            municipality: [
+                Former(code, partial(keys.in_municipality, code)) for code in self._predecessors(municipality)
+            ]
+            for municipality in wanted[Level.CONTRACT]
+        }
+        same = {
+            municipality: [each._replace(as_it_was=lambda key: key) for each in many]
+            for municipality, many in merged.items()
+        }
         return {
-            row.line: Keyed(
-                s1[row.line],
-                k1[contract],
-                a1[level.address],
-                a2[level.address_exact],
-                p1[level.person] if level.person else None,
-                by_surname[level.address_surname] if level.address_surname else None,
-            )
-            for row, level, contract in zip(rows, levels, contracts, strict=True)
+            level: self._places.find(conn, level, many, merged if level is Level.CONTRACT else same)
+            for level, many in wanted.items()
         }
 
     def _by_line(self, conn: Connection, level: Level, parts: Mapping[int, Parts]) -> dict[int, int]:
-        found = self._places.find(conn, (level, self._creditor), parts.values())
+        found = self._places.find(conn, level, {self._creditor: parts.values()})[self._creditor]
         return {line: found[key] for line, key in parts.items()}
 
 

@@ -14,7 +14,7 @@ from gateway.domain.retention import dispatch_due
 from gateway.files.manifest import render_manifest
 from gateway.files.names import manifest_name
 from gateway.pipeline.context import Context
-from gateway.pipeline.sealing import store_key
+from gateway.pipeline.sealing import FreshKey, store_keys
 from gateway.store import Connection, outgoing
 from gateway.vault.datakey import DataKey
 from gateway.vault.ids import new_id
@@ -146,15 +146,9 @@ def seal_manifest(context: Context, file: OutgoingFile, *, rows: int) -> Outgoin
 def store_files(context: Context, conn: Connection, files: Iterable[OutgoingFile], now: datetime) -> None:
     """Store the rows and wrapped keys of sealed files: with the caller's transaction they are listed."""
     files = list(files)
-    for file in files:
-        store_key(
-            context,
-            conn,
-            file.data_key,
-            object_id=file.id,
-            partner_id=file.partner_id,
-            due_on=file.due_on,
-        )
+    store_keys(
+        context, conn, [FreshKey(file.data_key, file.id, file.partner_id, file.due_on) for file in files]
+    )
     outgoing.add(
         conn,
         [
@@ -178,8 +172,7 @@ def store_files(context: Context, conn: Connection, files: Iterable[OutgoingFile
             for file in files
         ],
     )
-    for file in files:
-        outgoing.add_contents(conn, file.id, file.contents)
+    outgoing.add_contents(conn, {file.id: file.contents for file in files})
 
 
 def post(context: Context, letters: Iterable[Letter]) -> Callable[[Connection, datetime], None]:

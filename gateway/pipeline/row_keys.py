@@ -8,7 +8,7 @@ from datetime import date
 from gateway.audit.log import record
 from gateway.errors import KeyMissing
 from gateway.pipeline.context import Context
-from gateway.pipeline.sealing import open_key, store_key
+from gateway.pipeline.sealing import FreshKey, open_key, store_keys
 from gateway.store import Connection, data_keys, registers
 from gateway.store.queue import Claimed, Decidable
 from gateway.vault.datakey import DataKey
@@ -60,17 +60,18 @@ class RowKeys:
 
     def store(self, conn: Connection) -> None:
         """Store what was made since the last call, with the caller's transaction."""
-        for key in self._keys.values():
-            if key.id is None:
-                key.id = store_key(
-                    self._context,
-                    conn,
-                    key.data_key,
-                    object_id=self._delivery.id,
-                    partner_id=self._delivery.partner_id,
-                    due_on=key.due_on,
-                    municipality=key.municipality,
-                )
+        fresh = [key for key in self._keys.values() if key.id is None]
+        delivery = self._delivery
+        ids = store_keys(
+            self._context,
+            conn,
+            [
+                FreshKey(key.data_key, delivery.id, delivery.partner_id, key.due_on, key.municipality)
+                for key in fresh
+            ],
+        )
+        for key, key_id in zip(fresh, ids, strict=True):
+            key.id = key_id
 
     def ensure_days(self) -> None:
         """Make the keys of days that lie beyond those that are made ahead every night, and register them.

@@ -7,7 +7,7 @@ What earlier rows of the same file did is kept in memory until the delivery is m
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -102,7 +102,10 @@ class RowIntake:
         #: place of S1 -> the version in force, after the rows above
         self._versions: dict[int, Version] = {}
         #: place of K1 -> the versions in force
-        self._by_contract: dict[int, list[Version]] = {}
+        self._by_contract: dict[int, list[Version]] = defaultdict(list)
+        #: place of K1 -> the first month of which its versions were loaded, and the rows that were
+        self._since: dict[int, str] = {}
+        self._standing: set[int] = set()
         self._loaded: dict[int, Version] = {}
         #: place of S1 -> the signaal_id that was made for it
         self._auto_ids: dict[int, str] = {}
@@ -120,7 +123,7 @@ class RowIntake:
         with self._context.store.read() as conn:
             s1 = self._keying.signal_places(conn, batch)
             keyed = self._keying.places(conn, rows, located, s1)
-            self._load_versions(conn, s1.values(), (each.k1 for each in keyed.values()))
+            self._load_versions(conn, rows, s1, keyed)
             self._load_auto_ids(conn, rows, s1)
             self._load_meldingen(conn, rows, located, keyed)
             self._load_excluded(conn, {each.municipality for each in located.values() if each.is_routed})
@@ -140,17 +143,28 @@ class RowIntake:
 
     # -- what is in force ------------------------------------------------------------------------
 
-    def _load_versions(self, conn: Connection, s1: Iterable[int], k1: Iterable[int]) -> None:
-        """Bring what is in force of these signaal_ids and contracts into memory, each version once."""
-        contracts = set(k1)
-        ids = {each for each in s1 if each not in self._versions}
+    def _load_versions(
+        self, conn: Connection, rows: Iterable[Signal], s1: Mapping[int, int], keyed: Mapping[int, Keyed]
+    ) -> None:
+        """Bring what is in force of these signaal_ids and contracts into memory, each version once.
+
+        Of a contract only the months from those of the rows on: no row looks back, nor ends what came before.
+        """
+        days = [row.signalled_on or self._received_on for row in rows]
+        months = [month_of(min(days, default=self._received_on))]
+        contracts = {each.k1 for each in keyed.values()}
+        ids = {each for each in s1.values() if each not in self._versions}
         for version in signals.in_force(conn, "place_s1", ids, self._today):
             self._versions[version.place_s1] = self._loaded.setdefault(version.id, version)
             contracts.add(version.place_k1)
-        contracts -= self._by_contract.keys()
-        self._by_contract.update((each, []) for each in contracts)
-        for version in signals.in_force(conn, "place_k1", contracts, self._today):
-            self._by_contract[version.place_k1].append(self._loaded.setdefault(version.id, version))
+            months.append(version.month)
+        since = min(months)
+        contracts = {each for each in contracts if self._since.get(each, "9") > since}
+        self._since.update(dict.fromkeys(contracts, since))
+        for version in signals.in_force(conn, "place_k1", contracts, self._today, since=since):
+            if version.id not in self._standing:
+                self._standing.add(version.id)
+                self._by_contract[version.place_k1].append(self._loaded.setdefault(version.id, version))
 
     def _load_auto_ids(self, conn: Connection, rows: Sequence[Signal], s1: dict[int, int]) -> None:
         """The signaal_ids made for rows without one: what is stored of them, else made of their tokens."""
@@ -167,11 +181,12 @@ class RowIntake:
     def _load_meldingen(
         self, conn: Connection, rows: Sequence[Signal], located: dict[int, Located], keyed: dict[int, Keyed]
     ) -> None:
-        wanted: dict[tuple[str, str], set[Keyed]] = defaultdict(set)
+        wanted = set()
         for row in rows:
             if located[row.line].is_routed:
-                month = month_of(self._signalled_on(row, self._versions.get(keyed[row.line].s1)))
-                wanted[located[row.line].municipality, month].add(keyed[row.line])
+                of = keyed[row.line]
+                month = month_of(self._signalled_on(row, self._versions.get(of.s1)))
+                wanted.add((located[row.line].municipality, month, of))
         self._staging.load_meldingen(conn, wanted)
 
     def _load_excluded(self, conn: Connection, municipalities: Iterable[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import date
 from typing import Any, NamedTuple, Protocol
@@ -52,6 +52,49 @@ def open_key(context: Context, stored: StoredKey) -> DataKey:
     return unwrap(context.keyring, wrapped, partner=stored.partner_id, object_id=stored.object_id)
 
 
+class FreshKey(NamedTuple):
+    """A data key that is not stored yet, and what it is for; `municipality` of rows."""
+
+    data_key: DataKey
+    object_id: str
+    partner_id: str
+    due_on: date
+    municipality: str = ""
+
+
+def store_keys(context: Context, conn: Connection, keys: Sequence[FreshKey]) -> list[int]:
+    """Wrap each data key under the key of its day and store it; their ids, in order."""
+    if not keys:
+        return []
+    # in the transaction that stores them: no other version comes into force between the two
+    wrapped = [
+        wrap(
+            context.keyring,
+            until_id(key.due_on),
+            key.data_key,
+            partner=key.partner_id,
+            object_id=key.object_id,
+        )
+        for key in keys
+    ]
+    return data_keys.add_all(
+        conn,
+        [
+            {
+                "object_id": key.object_id,
+                "partner_id": key.partner_id,
+                "municipality": key.municipality,
+                "due_on": key.due_on,
+                "key_id": each.key_id,
+                "key_version": each.key_version,
+                "wrapped": each.wrapped,
+                "commitment": each.commitment,
+            }
+            for key, each in zip(keys, wrapped, strict=True)
+        ],
+    )
+
+
 def store_key(
     context: Context,
     conn: Connection,
@@ -63,19 +106,10 @@ def store_key(
     municipality: str = "",
 ) -> int:
     """Wrap a data key under the key of its day and store it; its id."""
-    # in the transaction that stores it: no other version comes into force between the two
-    key = wrap(context.keyring, until_id(due_on), data_key, partner=partner_id, object_id=object_id)
-    return data_keys.add(
-        conn,
-        object_id=object_id,
-        partner_id=partner_id,
-        municipality=municipality,
-        due_on=due_on,
-        key_id=key.key_id,
-        key_version=key.key_version,
-        wrapped=key.wrapped,
-        commitment=key.commitment,
+    (stored_id,) = store_keys(
+        context, conn, [FreshKey(data_key, object_id, partner_id, due_on, municipality)]
     )
+    return stored_id
 
 
 class Opener:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from gateway.pipeline.tally import Tally
 from gateway.pipeline.touching import Touching, mark_urgent
 from gateway.store import Connection, answers, data_keys, exclusions, meldingen, shares, signals
 from gateway.store.data_keys import NO_MUNICIPALITY
+from gateway.store.meldingen import Spot
 from gateway.store.queue import Claimed, Decidable
 from gateway.store.signals import Sealed, Version
 from gateway.vault.ids import new_id
@@ -54,14 +55,15 @@ class Staging:
         self._context, self._delivery = context, delivery
         self._row_keys = RowKeys(context, delivery)
         self._levels: dict[tuple[str, str], Grouping] = {}
-        #: municipality, month, place -> melding id; None: looked for, and there is none
-        self._meldingen: dict[tuple[str, str, int], str | None] = {}
+        #: melding id; None: looked for, and there is none
+        self._meldingen: dict[Spot, str | None] = {}
         self._rows: list[tuple[dict[str, Any], RowKey | None]] = []
         self._moved: list[tuple[dict[str, Any], RowKey | None]] = []
         self._new_meldingen: list[dict[str, Any]] = []
         self._lengthened: dict[date, set[str]] = defaultdict(set)
         self._touching = Touching(context)
-        self._today = local_day(context.clock.now())
+        self._now = context.clock.now()
+        self._today = local_day(self._now)
         self._due_days: dict[str, date] = {}
         #: municipality -> signals taken for it; empty: for none
         self._shares: Counter[str] = Counter()
@@ -69,20 +71,25 @@ class Staging:
 
     # -- meldingen -------------------------------------------------------------------------------
 
-    def load_meldingen(self, conn: Connection, wanted: dict[tuple[str, str], set[Keyed]]) -> None:
-        """Bring the meldingen of these municipalities and months into memory, in one query each."""
-        for (municipality, month), keyed in wanted.items():
-            level = self._level(municipality, month)
-            places = {each.at(level) for each in keyed}
-            missing = {each for each in places if (municipality, month, each) not in self._meldingen}
-            found = meldingen.find(conn, municipality, month, level, missing)
-            self._meldingen.update(((municipality, month, place), found.get(place)) for place in missing)
+    def load_meldingen(self, conn: Connection, wanted: Collection[tuple[str, str, Keyed]]) -> None:
+        """Bring the meldingen of these municipalities, months and places into memory, all in one query."""
+        self._settle_levels(conn, {(municipality, month) for municipality, month, _ in wanted})
+        spots = {
+            (municipality, month, (level := self._levels[municipality, month]).value, keyed.at(level))
+            for municipality, month, keyed in wanted
+        }
+        missing = [spot for spot in spots if spot not in self._meldingen]
+        found = meldingen.find(conn, missing)
+        self._meldingen.update((spot, found.get(spot)) for spot in missing)
 
     def melding_of(self, conn: Connection, municipality: str, month: str, keyed: Keyed) -> str:
         """The melding that a signal is in: the one there is, or a new one."""
-        self.load_meldingen(conn, {(municipality, month): {keyed}})
-        level = self._level(municipality, month)
-        at = (municipality, month, keyed.at(level))
+        level = self._levels.get((municipality, month))
+        at = (municipality, month, level.value, keyed.at(level)) if level else None
+        if level is None or at not in self._meldingen:
+            self.load_meldingen(conn, [(municipality, month, keyed)])
+            level = self._levels[municipality, month]
+            at = (municipality, month, level.value, keyed.at(level))
         due_on = self.due_on(municipality)
         melding_id = self._meldingen[at]
         if melding_id is not None:
@@ -96,9 +103,9 @@ class Staging:
                 "municipality": municipality,
                 "month": month,
                 "level": level,
-                "place": at[2],
+                "place": at[3],
                 "created_at": self._delivery.received_at,
-                "touched_at": self._context.clock.now(),
+                "touched_at": self._now,
                 "due_on": due_on,
             }
         )
@@ -108,16 +115,20 @@ class Staging:
         """What this signal is in, and what looks back on it, must be looked at again; as `Touching.add`."""
         self._touching.add(version, contract)
 
-    def _level(self, municipality: str, month: str) -> Grouping:
-        """By which key a municipality's month is grouped, settled when the month's first signal comes."""
-        level = self._levels.get((municipality, month))
-        if level is None:
-            with self._context.store.write() as conn:
-                level = meldingen.grouping_of(
-                    conn, municipality, month, self._context.policy(municipality).matching.key
-                )
-            self._levels[municipality, month] = level
-        return level
+    def _settle_levels(self, conn: Connection, months: Set[tuple[str, str]]) -> None:
+        """By which key a municipality's month is grouped: settled when the month's first signal comes."""
+        unknown = months - self._levels.keys()
+        if not unknown:
+            return
+        self._levels |= meldingen.groupings(conn, {municipality for municipality, _ in unknown})
+        begun = {
+            (municipality, month): self._context.policy(municipality).matching.key
+            for municipality, month in sorted(unknown - self._levels.keys())
+        }
+        if begun:
+            with self._context.store.write() as writing:
+                meldingen.settle_groupings(writing, begun)
+            self._levels |= begun
 
     # -- rows ------------------------------------------------------------------------------------
 

@@ -59,8 +59,8 @@ class Touching:
 
     def store(self, conn: Connection, now: datetime) -> None:
         """Mark all that was added since the last call."""
-        for span, places in self._spans.items():
-            meldingen.touch(conn, span, places, now)
+        if self._spans:
+            meldingen.touch(conn, self._spans, now)
         meldingen.touch_ids(conn, self._ids, now)
         self._spans.clear()
         self._ids.clear()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, delete, exists, func, insert, select
 
 from gateway.store import key_versions
+from gateway.store.bulk import as_list, insert_rows, listed
 from gateway.store.places import CHUNK, chunks
 from gateway.store.tables import DataKeyRow, SignalRow
 
@@ -40,7 +42,7 @@ _ADD = insert(_DATA_KEY).returning(_DATA_KEY.c.id)
 _OF_OBJECT = select(*_COLUMNS).where(
     _DATA_KEY.c.object_id == bindparam("object"), _DATA_KEY.c.municipality == ""
 )
-_BY_ID = select(*_COLUMNS).where(_DATA_KEY.c.id.in_(bindparam("ids", expanding=True)))
+_BY_ID = select(*_COLUMNS).where(listed(_DATA_KEY.c.id))
 
 
 def add(
@@ -77,6 +79,20 @@ def add(
     return stored_id
 
 
+def add_all(conn: Connection, keys: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Store wrapped data keys, each with the columns of a `StoredKey` but `id`; their ids, in order.
+
+    Raises:
+        KeySuperseded: as for `add`.
+    """
+    for key_id, version in {(key["key_id"], key["key_version"]) for key in keys}:
+        key_versions.check(conn, key_id, version)
+    first = conn.execute(select(func.coalesce(func.max(_DATA_KEY.c.id), 0))).scalar_one() + 1
+    ids = list(range(first, first + len(keys)))
+    insert_rows(conn, _DATA_KEY, [{"id": each, **key} for each, key in zip(ids, keys, strict=True)])
+    return ids
+
+
 def of_object(conn: Connection, object_id: str) -> StoredKey | None:
     """The key of a received file or a dispatch; None when it is gone."""
     row = conn.execute(_OF_OBJECT, {"object": object_id}).one_or_none()
@@ -96,12 +112,9 @@ def of_objects(conn: Connection, object_ids: Iterable[str]) -> dict[str, StoredK
 
 def by_id(conn: Connection, ids: Iterable[int]) -> dict[int, StoredKey]:
     """Keys by id; those that are gone are left out."""
-    found: dict[int, StoredKey] = {}
-    for chunk in chunks(ids, CHUNK):
-        for row in conn.execute(_BY_ID, {"ids": chunk}):
-            key = StoredKey(**dict(zip(StoredKey.__slots__, row, strict=True)))
-            found[key.id] = key
-    return found
+    rows = conn.execute(_BY_ID, {"listed": as_list(ids)})
+    keys = (StoredKey(**dict(zip(StoredKey.__slots__, row, strict=True))) for row in rows)
+    return {key.id: key for key in keys}
 
 
 def after(conn: Connection, last_id: int, at_most: int) -> list[StoredKey]:

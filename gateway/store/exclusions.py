@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 
 from gateway.domain.delivery import DeliveryState, Kind
+from gateway.store.bulk import as_list, listed
 from gateway.store.places import CHUNK, chunks
 from gateway.store.tables import Delivery, ExclusionRow
 
@@ -34,15 +35,22 @@ class Listed:
 _LISTED = [_EXCLUSION.c[name] for name in Listed.__slots__]
 
 
+_IN_FORCE = (
+    select(*_LISTED)
+    .where(
+        listed(_EXCLUSION.c.municipality),
+        _EXCLUSION.c.kind == bindparam("of_kind"),
+        _EXCLUSION.c.in_force,
+        _EXCLUSION.c.due_on >= bindparam("today", type_=_EXCLUSION.c.due_on.type),
+    )
+    .order_by(_EXCLUSION.c.id)
+)
+
+
 def in_force(conn: Connection, kind: Kind, municipalities: Collection[str], today: date) -> Iterator[Listed]:
     """Whom these municipalities list, oldest first; what is overdue `today` takes part in nothing."""
-    query = select(*_LISTED).where(
-        _EXCLUSION.c.municipality.in_(municipalities),
-        _EXCLUSION.c.kind == kind,
-        _EXCLUSION.c.in_force,
-        _EXCLUSION.c.due_on >= today,
-    )
-    for row in conn.execute(query.order_by(_EXCLUSION.c.id)).mappings():
+    values = {"listed": as_list(municipalities), "of_kind": kind, "today": today}
+    for row in conn.execute(_IN_FORCE, values).mappings():
         yield Listed(**row)
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from gateway.domain.policy import Grouping
 from gateway.domain.signal import ACTIVE
+from gateway.store.bulk import as_list, insert_rows, listed
 from gateway.store.places import CHUNK, chunks
 from gateway.store.tables import GroupingRow, MeldingRow, PolicyRow, Publication, SignalRow
 
@@ -48,43 +49,59 @@ class Melding:
 _COLUMNS = [_MELDING.c[name] for name in Melding.__slots__]
 
 
-def grouping_of(conn: Connection, municipality: str, month: str, policy: Grouping) -> Grouping:
-    """The key that groups a municipality's month: the policy's when the month began (spec 3, Policy)."""
-    level = level_of(conn, municipality, month)
-    if level is None:
-        conn.execute(insert(_GROUPING).values(municipality=municipality, month=month, level=policy))
-        return policy
-    return level
+_GROUPING_OF = select(_GROUPING.c.municipality, _GROUPING.c.month, _GROUPING.c.level).where(
+    listed(_GROUPING.c.municipality)
+)
 
 
-def find(
-    conn: Connection, municipality: str, month: str, level: Grouping, places: Iterable[int]
-) -> dict[int, str]:
-    """The ids of a month's meldingen by place."""
-    found: dict[int, str] = {}
-    for chunk in chunks(places, CHUNK):
-        query = select(_MELDING.c.place, _MELDING.c.id).where(
-            _MELDING.c.municipality == municipality,
-            _MELDING.c.month == month,
-            _MELDING.c.level == level,
-            _MELDING.c.place.in_(chunk),
-        )
-        found.update((place, melding_id) for place, melding_id in conn.execute(query))
-    return found
+def groupings(conn: Connection, municipalities: Collection[str]) -> dict[tuple[str, str], Grouping]:
+    """The key that groups each month of these municipalities, by municipality and month, as far as one is settled."""
+    rows = conn.execute(_GROUPING_OF, {"listed": as_list(municipalities)})
+    return {(municipality, month): Grouping(level) for municipality, month, level in rows}
+
+
+def settle_groupings(conn: Connection, levels: Mapping[tuple[str, str], Grouping]) -> None:
+    """The keys that group months that begin, by municipality and month (spec 3, Policy)."""
+    insert_rows(
+        conn,
+        _GROUPING,
+        [
+            {"municipality": municipality, "month": month, "level": level.value}
+            for (municipality, month), level in levels.items()
+        ],
+    )
+
+
+#: Municipality, month (`YYYY-MM`), grouping key, and the place that it leads to.
+Spot = tuple[str, str, str, int]
+_AT_PLACES = select(
+    _MELDING.c.id, _MELDING.c.municipality, _MELDING.c.month, _MELDING.c.level, _MELDING.c.place
+).where(listed(_MELDING.c.place))
+
+
+def find(conn: Connection, spots: Collection[Spot]) -> dict[Spot, str]:
+    """The ids of the meldingen that there are at these spots."""
+    wanted = set(spots)
+    rows = conn.execute(_AT_PLACES, {"listed": as_list({place for *_, place in wanted})})
+    return {(*spot,): melding_id for melding_id, *spot in rows if (*spot,) in wanted}
 
 
 def add(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Store new meldingen."""
-    if rows:
-        conn.execute(insert(_MELDING), list(rows))
+    insert_rows(conn, _MELDING, rows)
+
+
+_EXTEND = (
+    update(_MELDING)
+    .where(listed(_MELDING.c.id), _MELDING.c.due_on < bindparam("until", type_=_MELDING.c.due_on.type))
+    .values(due_on=bindparam("until", type_=_MELDING.c.due_on.type))
+)
 
 
 def extend(conn: Connection, melding_ids: Collection[str], due_on: date) -> None:
     """A melding is held as long as any signal it ever held."""
-    for chunk in chunks(melding_ids, CHUNK):
-        conn.execute(
-            update(_MELDING).where(_MELDING.c.id.in_(chunk), _MELDING.c.due_on < due_on).values(due_on=due_on)
-        )
+    if melding_ids:
+        conn.execute(_EXTEND, {"listed": as_list(melding_ids), "until": due_on})
 
 
 class Span(NamedTuple):
@@ -95,29 +112,39 @@ class Span(NamedTuple):
     last: str
 
 
-def touch(conn: Connection, span: Span, places: Iterable[int], now: datetime) -> None:
-    """The meldingen at these places must be looked at again; `now` unless they were touched before."""
-    for chunk in chunks(places, CHUNK):
-        conn.execute(
-            update(_MELDING)
-            .where(
-                _MELDING.c.place.in_(chunk),
-                _MELDING.c.municipality == span.municipality,
-                _MELDING.c.month.between(span.first, span.last),
-                _MELDING.c.touched_at.is_(None),
+_UNTOUCHED = _AT_PLACES.where(_MELDING.c.touched_at.is_(None))
+_TOUCH = (
+    update(_MELDING)
+    .where(listed(_MELDING.c.id), _MELDING.c.touched_at.is_(None))
+    .values(touched_at=bindparam("now", type_=_MELDING.c.touched_at.type))
+)
+
+
+def touch(conn: Connection, spans: Mapping[Span, Collection[int]], now: datetime) -> None:
+    """The meldingen of spans at their places must be looked at again; `now` unless they were touched before."""
+    places = {place for many in spans.values() for place in many}
+    rows = conn.execute(_UNTOUCHED, {"listed": as_list(places)}).all()
+    of: dict[str, list[Span]] = {}
+    for span in spans:
+        of.setdefault(span.municipality, []).append(span)
+    touch_ids(
+        conn,
+        [
+            row.id
+            for row in rows
+            if any(
+                span.first <= row.month <= span.last and row.place in spans[span]
+                for span in of.get(row.municipality, ())
             )
-            .values(touched_at=now)
-        )
+        ],
+        now,
+    )
 
 
-def touch_ids(conn: Connection, melding_ids: Iterable[str], now: datetime) -> None:
+def touch_ids(conn: Connection, melding_ids: Collection[str], now: datetime) -> None:
     """These meldingen must be looked at again; `now` unless they were touched before."""
-    for chunk in chunks(melding_ids, CHUNK):
-        conn.execute(
-            update(_MELDING)
-            .where(_MELDING.c.id.in_(chunk), _MELDING.c.touched_at.is_(None))
-            .values(touched_at=now)
-        )
+    if melding_ids:
+        conn.execute(_TOUCH, {"listed": as_list(melding_ids), "now": now})
 
 
 def touch_from(conn: Connection, municipality: str, month: str, now: datetime) -> None:
@@ -204,22 +231,30 @@ def waiting(conn: Connection) -> list[Touched]:
     ]
 
 
+_TOUCHED = (
+    select(*_COLUMNS)
+    .where(_MELDING.c.municipality == bindparam("of"), _MELDING.c.touched_at.is_not(None))
+    .order_by(_MELDING.c.id)
+)
+_URGENT = _TOUCHED.where(_MELDING.c.is_urgent)
+
+
 def touched(conn: Connection, municipality: str, *, only_urgent: bool) -> list[Melding]:
     """The meldingen of a municipality to look at again."""
-    query = select(*_COLUMNS).where(
-        _MELDING.c.municipality == municipality, _MELDING.c.touched_at.is_not(None)
-    )
-    if only_urgent:
-        query = query.where(_MELDING.c.is_urgent)
-    return [_melding(row) for row in conn.execute(query.order_by(_MELDING.c.id))]
+    rows = conn.execute(_URGENT if only_urgent else _TOUCHED, {"of": municipality})
+    return [_melding(row) for row in rows]
+
+
+_PUBLISHED = select(*_COLUMNS).where(
+    _MELDING.c.municipality == bindparam("of"),
+    _MELDING.c.month == bindparam("in_month"),
+    _MELDING.c.published.is_not(None),
+)
 
 
 def published(conn: Connection, municipality: str, month: str) -> list[Melding]:
     """The meldingen of a month whose last publication was not VERVALLEN: ranks are made among them."""
-    query = select(*_COLUMNS).where(
-        _MELDING.c.municipality == municipality, _MELDING.c.month == month, _MELDING.c.published.is_not(None)
-    )
-    return [_melding(row) for row in conn.execute(query)]
+    return [_melding(row) for row in conn.execute(_PUBLISHED, {"of": municipality, "in_month": month})]
 
 
 def holders(conn: Connection) -> list[tuple[str, str]]:
@@ -269,28 +304,41 @@ def policy_hash_of(conn: Connection, municipality: str, at: datetime) -> str | N
     return None if found is None else str(found)
 
 
+_SETTLE = (
+    update(_MELDING).where(listed(_MELDING.c.id)).values(touched_at=None, is_urgent=False, is_lost=False)
+)
+
+
 def settle(conn: Connection, melding_ids: Collection[str]) -> None:
     """Looked at: nothing about them changed."""
-    for chunk in chunks(melding_ids, CHUNK):
-        conn.execute(
-            update(_MELDING)
-            .where(_MELDING.c.id.in_(chunk))
-            .values(touched_at=None, is_urgent=False, is_lost=False)
-        )
+    if melding_ids:
+        conn.execute(_SETTLE, {"listed": as_list(melding_ids)})
+
+
+#: What a publication changes of a melding.
+_OF_PUBLICATION = (
+    *("version", "partner_id", "klasse", "fingerprint", "published", "first_published_at", "published_at"),
+    "crisis_at",
+)
+_PUBLISH = (
+    update(_MELDING)
+    .where(_MELDING.c.id == bindparam("melding"))
+    .values(
+        {name: bindparam(f"new_{name}", type_=_MELDING.c[name].type) for name in _OF_PUBLICATION}
+        | {"touched_at": None, "is_urgent": False, "is_lost": False}
+    )
+)
 
 
 def mark_published(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Store what was published; each row has `melding` (the id) and the columns that change."""
     if rows:
-        names = [name for name in rows[0] if name != "melding"]
         conn.execute(
-            update(_MELDING)
-            .where(_MELDING.c.id == bindparam("melding"))
-            .values(
-                {name: bindparam(f"new_{name}", type_=_MELDING.c[name].type) for name in names}
-                | {"touched_at": None, "is_urgent": False, "is_lost": False}
-            ),
-            [{"melding": row["melding"]} | {f"new_{name}": row[name] for name in names} for row in rows],
+            _PUBLISH,
+            [
+                {"melding": row["melding"]} | {f"new_{name}": row[name] for name in _OF_PUBLICATION}
+                for row in rows
+            ],
         )
 
 

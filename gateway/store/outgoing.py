@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy import Connection, Table, select, update
 from sqlalchemy.dialects import sqlite
 
 from gateway.domain.dispatch import LISTED, DispatchState
 from gateway.domain.partner import Box
+from gateway.store.bulk import insert_rows
 from gateway.store.tables import Counter, Dispatch, DispatchContent
 
 _DISPATCH: Table = Dispatch.__table__  # type: ignore[attr-defined]
@@ -30,20 +31,20 @@ def use_number(conn: Connection, name: str, number: int) -> None:
 
 def add(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Store dispatches."""
-    if rows:
-        conn.execute(insert(_DISPATCH), list(rows))
+    insert_rows(conn, _DISPATCH, rows)
 
 
-def add_contents(conn: Connection, dispatch_id: str, contents: Mapping[str, int]) -> None:
-    """A file tells of signals: how many of each delivery."""
-    if contents:
-        conn.execute(
-            insert(_CONTENT),
-            [
-                {"dispatch_id": dispatch_id, "delivery_id": delivery_id, "signal_count": count}
-                for delivery_id, count in contents.items()
-            ],
-        )
+def add_contents(conn: Connection, files: Mapping[str, Mapping[str, int]]) -> None:
+    """Files, by the ids of their dispatches, tell of signals: how many of each delivery."""
+    insert_rows(
+        conn,
+        _CONTENT,
+        [
+            {"dispatch_id": dispatch_id, "delivery_id": delivery_id, "signal_count": count}
+            for dispatch_id, contents in files.items()
+            for delivery_id, count in contents.items()
+        ],
+    )
 
 
 def replace(conn: Connection, partner_id: str, box: Box, names: Collection[str]) -> int:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, select, update
 
 from gateway.domain.policy import Grouping
 from gateway.domain.signal import ACTIVE, SignalState
+from gateway.store.bulk import as_list, insert_rows, listed
 from gateway.store.places import CHUNK, chunks
 from gateway.store.tables import MeldingRow, SignalRow
 
@@ -55,25 +56,40 @@ class Version:
 _VERSION = [_SIGNAL.c[name] for name in Version.__slots__]
 
 
-def in_force(conn: Connection, column: str, places: Iterable[int], today: date) -> Iterator[Version]:
+_BY = {
+    column: select(*_VERSION)
+    .where(
+        listed(_SIGNAL.c[column]),
+        _SIGNAL.c.in_force,
+        _SIGNAL.c.due_on >= bindparam("today", type_=_SIGNAL.c.due_on.type),
+        _SIGNAL.c.month >= bindparam("since"),
+    )
+    .order_by(_SIGNAL.c.id)
+    for column in ("place_s1", "place_k1")
+}
+
+
+def in_force(
+    conn: Connection, column: str, places: Iterable[int], today: date, *, since: str = ""
+) -> Iterator[Version]:
     """Versions in force whose `column` (`place_s1`, `place_k1`) is one of the places, oldest first.
 
     An automatic id that was withdrawn and came again has two: the newest counts. What is overdue `today` takes
-    part in nothing, whether it was purged or not (spec 4, Retention).
+    part in nothing, whether it was purged or not (spec 4, Retention). None of a month before `since` (`YYYY-MM`).
     """
-    for chunk in chunks(places, CHUNK):
-        query = select(*_VERSION).where(
-            _SIGNAL.c[column].in_(chunk), _SIGNAL.c.in_force, _SIGNAL.c.due_on >= today
-        )
-        for row in conn.execute(query.order_by(_SIGNAL.c.id)):
-            yield Version(**dict(zip(Version.__slots__, row, strict=True)))
+    # all at once: what is made of them may read too
+    rows = conn.execute(_BY[column], {"listed": as_list(places), "today": today, "since": since}).all()
+    for row in rows:
+        yield Version(**dict(zip(Version.__slots__, row, strict=True)))
+
+
+_BY_ID = select(*_VERSION).where(listed(_SIGNAL.c.id)).order_by(_SIGNAL.c.id)
 
 
 def by_id(conn: Connection, ids: Iterable[int]) -> Iterator[Version]:
     """Versions by row id."""
-    for chunk in chunks(ids, CHUNK):
-        for row in conn.execute(select(*_VERSION).where(_SIGNAL.c.id.in_(chunk)).order_by(_SIGNAL.c.id)):
-            yield Version(**dict(zip(Version.__slots__, row, strict=True)))
+    for row in conn.execute(_BY_ID, {"listed": as_list(ids)}):
+        yield Version(**dict(zip(Version.__slots__, row, strict=True)))
 
 
 def first_versions(conn: Connection, ids: Iterable[int]) -> set[int]:
@@ -94,8 +110,7 @@ def next_id(conn: Connection) -> int:
 
 def stage(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows that nobody sees yet."""
-    if rows:
-        conn.execute(insert(_SIGNAL), list(rows))
+    insert_rows(conn, _SIGNAL, rows)
 
 
 def move(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -165,18 +180,28 @@ _ACTIVE = [
 ]
 
 
+def _today() -> ColumnElement[date]:
+    return bindparam("today", type_=_SIGNAL.c.due_on.type)
+
+
+_ACTIVE_BY = {
+    column: select(*_ACTIVE, _SIGNAL.c[column]).where(
+        listed(_SIGNAL.c[column]),
+        _SIGNAL.c.in_force,
+        _SIGNAL.c.state.in_(ACTIVE),
+        _SIGNAL.c.municipality == bindparam("of"),
+        _SIGNAL.c.due_on >= _today(),
+    )
+    for column in (*PLACE_COLUMNS.values(), "place_k1")
+}
+
+
 def active(
     conn: Connection, municipality: str, column: str, places: Iterable[int], today: date
 ) -> Iterator[tuple[Any, ...]]:
     """Active signals of a municipality by place, none that is overdue: the columns of `_ACTIVE`, then the place."""
-    for chunk in chunks(places, CHUNK):
-        query = select(*_ACTIVE, _SIGNAL.c[column]).where(
-            _SIGNAL.c[column].in_(chunk),
-            _is_active(),
-            _SIGNAL.c.municipality == municipality,
-            _SIGNAL.c.due_on >= today,
-        )
-        yield from (tuple(row) for row in conn.execute(query))
+    values = {"listed": as_list(places), "of": municipality, "today": today}
+    yield from (tuple(row) for row in conn.execute(_ACTIVE_BY[column], values))
 
 
 class Placed(NamedTuple):
@@ -265,11 +290,13 @@ class Sealed:
 _SEALED = [_SIGNAL.c[name] for name in Sealed.__slots__]
 
 
+_SEALED_BY_ID = select(*_SEALED).where(listed(_SIGNAL.c.id))
+
+
 def sealed(conn: Connection, ids: Iterable[int]) -> Iterator[Sealed]:
     """Signals with their sealed contents, by row id."""
-    for chunk in chunks(ids, CHUNK):
-        for row in conn.execute(select(*_SEALED).where(_SIGNAL.c.id.in_(chunk))):
-            yield Sealed(**dict(zip(Sealed.__slots__, row, strict=True)))
+    for row in conn.execute(_SEALED_BY_ID, {"listed": as_list(ids)}):
+        yield Sealed(**dict(zip(Sealed.__slots__, row, strict=True)))
 
 
 def live(conn: Connection, delivery_id: str, today: date) -> Iterator[Sealed]:
@@ -377,22 +404,25 @@ def withdraw_again(conn: Connection, numbers: Iterable[str]) -> int:
     return count
 
 
+_NOW = bindparam("now", type_=_SIGNAL.c.passed_on_at.type)
+_REPORTED_BEFORE = (
+    update(_SIGNAL).where(listed(_SIGNAL.c.id), _SIGNAL.c.passed_on_at.is_(None)).values(reported_before=True)
+)
+_PASS_ON = (
+    update(_SIGNAL)
+    .where(listed(_SIGNAL.c.id))
+    .values(state=SignalState.PASSED_ON, passed_on_at=func.coalesce(_SIGNAL.c.passed_on_at, _NOW))
+)
+
+
 def mark_passed_on(
     conn: Connection, ids: Collection[int], now: datetime, *, reported_before: Collection[int]
 ) -> None:
     """The signals are in a publication; `passed_on_at` keeps the first time, and so whether it was D10 or D11."""
-    for chunk in chunks(reported_before, CHUNK):
-        conn.execute(
-            update(_SIGNAL)
-            .where(_SIGNAL.c.id.in_(chunk), _SIGNAL.c.passed_on_at.is_(None))
-            .values(reported_before=True)
-        )
-    for chunk in chunks(ids, CHUNK):
-        conn.execute(
-            update(_SIGNAL)
-            .where(_SIGNAL.c.id.in_(chunk))
-            .values(state=SignalState.PASSED_ON, passed_on_at=func.coalesce(_SIGNAL.c.passed_on_at, now))
-        )
+    if reported_before:
+        conn.execute(_REPORTED_BEFORE, {"listed": as_list(reported_before)})
+    if ids:
+        conn.execute(_PASS_ON, {"listed": as_list(ids), "now": now})
 
 
 def counts_by_state(conn: Connection) -> dict[str, int]:

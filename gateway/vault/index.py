@@ -48,32 +48,48 @@ class Indexer:
 
     def tokens(self, month: str, level: str, scope: str, many: Iterable[Sequence[str]]) -> list[bytes]:
         """The tokens of many keys, in their order; the keyring is looked at once."""
-        keyed = self._hasher(month, level, scope)
-        found = []
-        for parts in many:
-            hasher = keyed.copy()
-            hasher.update(length_prefixed(*parts))
-            found.append(hasher.digest())
-        return found
+        return _tokens(self._hasher(self._index_key(month), (month, level, scope)), many)
+
+    def tokens_within(
+        self, month: str, level: str, wanted: Mapping[str, Iterable[Sequence[str]]]
+    ) -> dict[str, list[bytes]]:
+        """The tokens of many keys of many scopes, by scope in their order; the keyring is looked at once."""
+        index_key = self._index_key(month)
+        return {
+            scope: _tokens(self._hasher(index_key, (month, level, scope)), many)
+            for scope, many in wanted.items()
+        }
 
     def content_token(self, month: str, creditor: str, content: bytes) -> bytes:
         """A 16-byte token of a signal's contents: the same signal sent again is known by it."""
-        hasher = self._hasher(month, "content", creditor).copy()
-        hasher.update(content)
-        return hasher.digest()
+        return self.content_tokens(month, creditor, (content,))[0]
 
-    def _hasher(self, month: str, level: str, scope: str) -> blake2b:
-        place = (month, level, scope)
-        try:
-            index_key = self._key(index_id(month))
-        except KeyMissing:
-            self._hashers.pop(place, None)
-            raise
+    def content_tokens(self, month: str, creditor: str, contents: Iterable[bytes]) -> list[bytes]:
+        """The tokens of the contents of many signals, in their order; the keyring is looked at once."""
+        keyed = self._hasher(self._index_key(month), (month, "content", creditor))
+        found = []
+        for content in contents:
+            hasher = keyed.copy()
+            hasher.update(content)
+            found.append(hasher.digest())
+        return found
+
+    def _hasher(self, index_key: bytes, place: tuple[str, str, str]) -> blake2b:
+        """The hasher of a month, level and scope, to be copied."""
         known = self._hashers.get(place)
         if known is None or known[0] != index_key:
+            _, level, scope = place
             keyed = blake2b(key=expand(index_key, f"gw/v1/index/{level}/{scope}"), digest_size=TOKEN_BYTES)
             known = self._hashers[place] = (index_key, keyed)
         return known[1]
+
+    def _index_key(self, month: str) -> bytes:
+        try:
+            return self._key(index_id(month))
+        except KeyMissing:
+            for known in [known for known in self._hashers if known[0] == month]:
+                self._hashers.pop(known, None)
+            raise
 
     def _key(self, key_id: str) -> bytes:
         before = self._in_force
@@ -86,3 +102,12 @@ class Indexer:
             if self._in_force.get(key_id, 1) == before.get(key_id, 1):
                 raise
             return self._keyring.get(key_id, self._in_force[key_id])
+
+
+def _tokens(keyed: blake2b, many: Iterable[Sequence[str]]) -> list[bytes]:
+    found = []
+    for parts in many:
+        hasher = keyed.copy()
+        hasher.update(length_prefixed(*parts))
+        found.append(hasher.digest())
+    return found

@@ -1,0 +1,86 @@
+"""Many rows and many values at once: one statement for all of them, built once, and no object for each row.
+
+A list of values goes to SQLite as one JSON text (https://sqlite.org/json1.html, json_each); rows go to the driver as
+plain tuples, in the form that SQLAlchemy's own types give them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, func, select
+from sqlalchemy.dialects import sqlite
+
+_DIALECT = sqlite.dialect()
+
+
+def listed(column: ColumnElement[Any], name: str = "listed") -> ColumnElement[bool]:
+    """Whether a column, of text or whole numbers, is one of the values that `as_list` bound under `name`."""
+    values = func.json_each(bindparam(name)).table_valued("value")
+    return column.in_(select(values.c.value))
+
+
+def as_list(values: Iterable[str | int]) -> str:
+    """Values for `listed`."""
+    return json.dumps(list(values))
+
+
+class _Insert(NamedTuple):
+    """How rows with certain columns are inserted."""
+
+    sql: str
+    values: Callable[[Mapping[str, Any]], tuple[Any, ...]]
+    #: place in a row, and what the database holds instead of a value
+    forms: tuple[tuple[int, Callable[[Any], Any]], ...]
+    #: of the columns that the rows lack
+    defaults: tuple[Any, ...]
+
+
+def insert_rows(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows that all have the same columns, at least two; one that is left out gets its default."""
+    if not rows:
+        return
+    how = _insert(table, tuple(rows[0]))
+    # a column has few days and instants: each is formed once
+    forms = [(place, _Once(form)) for place, form in how.forms]
+    formed = []
+    for row in rows:
+        values = [*how.values(row), *how.defaults]
+        for place, form in forms:
+            values[place] = form[values[place]]
+        formed.append(values)
+    conn.exec_driver_sql(how.sql, [tuple(values) for values in formed])
+
+
+class _Once(dict[Any, Any]):
+    """Forms each value once."""
+
+    def __init__(self, form: Callable[[Any], Any]) -> None:
+        self._form = form
+
+    def __missing__(self, value: Any) -> Any:
+        formed = self[value] = self._form(value)
+        return formed
+
+
+@lru_cache(maxsize=64)
+def _insert(table: Table, names: tuple[str, ...]) -> _Insert:
+    defaults = {
+        column.name: column.default.arg  # type: ignore[attr-defined]  # a constant: our tables have no other
+        for column in table.columns
+        if column.default is not None and column.name not in names
+    }
+    columns = [table.c[name] for name in (*names, *defaults)]
+    quoted = ", ".join(f'"{column.name}"' for column in columns)
+    forms = (column.type.dialect_impl(_DIALECT).bind_processor(_DIALECT) for column in columns)
+    return _Insert(
+        # our own names
+        f"INSERT INTO {table.name} ({quoted}) VALUES ({', '.join('?' * len(columns))})",  # noqa: S608
+        itemgetter(*names),
+        tuple((place, form) for place, form in enumerate(forms) if form is not None),
+        tuple(defaults.values()),
+    )
