@@ -218,7 +218,8 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
         ):
             return False
         head = write_head(bytes(self._waiting) + bytes(data[: MOST_WRITE_HEAD_BYTES - before]))
-        if head is None:
+        # data that waits already, with its head, is taken in its turn
+        if head is None or head.head_bytes < before:
             return False
         self._waiting.clear()
         self._write = _Write(head.number, head.handle, head.offset, head.length, head.head_bytes - before)

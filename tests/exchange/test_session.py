@@ -134,6 +134,50 @@ async def test_many_requests_under_way(house):
     assert house.received(house.rows()[0]) == piece * 200
 
 
+@pytest.mark.parametrize("cut", [1, 4, 28, 29, 30, 49, 63, 64, 65, 500])
+async def test_a_write_that_is_cut_anywhere_while_another_request_is_answered(quiet_house, cut):
+    """What came of it meanwhile is not lost, and it is answered in its turn."""
+    data = os.urandom(1_000)
+    async with quiet_house.without_network("woonbron") as raw:
+        handle = (await raw.open("inbox/a.csv")).string
+        packets, write = [], raw.writer.write
+        raw.writer.write = packets.append
+        raw.send(17, struct.pack(">I", 12) + b"inbox/absent")
+        raw.send(6, struct.pack(">I", 4) + handle, struct.pack(">Q", 0), struct.pack(">I", len(data)) + data)
+        raw.writer.write = write
+        stat, wrote = packets
+        raw.writer.write(stat + wrote[:cut])
+        assert (await raw.reply()).status == 2
+        raw.writer.write(wrote[cut:])
+        assert (await raw.reply()).status == 0
+        assert (await raw.close(handle)).status == 0
+    assert quiet_house.received(quiet_house.rows()[0]) == data
+
+
+async def test_what_follows_a_refused_piece_is_not_taken(quiet_house):
+    """A WRITE is refused half-way: one answer, in its turn, the requests behind it keep theirs, and CLOSE fails."""
+    async with quiet_house.without_network("woonbron") as raw:
+        handle = (await raw.open("inbox/a.csv")).string
+        assert (await raw.write(handle, 0, b"x" * 100)).status == 0
+        packets, write = [], raw.writer.write
+        raw.writer.write = packets.append
+        for offset in (50, 100):
+            raw.send(
+                6,
+                struct.pack(">I", 4) + handle,
+                struct.pack(">Q", offset),
+                struct.pack(">I", 300) + bytes(300),
+            )
+        raw.send(17, struct.pack(">I", 12) + b"inbox/absent")
+        raw.writer.write = write
+        stream = b"".join(packets)
+        for start in range(0, len(stream), 77):
+            raw.writer.write(stream[start : start + 77])
+        assert [(await raw.reply()).status for _ in range(3)] == [4, 4, 2]
+        assert (await raw.close(handle)).status == 4
+    assert quiet_house.states() == ["aborted"]
+
+
 async def test_a_client_that_does_not_read(house):
     """A client that asks and takes no answers is made to wait: what waits in the gateway is bounded."""
     house.place("assen", "outbox", "a.csv", bytes(8 * 1024 * 1024))

@@ -363,8 +363,8 @@ def test_an_unclear_commit_keeps_what_was_received(quiet_house, monkeypatch):
     failed = []
 
     @contextmanager
-    def commit_and_fail(store):
-        with write(store) as conn:
+    def commit_and_fail(store, **how):
+        with write(store, **how) as conn:
             yield conn
         if not failed:
             failed.append(True)
