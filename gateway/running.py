@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import TextIO
 
 from gateway.errors import ConfigError
 from gateway.settings import Home
@@ -14,6 +17,8 @@ from gateway.vault.durable import place_file
 
 #: Held as long as a daemon runs.
 _LOCK_FILE = "serve.lock"
+#: So long is waited for processes of a daemon that was killed: the kernel kills them too.
+_LEAVES_WITHIN_S, _LOOK_AGAIN_S = 10.0, 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +68,33 @@ def only_one(home: Home) -> Iterator[None]:
         ConfigError: there is one already.
     """
     home.run.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (home.run / _LOCK_FILE).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            raise ConfigError(
-                f"a gateway runs on {home.root.resolve()} already; see: gateway status"
-            ) from exc
+    with (home.run / _LOCK_FILE).open("a+") as file:
+        end = time.monotonic() + _LEAVES_WITHIN_S
+        while not _locked(file):
+            if _lives(file) or time.monotonic() > end:
+                raise ConfigError(f"a gateway runs on {home.root.resolve()} already; see: gateway status")
+            time.sleep(_LOOK_AGAIN_S)
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
         yield
+
+
+def _locked(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _lives(file: TextIO) -> bool:
+    """Whether the daemon that has the lock lives. Its processes have it too: killed with it, they leave in a moment."""
+    file.seek(0)
+    try:
+        os.kill(int(file.read()), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, PermissionError):
+        return True
+    return True
