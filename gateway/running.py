@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +16,10 @@ from gateway.vault.durable import place_file
 
 #: Held as long as a daemon runs.
 _LOCK_FILE = "serve.lock"
-#: So long is waited for processes of a daemon that was killed: the kernel kills them too.
-_LEAVES_WITHIN_S, _LOOK_AGAIN_S = 10.0, 0.02
+#: Held as long as a process of it runs, if it was killed.
+_PROCESSES_FILE = "processes.lock"
+#: How long is waited for processes of a daemon that was killed, and how often is looked, in seconds.
+_LEAVE_WITHIN_S, _LOOK_AGAIN_S = 10.0, 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,23 +62,25 @@ def running(home: Home) -> Running | None:
 
 
 @contextmanager
-def only_one(home: Home) -> Iterator[None]:
-    """One daemon a home: a second would give the same number twice.
+def only_one(home: Home) -> Iterator[TextIO]:
+    """One daemon a home: a second would give the same number twice. What is yielded, processes that it forks close.
+
+    What they keep is the second lock: those of a daemon that was killed must have gone before another looks at what
+    they left, and the kernel takes a moment to kill them.
 
     Raises:
         ConfigError: there is one already.
     """
     home.run.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (home.run / _LOCK_FILE).open("a+") as file:
-        end = time.monotonic() + _LEAVES_WITHIN_S
-        while not _locked(file):
-            if _lives(file) or time.monotonic() > end:
-                raise ConfigError(f"a gateway runs on {home.root.resolve()} already; see: gateway status")
+    with (home.run / _LOCK_FILE).open("w") as file, (home.run / _PROCESSES_FILE).open("w") as processes:
+        end = time.monotonic() + _LEAVE_WITHIN_S
+        is_only = _locked(file)
+        while is_only and not _locked(processes):
             time.sleep(_LOOK_AGAIN_S)
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
+            is_only = time.monotonic() < end
+        if not is_only:
+            raise ConfigError(f"a gateway runs on {home.root.resolve()} already; see: gateway status")
+        yield file
 
 
 def _locked(file: TextIO) -> bool:
@@ -85,16 +88,4 @@ def _locked(file: TextIO) -> bool:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    return True
-
-
-def _lives(file: TextIO) -> bool:
-    """Whether the daemon that has the lock lives. Its processes have it too: killed with it, they leave in a moment."""
-    file.seek(0)
-    try:
-        os.kill(int(file.read()), 0)
-    except ProcessLookupError:
-        return False
-    except (ValueError, PermissionError):
-        return True
     return True

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import TextIO
 
 from gateway import child, logs, notify
 from gateway.daemon import Daemon, Part, no_door
@@ -79,7 +80,7 @@ def serve(
     """
     settings = gateway.settings
     door = (settings.host if host is None else host, settings.port if port is None else port)
-    with only_one(gateway.home):
+    with only_one(gateway.home) as lock:
         # left by a crash: who waits for this file waits for us
         gateway.home.status_file.unlink(missing_ok=True)
         try:
@@ -94,7 +95,7 @@ def serve(
         seats = [_Seat(Part.SCHEDULER), _Seat(Part.PIPELINE)]
         for number, bound in enumerate(own):
             seats.append(_Seat(Part.EXCHANGE, (bound, second[number] if second else [])))
-        Supervisor(gateway, seats, first.generation, door, on_ready).run()
+        Supervisor(gateway, seats, first.generation, door=door, lock=lock, on_ready=on_ready).run()
 
 
 class Supervisor:
@@ -105,12 +106,14 @@ class Supervisor:
         gateway: Gateway,
         seats: list[_Seat],
         generation: int,
+        *,
         door: tuple[str, int],
+        lock: TextIO,
         on_ready: Callable[[], None] | None,
     ) -> None:
         #: with the configuration in force
         self._gateway, self._generation = gateway, generation
-        self._seats, self._door, self._on_ready = seats, door, on_ready
+        self._seats, self._door, self._lock, self._on_ready = seats, door, lock, on_ready
         own, legacy = seats[-1].doors
         self._port: int = own[0].getsockname()[1]
         self._legacy_port: int | None = legacy[0].getsockname()[1] if legacy else None
@@ -181,6 +184,7 @@ class Supervisor:
         theirs.close()
         seat.line, seat.standing, seat.is_told_to_stop = ours, None, False
         seat.began = seat.heard = now
+        _log.info("process.started", kind=seat.part, pid=seat.pid)
         self._selector.register(ours, selectors.EVENT_READ, seat)
         if seat.part is Part.SCHEDULER:
             for process in self._ended:
@@ -189,6 +193,7 @@ class Supervisor:
     def _link(self, seat: _Seat, line: socket.socket) -> Link:
         """In the new process: its own end, and nothing of the others'."""
         self._selector.close()
+        self._lock.close()
         for other in self._seats:
             if other.line is not None:
                 other.line.close()
