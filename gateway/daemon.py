@@ -138,6 +138,8 @@ class Daemon:
             self._watching = asyncio.create_task(self._watch_room())
             await self.schedule.start()
             self._watch = Watch(self.gateway.home, self._wake_up, self._start_reload)
+            # what has changed since it was read, and before it was watched
+            self._start_reload()
         if Part.PIPELINE in self._parts:
             self.worker.start()
         if Part.EXCHANGE in self._parts:
