@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import struct
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import asyncssh
 import pytest
+import uvloop
 from sqlalchemy import insert, select, update
 
 from gateway.clock import SteppedClock
@@ -460,6 +462,14 @@ async def opened(house: House) -> AsyncIterator[House]:
         yield house
     finally:
         await house.listener.close()
+
+
+@pytest.fixture(scope="session")
+def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
+    """The exchange's own event loop; EVENT_LOOP=asyncio takes the other, which tests and the demo run it on."""
+    if os.environ.get("EVENT_LOOP") == "asyncio":
+        return asyncio.DefaultEventLoopPolicy()
+    return uvloop.EventLoopPolicy()
 
 
 @pytest.fixture
