@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import struct
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -464,12 +464,11 @@ async def opened(house: House) -> AsyncIterator[House]:
         await house.listener.close()
 
 
-@pytest.fixture(scope="session")
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    """The exchange's own event loop; EVENT_LOOP=asyncio takes the other, which tests and the demo run it on."""
-    if os.environ.get("EVENT_LOOP") == "asyncio":
-        return asyncio.DefaultEventLoopPolicy()
-    return uvloop.EventLoopPolicy()
+if os.environ.get("EVENT_LOOP") == "uvloop":
+
+    def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+        """The event loop of an exchange process; without EVENT_LOOP=uvloop asyncio's, in which the demo runs it too."""
+        return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture
