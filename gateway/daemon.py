@@ -1,20 +1,21 @@
-"""A gateway that runs: its parts started in order, changes taken up, stopped in order."""
+"""A gateway that runs, or one of its processes: parts started in order, changes taken up, stopped in order."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from socket import socket
 
-from gateway import logs, notify
+from gateway import logs
 from gateway.audit.log import record
 from gateway.audit.shelf import LogShelf
 from gateway.backup.replay import replay
@@ -24,10 +25,12 @@ from gateway.errors import ConfigError, ConfigErrors, GatewayError, KeyringError
 from gateway.exchange import host_keys
 from gateway.exchange.algorithms import LEGACY, MODERN
 from gateway.exchange.context import Exchange
+from gateway.exchange.guard import forget_process
 from gateway.exchange.listener import Door, Listener, listen
-from gateway.exchange.room import RoomWatch
+from gateway.exchange.room import RoomWatch, look_at
 from gateway.exchange.upload import abort_stale, abort_unfinished
 from gateway.gateway import Gateway
+from gateway.link import Link, Standing
 from gateway.pipeline.deadlines import send_deadlines
 from gateway.pipeline.delivery_report import send_delivery_reports
 from gateway.pipeline.feedback import tell_silence
@@ -37,10 +40,11 @@ from gateway.retention.approval_shelf import ApprovalShelf
 from gateway.retention.ring import standings
 from gateway.retention.schedule import Job, Schedule
 from gateway.retention.shelves import CertificateShelf, RegisterShelf
-from gateway.running import Running, only_one, tell
+from gateway.running import Running, tell
 from gateway.settings import Settings, build, digest_of, read_files
 from gateway.store import blobs as known_blobs
 from gateway.store import configuration
+from gateway.vault.ids import new_id
 from gateway.watching import Watch
 
 _log = logs.get("daemon")
@@ -53,12 +57,42 @@ ROOM_EVERY_S = 5
 MOST_THREADS = 32
 
 
-class Daemon:
-    """A running gateway: listener, worker, schedule and wake-up, started and stopped in order."""
+class Part(StrEnum):
+    """What a process of a gateway does."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    #: partners connect to it
+    EXCHANGE = "exchange"
+    #: takes deliveries from the queue, publishes
+    PIPELINE = "pipeline"
+    #: what is done at set times, and what changes under a running gateway: the files, the disk, the keys
+    SCHEDULER = "scheduler"
+
+
+class Daemon:
+    """A running gateway, or those parts of it that one process is for, started and stopped in order.
+
+    Args:
+        gateway: with the configuration in force.
+        parts: what this process does; everything, unless there are others.
+        link: how it reaches the others.
+        sockets: bound already, for the listener and for the legacy one; none: they are bound at the start.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        parts: Collection[Part] = tuple(Part),
+        *,
+        link: Link | None = None,
+        sockets: tuple[Sequence[socket], Sequence[socket]] = ((), ()),
+    ) -> None:
         #: with the configuration in force
         self.gateway = gateway
+        self._parts, self._link, self._sockets = frozenset(parts), link, sockets
+        #: this process, in what it writes down for the others
+        self.process = link.process if link else new_id("P", 12)
+        #: processes that are no more: what they were receiving nobody is sending
+        self._ended: set[str] = set()
         self._context = gateway.pipeline()
         self.worker = Worker(lambda: self._context)
         self.room = RoomWatch(gateway.reserve, gateway.settings.limits.file_bytes)
@@ -69,7 +103,7 @@ class Daemon:
         self._watching: asyncio.Task[None] | None = None
         self._listener: Listener | None = None
         #: the number of the configuration in force
-        self.generation = 0
+        self.generation = link.generation if link else 0
         #: digest of the configuration that was refused last: it is told once
         self._refused = ""
         self._reloading = asyncio.Lock()
@@ -90,7 +124,7 @@ class Daemon:
         return self._listener.port
 
     async def start(self, *, host: str, port: int) -> None:
-        """Recover from whatever came before, then open the door.
+        """Open the door, after `recover` if this process is the only one.
 
         Raises:
             ConfigError: the port is taken.
@@ -98,38 +132,39 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         # one for each CLOSE that waits for the disk: they share its syncs and commits
         self._loop.set_default_executor(ThreadPoolExecutor(MOST_THREADS))
-        await asyncio.to_thread(self._recover)
-        await asyncio.to_thread(self.room.look)
-        self._watching = asyncio.create_task(self._watch_room())
+        if self._link is None:
+            await asyncio.to_thread(self.recover)
+        if Part.SCHEDULER in self._parts:
+            self._watching = asyncio.create_task(self._watch_room())
+            await self.schedule.start()
+            self._watch = Watch(self.gateway.home, self._wake_up, self._start_reload)
+            # what has changed since it was read, and before it was watched
+            self._start_reload()
+        if Part.PIPELINE in self._parts:
+            self.worker.start()
+        if Part.EXCHANGE in self._parts:
+            try:
+                await self._open_door(host, port)
+            except OSError as exc:
+                await self.stop()
+                raise no_door(exc, (host, port), self._legacy) from exc
+        if Part.PIPELINE not in self._parts or self._link is None:
+            self._minding = asyncio.create_task(self._mind_keys())
+        self._tell()
+
+    async def _open_door(self, host: str, port: int) -> None:
         now = self.gateway.clock.now()
         keys = await asyncio.to_thread(self._host_keys)
         self._shown, self._host_key = self._choose(keys, now), _proved(keys, now)
-        legacy = self._legacy and Door(host=self._legacy[0], port=self._legacy[1], host_keys=self._shown[1])
-        await self.schedule.start()
-        self.worker.start()
-        self._watch = Watch(self.gateway.home, self._wake_up, self._start_reload)
-        try:
-            self._listener = await listen(
-                lambda: self._serving, host=host, port=port, host_keys=self._shown[0], legacy=legacy
-            )
-        except OSError as exc:
-            await self.stop()
-            second = f" and {legacy.host}:{legacy.port}" if legacy else ""
-            raise ConfigError(
-                f"can't listen on {host}:{port}{second}: {exc.strerror or exc}; name another with --port, "
-                "or 0 for a free one",
-                file="config/gateway.toml",
-                key="listen",
-            ) from exc
-        status = self._tell()
-        self._minding = asyncio.create_task(self._mind_keys())
-        _log.info(
-            "gateway.ready",
-            port=status.port,
-            pid=status.pid,
-            host_key=status.host_key,
-            legacy_port=status.legacy_port,
-            generation=status.generation,
+        own, second = self._sockets
+        self._listener = await listen(
+            lambda: self._serving,
+            host=host,
+            port=port,
+            host_keys=self._shown[0],
+            sockets=own,
+            legacy=self._legacy
+            and Door(host=self._legacy[0], port=self._legacy[1], host_keys=self._shown[1], sockets=second),
         )
 
     async def stop(self) -> None:
@@ -140,19 +175,22 @@ class Daemon:
                 await self._minding
         if self._listener is not None:
             await self._listener.close()
-        await self.schedule.stop()
+        if Part.SCHEDULER in self._parts:
+            await self.schedule.stop()
         if self._watch is not None:
             await self._watch.stop()
         if self._reload is not None:
             await self._reload
-        await asyncio.to_thread(self.worker.stop)
+        if Part.PIPELINE in self._parts:
+            await asyncio.to_thread(self.worker.stop)
         if self._watching is not None:
             self._watching.cancel()
-        await asyncio.to_thread(self.gateway.beat)
-        await asyncio.to_thread(self.gateway.sign)
-        self.room.end()
-        self.gateway.home.status_file.unlink(missing_ok=True)
-        _log.info("gateway.stopped")
+        if Part.SCHEDULER in self._parts:
+            await asyncio.to_thread(self.gateway.beat)
+            await asyncio.to_thread(self.gateway.sign)
+            self.room.end()
+        if self._link is None:
+            self.gateway.home.status_file.unlink(missing_ok=True)
 
     async def reload(self) -> None:
         """Take up what changed under `config/`, all of it; what can't be used is refused, and the old stays."""
@@ -163,16 +201,33 @@ class Daemon:
             before = self.gateway.settings
             self.gateway = replace(self.gateway, settings=settings)
             await asyncio.to_thread(self._take_up)
-            self._context = self.gateway.pipeline()
-            self.room.file_bytes = settings.limits.file_bytes
-            self._serving = self._exchange()
-            self.schedule.jobs = self._jobs()
-            self._tell()
-            self.worker.wake()
-            # sessions of keys that are gone from it end
-            self._woken.set()
-            if (before.host, before.port, self._legacy) != (settings.host, settings.port, settings.legacy):
+            self.go_on_with(settings, self.generation)
+            if self._link:
+                self._link.hand_on(settings, self.generation)
+            now = (settings.host, settings.port, settings.processes, settings.legacy)
+            if (before.host, before.port, before.processes, self._legacy) != now:
                 _log.warning("config.deferred", reason="listen")
+
+    def go_on_with(self, settings: Settings, generation: int) -> None:
+        """Put a configuration in force that is on record."""
+        self.gateway, self.generation = replace(self.gateway, settings=settings), generation
+        self._context = self.gateway.pipeline()
+        self.room.file_bytes = settings.limits.file_bytes
+        self._serving = self._exchange()
+        self.schedule.jobs = self._jobs()
+        self._tell()
+        self.worker.wake()
+        # sessions of keys that are gone from it end
+        self._woken.set()
+
+    def look(self) -> None:
+        """A command has changed something."""
+        self._woken.set()
+
+    async def give_up_for(self, process: str) -> None:
+        """A process of this gateway is no more: nobody is sending what it was receiving, and its visitors are gone."""
+        self._ended.add(process)
+        await asyncio.to_thread(self._give_up_ended)
 
     def _start_reload(self) -> None:
         # one that runs has perhaps read what has changed since; the next waits for it
@@ -217,7 +272,11 @@ class Daemon:
         self.generation, self._refused = generation.number, ""
         _log.info("config.loaded", generation=generation.number, count=len(gateway.settings.partners))
 
-    def _tell(self) -> Running:
+    def _tell(self) -> None:
+        if self._link is not None:
+            config = self.gateway.settings.digest
+            self._link.stand(Standing(self.generation, config, self._host_key))
+            return
         status = Running(
             port=self.port,
             pid=os.getpid(),
@@ -227,21 +286,21 @@ class Daemon:
             legacy_port=self._listener.legacy_port if self._listener else None,
         )
         tell(self.gateway.home, status)
-        return status
 
     async def look_at_keys(self) -> None:
         """Do what the time asks of keys: show the host keys of now, remove old ones, end sessions of ended keys."""
-        if self._listener is None:
-            return
         now = self.gateway.clock.now()
         keys = await asyncio.to_thread(self._host_keys)
-        if (chosen := self._choose(keys, now)) != self._shown:
+        if self._listener is not None and (chosen := self._choose(keys, now)) != self._shown:
             self._listener.show_host_keys(*chosen)
             self._shown, self._host_key = chosen, _proved(keys, now)
             self._tell()
             _log.info("hostkey.changed", host_key=self._host_key, count=len(set(chain(*chosen))))
-        await asyncio.to_thread(self._remove_retired)
-        self._listener.cut_ended(self.gateway.settings.partners, now)
+        if Part.SCHEDULER in self._parts:
+            await asyncio.to_thread(self._remove_retired)
+        if self._listener is not None:
+            self._listener.cut_ended(self.gateway.settings.partners, now)
+            await asyncio.to_thread(abort_unfinished, self._serving, of={self.process})
 
     async def _mind_keys(self) -> None:
         while True:
@@ -270,7 +329,7 @@ class Daemon:
     def _host_keys(self) -> tuple[HostKey, ...]:
         """All host keys; the legacy listener's own is made when it is missing."""
         gateway, now = self.gateway, self.gateway.clock.now()
-        if self._legacy:
+        if self._legacy and Part.SCHEDULER in self._parts:
             told = partial(self._record_host_key, "host_key.made")
             host_keys.ensure(gateway.home.keys, HostKeyKind.ECDSA, now, told)
         return host_keys.calendar(gateway.home.keys)
@@ -294,8 +353,17 @@ class Daemon:
 
     def _wake_up(self) -> None:
         """Called in the observer's thread when a command has changed something."""
-        self.worker.wake()
+        self._wake_worker()
         self._loop.call_soon_threadsafe(self._woken.set)
+        if self._link:
+            self._loop.call_soon_threadsafe(self._link.have_looked)
+
+    def _wake_worker(self) -> None:
+        """There may be something to process, here or in the process that does."""
+        if self._link is None:
+            self.worker.wake()
+        else:
+            self._link.wake()
 
     def _exchange(self) -> Exchange:
         gateway, settings = self.gateway, self.gateway.settings
@@ -307,8 +375,10 @@ class Daemon:
             clock=gateway.clock,
             partners=settings.partners,
             node=gateway.node,
-            on_arrival=self.worker.wake,
-            has_room=lambda: self.room.look().takes_files,
+            process=self.process,
+            on_arrival=self._wake_worker,
+            # the reserve has one keeper: the scheduler
+            has_room=lambda: look_at(gateway.reserve, settings.limits.file_bytes).takes_files,
             under_way=self._under_way,
             most_file_bytes=settings.limits.file_bytes,
             listed_for=settings.listed_for,
@@ -336,7 +406,7 @@ class Daemon:
             },
         )
 
-    def _recover(self) -> None:
+    def recover(self) -> None:
         """Before anyone comes in: what a restore brought back goes, keys for the days to come, nothing half received."""
         gateway = self.gateway
         # before keys are made under the names of lost ones, and before anything else is on record
@@ -349,6 +419,8 @@ class Daemon:
                 used = known_blobs.in_use(conn)
             gateway.blobs.sweep(used.__contains__, older_than=timedelta(0))
         gateway.sign()
+        self._host_keys()
+        self.room.look()
 
     def _jobs(self) -> list[Job]:
         gateway = self.gateway
@@ -376,7 +448,15 @@ class Daemon:
     def _give_up(self) -> None:
         """What will never be received: never renamed, or left when the disk did not take its end."""
         abort_stale(self._serving)
-        abort_unfinished(self._serving)
+        if self._listener is not None:
+            abort_unfinished(self._serving, of={self.process})
+        self._give_up_ended()
+
+    def _give_up_ended(self) -> None:
+        for process in list(self._ended):
+            abort_unfinished(self._serving, of={process})
+            forget_process(self.gateway.store, process, self.gateway.clock.now())
+            self._ended.discard(process)
 
     async def _watch_room(self) -> None:
         while True:
@@ -392,35 +472,12 @@ def _proved(keys: Sequence[HostKey], now: datetime) -> str:
     return key.fingerprint
 
 
-async def serve(
-    gateway: Gateway,
-    *,
-    host: str | None = None,
-    port: int | None = None,
-    on_ready: Callable[[], None] | None = None,
-) -> None:
-    """Run until SIGTERM or SIGINT, then drain; `on_ready` is called once partners can come in.
-
-    Raises:
-        ConfigError: another gateway runs on this home, or the port is taken.
-    """
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    with only_one(gateway.home):
-        # left by a crash: who waits for this file waits for us
-        gateway.home.status_file.unlink(missing_ok=True)
-        daemon = Daemon(gateway)
-        settings = gateway.settings
-        await daemon.start(
-            host=settings.host if host is None else host, port=settings.port if port is None else port
-        )
-        watchdog = asyncio.create_task(notify.stay_alive())
-        notify.send(notify.READY)
-        if on_ready is not None:
-            on_ready()
-        await stopping.wait()
-        notify.send(notify.STOPPING)
-        await daemon.stop()
-        watchdog.cancel()
+def no_door(exc: OSError, door: tuple[str, int], legacy: tuple[str, int] | None) -> ConfigError:
+    """What the administrator is told of an address or a port that can't be had."""
+    second = f" and {legacy[0]}:{legacy[1]}" if legacy else ""
+    return ConfigError(
+        f"can't listen on {door[0]}:{door[1]}{second}: {exc.strerror or exc}; name another with --port, "
+        "or 0 for a free one",
+        file="config/gateway.toml",
+        key="listen",
+    )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import TextIO
 
 from gateway.errors import ConfigError
 from gateway.settings import Home
@@ -14,6 +16,10 @@ from gateway.vault.durable import place_file
 
 #: Held as long as a daemon runs.
 _LOCK_FILE = "serve.lock"
+#: Held as long as a process of it runs, if it was killed.
+_PROCESSES_FILE = "processes.lock"
+#: How long is waited for processes of a daemon that was killed, and how often is looked, in seconds.
+_LEAVE_WITHIN_S, _LOOK_AGAIN_S = 10.0, 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,18 +62,30 @@ def running(home: Home) -> Running | None:
 
 
 @contextmanager
-def only_one(home: Home) -> Iterator[None]:
-    """One daemon a home: a second would give the same number twice.
+def only_one(home: Home) -> Iterator[TextIO]:
+    """One daemon a home: a second would give the same number twice. What is yielded, processes that it forks close.
+
+    What they keep is the second lock: those of a daemon that was killed must have gone before another looks at what
+    they left, and the kernel takes a moment to kill them.
 
     Raises:
         ConfigError: there is one already.
     """
     home.run.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (home.run / _LOCK_FILE).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            raise ConfigError(
-                f"a gateway runs on {home.root.resolve()} already; see: gateway status"
-            ) from exc
-        yield
+    with (home.run / _LOCK_FILE).open("w") as file, (home.run / _PROCESSES_FILE).open("w") as processes:
+        end = time.monotonic() + _LEAVE_WITHIN_S
+        is_only = _locked(file)
+        while is_only and not _locked(processes):
+            time.sleep(_LOOK_AGAIN_S)
+            is_only = time.monotonic() < end
+        if not is_only:
+            raise ConfigError(f"a gateway runs on {home.root.resolve()} already; see: gateway status")
+        yield file
+
+
+def _locked(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

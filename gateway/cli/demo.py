@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from gateway import daemon, logs
+from gateway import logs, supervisor
 from gateway.cli import demo_screen, demo_visit, municipality, partner, partner_keys
 from gateway.cli.change import add_file
 from gateway.cli.init import make_home
@@ -130,7 +130,7 @@ def _keep(root: Path) -> None:
         visit = _visit(place, port, stage.tick, invent_sample(VISITED, SHOWN, months, today))
         gateway = open_gateway(place.home.root)
         try:
-            asyncio.run(daemon.serve(gateway, on_ready=partial(demo_visit.show_visit, console, visit)))
+            supervisor.serve(gateway, on_ready=partial(demo_visit.show_visit, console, visit))
         finally:
             gateway.close()
     demo_visit.show_end(console, visit)

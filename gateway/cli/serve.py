@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
 
-from gateway import daemon
+from gateway import supervisor
 from gateway.cli.check import check_keys
 from gateway.cli.opened import actor, opened
 
@@ -38,4 +37,4 @@ def serve(
         if accept_loss:
             gateway.begin_log_again(actor())
         gateway.check_log()
-        asyncio.run(daemon.serve(gateway, host=host, port=port))
+        supervisor.serve(gateway, host=host, port=port)

@@ -32,9 +32,11 @@ class Exchange:
     node: str
     #: called after a delivery ARRIVED: the wake-up of the worker
     on_arrival: Callable[[], None]
+    #: the process that receives, in what it writes down for the others
+    process: str = ""
     #: whether the disk has room for a file of the largest size
     has_room: Callable[[], bool] = lambda: True
-    #: ids of the deliveries that are coming in: what is RECEIVING and not among them never will be received
+    #: ids of the deliveries that are coming in here: what this process has RECEIVING beside them never will be received
     under_way: set[str] = field(default_factory=set)
     #: name -> what is shown in the auditor's box under it
     shelves: Mapping[str, Shelf] = field(default_factory=dict)

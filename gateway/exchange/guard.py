@@ -47,7 +47,7 @@ class Guard:
 
     def __init__(self, exchange: Callable[[], Exchange]) -> None:
         self._exchange = exchange
-        self._process = new_id("P", 12)
+        self._process = exchange().process or new_id("P", 12)
         #: connections that have not logged in, by source
         self._waiting: Counter[str] = Counter()
         #: sessions of each partner, here and elsewhere
@@ -159,6 +159,12 @@ class Guard:
             _log.warning("connection.refused", address=source, reason=str(reason), count=count)
         if others := sum(count for _, count in found[_MOST_LINES:]):
             _log.warning("connection.refused", address="", reason="of other addresses", count=others)
+
+
+def forget_process(store: Store, process: str, now: datetime) -> None:
+    """Count the sessions of a process no more: it has ended, and they with it."""
+    with store.write() as conn:
+        guard.set_sessions(conn, process, {}, now=now, until=now)
 
 
 def lift(store: Store, address: str, *, actor: str, at: datetime, node: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from socket import socket
 
 import asyncssh
 
@@ -19,6 +20,7 @@ from gateway.exchange.context import Exchange
 from gateway.exchange.guard import LOOK_S, Guard
 from gateway.exchange.login import Login, signer
 from gateway.exchange.session import Traffic
+from gateway.exchange.sockets import BACKLOG, bind
 
 #: A peer that answers none of three questions, half a minute apart, is gone.
 KEEPALIVE_S, KEEPALIVE_COUNT = 30, 3
@@ -33,25 +35,26 @@ class Listener:
 
     def __init__(
         self,
-        acceptor: asyncssh.SSHAcceptor,
-        legacy: asyncssh.SSHAcceptor | None,
+        acceptors: Sequence[asyncssh.SSHAcceptor],
+        legacy: Sequence[asyncssh.SSHAcceptor],
         traffic: Traffic,
         guard: Guard,
     ) -> None:
-        self._acceptor, self._legacy, self._traffic, self._guard = acceptor, legacy, traffic, guard
+        self._own, self._legacy, self._traffic, self._guard = acceptors, legacy, traffic, guard
         self._watches = [asyncio.create_task(guard.watch()), asyncio.create_task(_watch(traffic))]
         for watch in self._watches:
             watch.add_done_callback(_tell)
         #: the port that was asked for, or the free one that was found
-        self.port: int = acceptor.get_port()
+        self.port: int = acceptors[0].get_port()
         #: the same of the legacy listener; None where there is none
-        self.legacy_port: int | None = None if legacy is None else legacy.get_port()
+        self.legacy_port: int | None = legacy[0].get_port() if legacy else None
 
     def show_host_keys(self, host_keys: Sequence[Path], legacy: Sequence[Path] = ()) -> None:
         """From the next connection on, prove and announce these keys; the second are for the legacy listener."""
-        self._acceptor.update(server_host_keys=[str(path) for path in host_keys])
-        if self._legacy is not None:
-            self._legacy.update(server_host_keys=[str(path) for path in legacy])
+        for acceptor in self._own:
+            acceptor.update(server_host_keys=[str(path) for path in host_keys])
+        for acceptor in self._legacy:
+            acceptor.update(server_host_keys=[str(path) for path in legacy])
 
     def cut_ended(self, partners: Mapping[str, Partner], now: datetime) -> int:
         """End every connection whose key is its partner's no more, or has expired; how many there were.
@@ -93,7 +96,7 @@ class Listener:
         await self._traffic.key_uses.settle()
 
     def _acceptors(self) -> list[asyncssh.SSHAcceptor]:
-        return [self._acceptor] if self._legacy is None else [self._acceptor, self._legacy]
+        return [*self._own, *self._legacy]
 
     async def _end_sessions(self, *, at_once: bool) -> None:
         sessions = list(self._traffic.sessions)
@@ -112,6 +115,8 @@ class Door:
     #: TCP port; 0 takes a free one
     port: int
     host_keys: Sequence[Path]
+    #: bound to it already, by `sockets.bind`; none: they are bound when it is opened
+    sockets: Sequence[socket] = ()
 
 
 async def listen(
@@ -120,6 +125,7 @@ async def listen(
     host: str,
     port: int,
     host_keys: Sequence[Path],
+    sockets: Sequence[socket] = (),
     legacy: Door | None = None,
 ) -> Listener:
     """Listen for partners.
@@ -129,6 +135,7 @@ async def listen(
         host: address to listen on.
         port: TCP port; 0 takes a free one.
         host_keys: files with private host keys: the first is proved, all are announced.
+        sockets: bound to that address already; none: they are bound here.
         legacy: a second door, for products that know no algorithm of the first.
 
     Raises:
@@ -137,20 +144,22 @@ async def listen(
     logging.getLogger("asyncssh").setLevel(logging.CRITICAL)  # its lines quote commands and names
     traffic, guard = Traffic(), Guard(exchange)
     await guard.look()  # who was closed out before the start still is
-    door = Door(host=host, port=port, host_keys=host_keys)
-    acceptor, second = await _accept(exchange, traffic, guard, MODERN, door), None
+    door = Door(host=host, port=port, host_keys=host_keys, sockets=sockets)
+    acceptors = await _accept(exchange, traffic, guard, MODERN, door)
+    second: list[asyncssh.SSHAcceptor] = []
     try:
         if legacy is not None:
             second = await _accept(exchange, traffic, guard, LEGACY, legacy)
     except OSError:
-        acceptor.close()
+        for acceptor in acceptors:
+            acceptor.close()
         raise
-    return Listener(acceptor, second, traffic, guard)
+    return Listener(acceptors, second, traffic, guard)
 
 
 async def _accept(
     exchange: Callable[[], Exchange], traffic: Traffic, guard: Guard, profile: Profile, door: Door
-) -> asyncssh.SSHAcceptor:
+) -> list[asyncssh.SSHAcceptor]:
     options = await asyncssh.SSHServerConnectionOptions.construct(
         server_factory=lambda: Login(exchange(), traffic, guard),
         server_host_keys=[str(path) for path in door.host_keys],
@@ -180,9 +189,10 @@ async def _accept(
         keepalive_interval=KEEPALIVE_S,
         keepalive_count_max=KEEPALIVE_COUNT,
     )
+    sockets = door.sockets or bind(door.host, door.port, 1)[0]
     if asyncssh.__version__ == transport.ASYNCSSH:
-        return await transport.listen(door.host, door.port, options)
-    return await asyncssh.listen(door.host, door.port, options=options)
+        return [await transport.listen(each, options) for each in sockets]
+    return [await asyncssh.listen(sock=each, backlog=BACKLOG, options=options) for each in sockets]
 
 
 async def _watch(traffic: Traffic) -> None:

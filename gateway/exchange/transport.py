@@ -15,6 +15,7 @@ import asyncio
 import os
 import time
 from collections.abc import Sequence
+from socket import socket
 from struct import Struct
 from typing import Any
 
@@ -27,6 +28,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 from cryptography.hazmat.primitives.poly1305 import Poly1305
+
+from gateway.exchange.sockets import BACKLOG
 
 #: The version whose private names were read.
 ASYNCSSH = "2.24.1"
@@ -416,14 +419,10 @@ class Receiver(asyncio.BufferedProtocol):
         self._connection.resume_writing()
 
 
-async def listen(host: str, port: int, options: asyncssh.SSHServerConnectionOptions) -> asyncssh.SSHAcceptor:
-    """Listen with connections of this module.
-
-    Raises:
-        OSError: the port is taken.
-    """
+async def listen(sock: socket, options: asyncssh.SSHServerConnectionOptions) -> asyncssh.SSHAcceptor:
+    """Listen at a socket that is bound, with connections of this module."""
     loop, buffers = asyncio.get_running_loop(), Buffers()
     server = await loop.create_server(
-        lambda: Receiver(Connection(buffers, loop, options)), host, port, backlog=100
+        lambda: Receiver(Connection(buffers, loop, options)), sock=sock, backlog=BACKLOG
     )
     return asyncssh.SSHAcceptor(server, options)

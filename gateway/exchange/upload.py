@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from datetime import timedelta
 from functools import partial
 
@@ -210,6 +211,7 @@ class Upload:
             opened_at=self._opened_at,
             fingerprint=self._visit.fingerprint,
             blob=self._blob.name,
+            process=self._exchange.process,
         )
 
     def _receive(self, conn: Connection) -> tuple[DeliveryState, list[str]]:
@@ -305,11 +307,16 @@ class Upload:
         )
 
 
-def abort_unfinished(exchange: Exchange) -> int:
-    """Give up what is RECEIVING and nobody is sending: at a start, and what an `abort` left. How many there were."""
+def abort_unfinished(exchange: Exchange, *, of: Collection[str] | None = None) -> int:
+    """Give up what is RECEIVING and nobody is sending: at a start, and what an `abort` left. How many there were.
+
+    Args:
+        exchange: what is under way in it stays.
+        of: the processes that were receiving it; None: all, when nobody is.
+    """
     with exchange.store.read() as conn:
         # one that is received between the two looks is RECEIVING no longer, and stays
-        found = [one for one in deliveries.unfinished(conn) if one.id not in exchange.under_way]
+        found = [one for one in deliveries.unfinished(conn, of) if one.id not in exchange.under_way]
     return _give_up(exchange, found, "the gateway stopped, or its disk did not take it")
 
 

@@ -38,6 +38,7 @@ class ListenTable(Table):
 
     host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,255}$")] = "0.0.0.0"  # noqa: S104  # partners come from outside
     port: Port = 2222
+    processes: Annotated[Whole, Field(ge=1, le=64)] | None = None
 
 
 class LegacyTable(Table):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ from gateway.vault.pkcs11 import Token
 from gateway.vault.root import Provider
 
 GATEWAY_FILE = "config/gateway.toml"
+#: Exchange processes where nobody says how many: one for each processor, as long as the others have one too.
+_MOST_BY_ITSELF = 4
 
 _File = TypeVar("_File", bound=Table)
 
@@ -49,6 +52,8 @@ class Settings:
     digest: str
     host: str
     port: int
+    #: how many processes partners connect to
+    processes: int
     #: address and port of the listener for products of yesterday, where there is one
     legacy: tuple[str, int] | None
     limits: Limits
@@ -184,6 +189,7 @@ def build(home: Home, files: Mapping[str, bytes]) -> Settings:
         digest=digest_of(files),
         host=own.listen.host,
         port=own.listen.port,
+        processes=own.listen.processes or min(_MOST_BY_ITSELF, len(os.sched_getaffinity(0))),
         legacy=None if own.legacy.port is None else (own.legacy.host or own.listen.host, own.legacy.port),
         limits=_limits(own),
         scanner=own.scanner.clamd,

@@ -72,9 +72,16 @@ class Name:
 
 
 def begin(
-    conn: Connection, *, delivery_id: str, partner_id: str, opened_at: datetime, fingerprint: str, blob: str
+    conn: Connection,
+    *,
+    delivery_id: str,
+    partner_id: str,
+    opened_at: datetime,
+    fingerprint: str,
+    blob: str,
+    process: str,
 ) -> None:
-    """OPEN: a delivery begins, RECEIVING."""
+    """OPEN: a delivery begins, RECEIVING by a process."""
     conn.execute(
         _BEGIN,
         {
@@ -84,6 +91,7 @@ def begin(
             "opened_at": opened_at,
             "key_fingerprint": fingerprint,
             "blob": blob,
+            "process": process,
         },
     )
 
@@ -190,9 +198,10 @@ def record_client_attributes(conn: Connection, delivery_id: str, **values: int) 
     conn.execute(update(_DELIVERY).where(_DELIVERY.c.id == delivery_id).values(**values))
 
 
-def unfinished(conn: Connection) -> list[Unreceived]:
-    """What is RECEIVING: after a start, nobody is sending it any more."""
-    return _unreceived(conn, _DELIVERY.c.state == DeliveryState.RECEIVING)
+def unfinished(conn: Connection, processes: Collection[str] | None = None) -> list[Unreceived]:
+    """What is RECEIVING by some processes, or by whichever: after a start, nobody is sending it any more."""
+    found = _DELIVERY.c.state == DeliveryState.RECEIVING
+    return _unreceived(conn, found if processes is None else found & _DELIVERY.c.process.in_(processes))
 
 
 def stale(conn: Connection, closed_before: datetime) -> list[Unreceived]:

@@ -67,6 +67,8 @@ class Delivery(SQLModel, table=True):
     client_accessed: int | None = None
     is_hidden: bool = False
     blob: str | None = None
+    #: the process that received it
+    process: str = ""
     size_bytes: int = 0
     sealed_bytes: int = 0
     sealed_sha256: bytes | None = Field(default=None, sa_type=LargeBinary)

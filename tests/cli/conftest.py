@@ -282,7 +282,7 @@ UNOPENED = frozenset({"test_a_wrong_configuration_starts_nothing"})
 def check_ledger(test: str, house: House) -> None:
     """After what a start does with what a kill left, everything that came in is accounted for (spec 1)."""
     with house.opened() as opened:
-        Daemon(opened)._recover()
+        Daemon(opened).recover()
         found = check(opened.pipeline()).differences
     assert {str(each.check) for each in found} == DAMAGED.get(test, set()), found
 

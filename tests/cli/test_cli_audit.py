@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import daemon
+from gateway import supervisor
 
 
 @pytest.fixture
@@ -142,10 +142,10 @@ def test_a_lost_log_begins_again_only_when_told_to(house, gateway_on, kept, monk
     """Without log/ the gateway does not start; with --accept-loss it does, and both logs' names are on record."""
     served = []
 
-    async def serve(gateway, *, host, port):
+    def serve(gateway, *, host, port):
         served.append(gateway.home.root)
 
-    monkeypatch.setattr(daemon, "serve", serve)
+    monkeypatch.setattr(supervisor, "serve", serve)
     refused = gateway_on("serve", "--accept-loss")
     assert (refused.code, served) == (1, []), "nothing was lost"
     shutil.rmtree(house.home / "log")

@@ -355,7 +355,7 @@ def test_put_back_by_hand(lived) -> None:
     kept = (drill.house.home / "log/checkpoint").read_text()
     lay_back(drill)
     assert "Bakker" in drill.readable()
-    drill.do(lambda opened: Daemon(opened)._recover())
+    drill.do(lambda opened: Daemon(opened).recover())
     check_all_is_gone(drill)
     assert drill.lists("woonservice") == [drill.ids["taken back"], drill.ids["new"]]
     assert drill.do(lambda opened: verified(opened, kept).problems) == []

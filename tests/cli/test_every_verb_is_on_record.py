@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import typer
 
-from gateway import daemon
+from gateway import supervisor
 from gateway.audit.mark import set_mark
 from gateway.cli.app import command_line
 from gateway.cli.opened import actor
@@ -181,10 +181,10 @@ def test_what_changes_something_is_on_record_with_who_ran_it(house, key_file, mo
             guard.set_standing(conn, "203.0.113.7", Standing(12, now + timedelta(minutes=4)))
         old_key = host_keys.calendar(opened.home.keys)[0].fingerprint
 
-    async def serve(gateway, *, host, port):
+    def serve(gateway, *, host, port):
         """The daemon, which this is not about."""
 
-    monkeypatch.setattr(daemon, "serve", serve)
+    monkeypatch.setattr(supervisor, "serve", serve)
 
     def fail() -> str:
         return house.fail("dezorgkas", ROWS[0].replace("Huur", "Zorg"))

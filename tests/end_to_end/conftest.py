@@ -503,7 +503,7 @@ def check_ledger(test: str, home: Path, clock: Clock | None = None) -> None:
     """After what a start does with what a kill left, everything that came in is accounted for (spec 1)."""
     gateway = open_gateway(home, clock)
     try:
-        Daemon(gateway)._recover()
+        Daemon(gateway).recover()
         found = check(gateway.pipeline()).differences
     finally:
         gateway.close()

@@ -184,7 +184,7 @@ PARTNERS_OWN = {"closes", "visit", "door"}
 
 def recover(gateway: Gateway, work: str) -> None:
     """What a start does; then the work goes on, but a file that was not received is its sender's to send."""
-    Daemon(gateway)._recover()
+    Daemon(gateway).recover()
     if work not in PARTNERS_OWN:
         WORKS[work](gateway)
     if work == "night":

@@ -92,7 +92,8 @@ def door(gateway: Gateway) -> dict[str, Any]:
     with gateway.store.read() as conn:
         now = gateway.clock.now()
         held, inside, used = standings(conn), sessions(conn, now), uses(conn)
-    guard, exchange = Guard(lambda: exchange), Daemon(gateway)._exchange()
+    exchange = Daemon(gateway)._exchange()
+    guard = Guard(lambda: exchange)
     asyncio.run(guard.look())
     return {
         "held": {source: round(each.score) for source, each in held.items()},

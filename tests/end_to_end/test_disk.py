@@ -145,6 +145,8 @@ async def test_a_full_disk(disk, town_on, signal, csv_file, monkeypatch):
     await asyncio.to_thread(town.gateway.store.together, write_much)
     assert not (disk / "data" / "reserve").exists()
     await refused(town, f"put {local} inbox/b.csv")
+    # the scheduler's look, which tells of it
+    town.daemon.room.look()
     assert states(town) == ["processed", "staged"]
     assert (await town.sftp("woonservice", "rm inbox/a.part")).status == 0
     receipts = (await town.collect("woonservice")).receipts

@@ -71,7 +71,8 @@ NOT_VISITED = {
     "vault/keyring.Keyring._note_destruction": "the same",
     "vault/keyring._caught_up": "a copy that was away is back: tests/vault/test_copies.py",
     "vault/keyring.Keyring._wrap_again": "keys rotate-root",
-    "daemon.serve": "removes what the start writes anew",
+    "supervisor.serve": "removes what the start writes anew",
+    "supervisor.Supervisor.run": "the same",
 }
 
 #: The points at which this run killed: before or after a step.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import struct
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import asyncssh
 import pytest
+import uvloop
 from sqlalchemy import insert, select, update
 
 from gateway.clock import SteppedClock
@@ -455,6 +457,13 @@ async def opened(house: House) -> AsyncIterator[House]:
         yield house
     finally:
         await house.listener.close()
+
+
+if os.environ.get("EVENT_LOOP") == "uvloop":
+
+    def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+        """The event loop of an exchange process; without EVENT_LOOP=uvloop asyncio's, in which the demo runs it too."""
+        return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture
