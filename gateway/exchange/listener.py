@@ -182,6 +182,7 @@ async def _accept(
     )
     if asyncssh.__version__ == transport.ASYNCSSH:
         return await transport.listen(door.host, door.port, options)
+    _log.warning("transport.replaced", found=asyncssh.__version__, expected=transport.ASYNCSSH)
     return await asyncssh.listen(door.host, door.port, options=options)
 
 

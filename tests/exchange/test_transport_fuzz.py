@@ -309,12 +309,17 @@ def streams(draw):
 def test_the_same_bytes_give_the_same_session_and_the_same_replies(made):
     """Whole, damaged or in pieces: events of every session, packets to the client and how it ends are one.
 
-    One thing differs: a length that no packet has ends ours at its fourth byte, and the library's some bytes later.
+    One thing differs: a length that no packet has ends ours at its fourth byte, and the library's some bytes later;
+    until then it may go on.
     """
     ours, theirs = asyncio.run(both(*made))
     if ours[2] == "ProtocolError" and theirs[2] in {"open", "MACError"}:
-        ours, theirs = without_end(ours), without_end(theirs)
-    assert ours == theirs
+        (events, replies), (more_events, more_replies) = without_end(ours), without_end(theirs)
+        assert replies == more_replies[: len(replies)]
+        for told, more in zip(events, more_events, strict=True):
+            assert told == more[: len(told)]
+    else:
+        assert ours == theirs
 
 
 @pytest.mark.parametrize("alg", CIPHERS)
