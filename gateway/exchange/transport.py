@@ -1,12 +1,12 @@
-"""The way of bytes between socket and channel, for AES-GCM and chacha20-poly1305: fewer copies than the library makes.
+"""The way of bytes between socket and session, for AES-GCM and chacha20-poly1305: fewer copies than the library makes.
 
 asyncssh's own connection does everything that is seldom: key exchange, login, channels, disconnects. What is
-frequent, packets of an open channel, is received into a buffer that is used again, decrypted into another by
-cipher objects that are kept, and handed to the session as a view; replies are gathered into one write. No MSG_IGNORE
-goes before each packet: with an authenticated cipher it protects nothing (RFC 4251, section 9.3.1).
+frequent, data of an open channel, is received into a buffer that all connections share, decrypted into another by
+cipher objects that are kept, and handed to the session as a view; what is sent is gathered into one write. No
+MSG_IGNORE goes before each packet: with an authenticated cipher it protects nothing (RFC 4251, section 9.3.1).
 
-This uses names that are asyncssh's own affair, so it holds for one version of it. With another, or another
-cipher, the connection is the library's, and only slower.
+This uses names that are asyncssh's own affair, so it holds for one version of it (ADR 21). With another the
+connection is the library's; with another cipher it works as the library's: only slower.
 """
 
 from __future__ import annotations
@@ -22,179 +22,105 @@ from typing import Any
 import asyncssh
 from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_FIRST, MSG_IGNORE
 from asyncssh.encryption import ChachaEncryption, Encryption, GCMEncryption
-from asyncssh.misc import DisconnectError, MACError, ProtocolError
-from cryptography.exceptions import InvalidSignature, InvalidTag
-from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
-from cryptography.hazmat.primitives.poly1305 import Poly1305
+from asyncssh.misc import DisconnectError, ProtocolError
+
+from gateway.exchange.ciphers import LENGTH_BYTES, TAG_BYTES, ChachaCipher, GCMCipher, PacketCipher
 
 from gateway.exchange.sockets import BACKLOG
 
 #: The version whose private names were read.
 ASYNCSSH = "2.24.1"
 
-TAG_BYTES = 16
-_LENGTH_BYTES = 4
-#: A whole packet fits (the library's limit for one is 256 KiB and a channel's own), with room for what follows it.
+#: A whole packet fits, with room for what follows it.
 _BUFFER_BYTES = 1 << 19
-#: Buffers that no connection needs now, kept for the next.
-_MOST_SPARE = 8
-
 #: A read has at least this much room.
 _LEAST_ROOM = 1 << 16
 #: RFC 4253, section 6: what a packet has at least, its length not counted, and its padding.
 _LEAST_PACKET, _LEAST_PADDING = 6, 4
-_MOST_PACKET = _BUFFER_BYTES - _LEAST_ROOM - _LENGTH_BYTES - TAG_BYTES
+_MOST_PACKET = _BUFFER_BYTES - _LEAST_ROOM - LENGTH_BYTES - TAG_BYTES
+#: Data in one packet that goes out, whatever its receiver would take.
+_MOST_DATA = 1 << 18
+#: A receiver that takes less at a time has us make thousands of packets of one reply.
+_LEAST_RECEIVED = 1 << 10
+#: Bytes, and packets held back by a key exchange, that a client may leave unread: more than its sessions' replies.
+_MOST_UNSENT_BYTES, _MOST_DEFERRED = 1 << 22, 1_000
 
-_U32 = Struct(">I")
-#: SSH_MSG_CHANNEL_DATA: channel, length of the data (RFC 4254, section 5.2)
+#: SSH_MSG_CHANNEL_DATA: kind, channel, length of the data (RFC 4254, section 5.2)
 _DATA_HEADER = Struct(">BII")
-_ZEROS = bytes(32)
-_BLOCK_0, _BLOCK_1 = bytes(8), (1).to_bytes(8, "little")
+#: the same without its kind
+_DATA_START = Struct(">II")
 
 
-class _Direction(Encryption):
-    """Packets of one direction under one key, as the library calls it and without copies.
-
-    A nonce is used once: what was opened or sealed by the one way must not be by the other.
-    """
-
-    #: what was opened already, and goes through the library all the same
-    opened = b""
-
-    def length(self, seq: int, head: memoryview) -> int:
-        """The length that the first four bytes of a packet tell."""
-        raise NotImplementedError
-
-    def open(self, seq: int, packet: memoryview, into: memoryview) -> int:
-        """Decrypt a packet, with its length before and its tag behind it; how many bytes. Raises MACError."""
-        raise NotImplementedError
-
-    def seal(self, seq: int, plain: memoryview, into: memoryview) -> None:
-        """Encrypt a packet: its length, ciphertext and tag fill `into`."""
-        raise NotImplementedError
-
-    def encrypt_packet(self, seq: int, header: bytes, packet: bytes) -> tuple[bytes, bytes]:
-        """As the library asks for it."""
-        into = bytearray(_LENGTH_BYTES + len(packet) + TAG_BYTES)
-        self.seal(seq, memoryview(packet), memoryview(into))
-        return bytes(into[:-TAG_BYTES]), bytes(into[-TAG_BYTES:])
-
-    def decrypt_header(self, seq: int, first_block: bytes, header_len: int) -> tuple[bytes, bytes]:
-        """As the library asks for it."""
-        if self.opened:
-            return first_block, first_block[:header_len]
-        return first_block, _U32.pack(self.length(seq, memoryview(first_block)[:header_len]))
-
-    def decrypt_packet(self, seq: int, first: bytes, rest: bytes, header_len: int, mac: bytes) -> bytes:
-        """As the library asks for it."""
-        plain, self.opened = self.opened, b""
-        if plain:
-            return plain
-        packet = memoryview(first + rest + mac)
-        into = bytearray(len(packet) - _LENGTH_BYTES - TAG_BYTES)
-        self.open(seq, packet, memoryview(into))
-        return bytes(into)
-
-
-class _GCM(_Direction):
-    """RFC 5647: the length is in the clear, and authenticated."""
-
-    def __init__(self, key: bytes, iv: bytes) -> None:
-        self._aead = AESGCM(key)
-        self._fixed, self._count = iv[:4], int.from_bytes(iv[4:], "big")
-
-    def _nonce(self) -> bytes:
-        nonce = self._fixed + self._count.to_bytes(8, "big")
-        self._count = (self._count + 1) & 0xFFFFFFFFFFFFFFFF
-        return nonce
-
-    def length(self, seq: int, head: memoryview) -> int:
-        return int(_U32.unpack(head)[0])
-
-    def open(self, seq: int, packet: memoryview, into: memoryview) -> int:
-        count = len(packet) - _LENGTH_BYTES - TAG_BYTES
-        try:
-            self._aead.decrypt_into(
-                self._nonce(), packet[_LENGTH_BYTES:], packet[:_LENGTH_BYTES], into[:count]
-            )
-        except InvalidTag as exc:
-            raise MACError("MAC verification failed") from exc
-        return count
-
-    def seal(self, seq: int, plain: memoryview, into: memoryview) -> None:
-        head = _U32.pack(len(plain))
-        into[:_LENGTH_BYTES] = head
-        self._aead.encrypt_into(self._nonce(), plain, head, into[_LENGTH_BYTES:])
-
-
-class _Chacha(_Direction):
-    """OpenSSH's PROTOCOL.chacha20poly1305: the length is encrypted, under a key of its own."""
-
-    def __init__(self, key: bytes) -> None:
-        self._main = Cipher(ChaCha20(key[:32], bytes(16)), mode=None).encryptor()
-        self._head = Cipher(ChaCha20(key[32:], bytes(16)), mode=None).encryptor()
-
-    def length(self, seq: int, head: memoryview) -> int:
-        self._head.reset_nonce(_BLOCK_0 + seq.to_bytes(8, "big"))
-        return int(_U32.unpack(self._head.update(head))[0])
-
-    def open(self, seq: int, packet: memoryview, into: memoryview) -> int:
-        nonce = seq.to_bytes(8, "big")
-        try:
-            Poly1305.verify_tag(self._authenticator(nonce), packet[:-TAG_BYTES], bytes(packet[-TAG_BYTES:]))
-        except InvalidSignature as exc:
-            raise MACError("MAC verification failed") from exc
-        self._main.reset_nonce(_BLOCK_1 + nonce)
-        return self._main.update_into(packet[_LENGTH_BYTES:-TAG_BYTES], into)
-
-    def seal(self, seq: int, plain: memoryview, into: memoryview) -> None:
-        nonce, end = seq.to_bytes(8, "big"), _LENGTH_BYTES + len(plain)
-        key = self._authenticator(nonce)
-        self._head.reset_nonce(_BLOCK_0 + nonce)
-        into[:_LENGTH_BYTES] = self._head.update(_U32.pack(len(plain)))
-        self._main.reset_nonce(_BLOCK_1 + nonce)
-        self._main.update_into(plain, into[_LENGTH_BYTES:end])
-        into[end:] = Poly1305.generate_tag(key, into[:end])
-
-    def _authenticator(self, nonce: bytes) -> bytes:
-        """The one-time key of a packet's tag."""
-        self._main.reset_nonce(_BLOCK_0 + nonce)
-        return self._main.update(_ZEROS)
-
-
-def _direction(library: Encryption | None) -> _Direction | None:
-    """Ours in the place of the library's, at a moment when it has not been used; None: its cipher is another."""
+def _cipher(library: Encryption | None) -> PacketCipher | None:
+    """Ours in the place of the library's, which goes on where that one stopped; None: its cipher is another."""
+    if isinstance(library, PacketCipher):
+        return library
     if isinstance(library, GCMEncryption):
-        return _GCM(library._cipher._key, library._cipher._iv)
+        return GCMCipher(library._cipher._key, library._cipher._iv)
     if isinstance(library, ChachaEncryption):
-        return _Chacha(library._cipher._key + library._cipher._adkey)
-    return library if isinstance(library, _Direction) else None
+        return ChachaCipher(library._cipher._key, library._cipher._adkey)
+    return None
 
 
 class Buffers:
-    """What the connections of one event loop share: what they receive into, and what they work in."""
+    """What the connections of one event loop share. Each is done with them before another has its turn."""
 
     def __init__(self) -> None:
-        self._spare: list[memoryview] = []
+        #: what is read from a socket
+        self.received = _buffer()
         #: a packet that came in, decrypted; whoever is given a view of it is done with it on return
         self.opened = _buffer()
         #: a packet that goes out, before it is encrypted
         self.sealing = _buffer()
-
-    def take(self) -> memoryview:
-        """A buffer to receive into: for a read, and longer only while half a packet is in it."""
-        return self._spare.pop() if self._spare else _buffer()
-
-    def give(self, buffer: memoryview) -> None:
-        """It is not needed now."""
-        if len(self._spare) < _MOST_SPARE:
-            self._spare.append(buffer)
+        #: whose read is under way
+        self.reader: Connection | None = None
 
 
 def _buffer() -> memoryview:
     return memoryview(bytearray(_BUFFER_BYTES))
+
+
+class Channel(asyncssh.SSHServerChannel[bytes]):
+    """A channel of the library, that sends views of what was written to it."""
+
+    def process_open(
+        self,
+        send_chan: int,
+        send_window: int,
+        send_pktsize: int,
+        session: Any,
+    ) -> None:
+        """The client opens it.
+
+        Raises:
+            ProtocolError: it takes too little at a time.
+        """
+        if send_pktsize < _LEAST_RECEIVED:
+            raise ProtocolError("Invalid maximum packet size")
+        super().process_open(send_chan, send_window, send_pktsize, session)
+
+    def write(self, data: bytes, datatype: asyncssh.DataType = None) -> None:
+        """Send data, as far as the client's window is open; what is not open waits."""
+        if datatype is not None or self._send_state != "open":
+            super().write(data, datatype)
+        elif data:
+            self._send_buf.append((memoryview(bytes(data)), None))  # type: ignore[arg-type]  # never changed
+            self._send_buf_len += len(data)
+            self._flush_send_buf()
+
+    def _flush_send_buf(self) -> None:
+        while self._send_buf and self._send_window and self._send_buf[0][1] is None:
+            data = memoryview(self._send_buf[0][0])
+            size = min(self._send_window, self._send_pktsize, len(data), _MOST_DATA)
+            if size < len(data):
+                self._send_buf[0] = (data[size:], None)  # type: ignore[assignment]
+            else:
+                del self._send_buf[0]
+            self._send_buf_len -= size
+            self._send_window -= size
+            head = _DATA_START.pack(self._send_chan, size)
+            self._conn.send_packet(MSG_CHANNEL_DATA, head, data[:size], handler=self)  # type: ignore[arg-type]
+        super()._flush_send_buf()
 
 
 class Connection(asyncssh.SSHServerConnection):
@@ -203,41 +129,68 @@ class Connection(asyncssh.SSHServerConnection):
     def __init__(self, buffers: Buffers, *args: Any) -> None:
         super().__init__(*args)
         self._buffers = buffers
-        #: what was received and not taken yet: from `_begin` up to `_end`
-        self._held: memoryview | None = None
-        self._begin = self._end = 0
+        #: half a packet
+        self._rest = b""
         self._out: list[bytes | bytearray] = []
         #: what is sent goes out when all that came is taken, or when the loop comes round
         self._is_receiving = self._flush_is_due = False
+        #: why its sessions may not write now
+        self._is_unread = self._is_deferring = False
+
+    def create_server_channel(
+        self, encoding: str | None = "", errors: str = "", window: int = 0, max_pktsize: int = 0
+    ) -> Channel:
+        """A channel for a session of bytes; the arguments are the library's, and those of text are not for us."""
+        pktsize = max_pktsize or self._max_pktsize
+        self._update_recv_pktlen(pktsize)
+        lines = (
+            self._allow_pty,
+            self._line_editor,
+            self._line_echo,
+            self._line_history,
+            self._max_line_length,
+        )
+        return Channel(self, self._loop, *lines, None, "strict", window or self._window, pktsize)
 
     # what comes in
 
     def room(self) -> memoryview:
-        """Where the next bytes go."""
-        if self._held is None:
-            self._held, self._begin, self._end = self._buffers.take(), 0, 0
-        elif self._end + _LEAST_ROOM > len(self._held):
-            rest = self._end - self._begin
-            self._held[:rest] = self._held[self._begin : self._end]
-            self._begin, self._end = 0, rest
-        return self._held[self._end :]
+        """Where the next bytes go: they are to be read at once, and `received` is told."""
+        self._buffers.reader = self
+        self._buffers.received[: len(self._rest)] = self._rest
+        return self._buffers.received[len(self._rest) :]
 
     def received(self, count: int) -> None:
-        """So many bytes came into `room`."""
-        self._end += count
-        self._reset_keepalive_timer()
-        self._receive()
+        """So many bytes came into `room`.
+
+        Raises:
+            RuntimeError: another connection was given the room meanwhile: the event loop is none for this.
+        """
+        if self._buffers.reader is not self:
+            raise RuntimeError("two connections read at once")
+        self._buffers.reader = None
+        if self._transport is not None:
+            self._reset_keepalive_timer()
+            self._take(len(self._rest) + count)
 
     def connection_lost(self, exc: Exception | None = None) -> None:
         """Nothing more comes."""
-        self._drop_held()
+        if self._buffers.reader is self:
+            self._buffers.reader = None
         super().connection_lost(exc)
 
-    def _receive(self) -> None:
-        self._is_receiving = True
+    def _take(self, end: int) -> None:
+        """Take every whole packet of what was received up to `end`, and keep the rest."""
+        self._rest, self._is_receiving = b"", True
+        begin = taken = 0
         try:
-            while self._held is not None and self._transport is not None and self._take():
-                pass
+            while begin < end and self._transport is not None:
+                there = self._buffers.received[begin:end]
+                cipher = self._opening()
+                taken = self._hand_over(there) if cipher is None else self._take_packet(cipher, there)
+                if not taken:
+                    break
+                begin += taken
         except DisconnectError as exc:
             self._send_disconnect(exc.code, exc.reason, exc.lang)
             self._force_close(exc)
@@ -246,55 +199,47 @@ class Connection(asyncssh.SSHServerConnection):
         finally:
             self._is_receiving = False
         self._flush()
-        if self._begin == self._end or self._transport is None:
-            self._drop_held()
+        if self._transport is not None:
+            self._rest = bytes(self._buffers.received[begin:end])
 
-    def _drop_held(self) -> None:
-        if self._held is not None:
-            self._buffers.give(self._held)
-            self._held, self._begin, self._end = None, 0, 0
+    def _opening(self) -> PacketCipher | None:
+        """What opens the next packet; None: it is the library's to take.
 
-    def _take(self) -> bool:
-        """Take what is next; False when more bytes are needed."""
-        if self._recv_handler != self._recv_pkthdr or self._inpbuf:
-            # the client's version, half a packet before the ciphers were ours, or the library is at work on one
-            return self._hand_over()
-        cipher = _direction(self._recv_encryption)
-        if cipher is None:
-            return self._hand_over()
-        self._recv_encryption = cipher
-        return self._take_packet(cipher)
+        So is the client's version, the rest of a packet that it has begun, and all that comes while it is at work.
+        """
+        if self._inpbuf or self._recv_handler != self._recv_pkthdr:
+            return None
+        cipher = _cipher(self._recv_encryption)
+        if cipher is not None:
+            self._recv_encryption = cipher
+        return cipher
 
-    def _hand_over(self) -> bool:
-        """The library takes all that there is."""
-        assert self._held is not None
-        self._inpbuf += bytes(self._held[self._begin : self._end])
-        self._begin = self._end
+    def _hand_over(self, there: memoryview) -> int:
+        """The library takes all that there is; how many bytes."""
+        self._inpbuf += bytes(there)
         while self._inpbuf and self._recv_handler():
             pass
-        return False
+        return len(there)
 
-    def _take_packet(self, cipher: _Direction) -> bool:
-        assert self._held is not None
-        begin, there = self._begin, self._end - self._begin
-        if there < _LENGTH_BYTES:
-            return False
-        length = cipher.length(self._recv_seq, self._held[begin : begin + _LENGTH_BYTES])
-        if not _LEAST_PACKET <= length <= self._max_recv_pktlen or length > _MOST_PACKET:
-            raise ProtocolError(f"Packet of {length} bytes")
-        end = begin + _LENGTH_BYTES + length + TAG_BYTES
-        if end > self._end:
-            return False
+    def _take_packet(self, cipher: PacketCipher, there: memoryview) -> int:
+        """Take the first packet; how many bytes it has, 0 when it is not whole."""
+        if len(there) < LENGTH_BYTES:
+            return 0
+        length = cipher.length(self._recv_seq, there[:LENGTH_BYTES])
+        if not _LEAST_PACKET <= length <= min(self._max_recv_pktlen, _MOST_PACKET):
+            raise ProtocolError("Max packet size exceeded")  # no word of how long: it may be encrypted
+        end = LENGTH_BYTES + length + TAG_BYTES
+        if end > len(there):
+            return 0
         plain = self._buffers.opened
-        cipher.open(self._recv_seq, self._held[begin:end], plain)
-        self._begin = end
+        cipher.open(self._recv_seq, there[:end], plain)
         padding = plain[0]
-        if padding + 2 > length:
-            raise ProtocolError("A packet of padding alone")
+        if not _LEAST_PADDING <= padding <= length - 2:
+            raise ProtocolError("Invalid padding")
         payload = plain[1 : length - padding]
         if not (payload[0] == MSG_CHANNEL_DATA and self._take_data(payload)):
             self._take_seldom(cipher, bytes(plain[:length]))
-        return True
+        return end
 
     def _take_data(self, payload: memoryview) -> bool:
         """Hand the data of a channel to its session; False when something about it is the library's to judge."""
@@ -316,36 +261,28 @@ class Connection(asyncssh.SSHServerConnection):
         channel._accept_data(data)  # type: ignore[arg-type]  # the session takes a view, and keeps none of it
         return True
 
-    def _take_seldom(self, cipher: _Direction, plain: bytes) -> None:
+    def _take_seldom(self, cipher: PacketCipher, plain: bytes) -> None:
         """The library takes a packet that is opened already: it asks for it as if it were not."""
         cipher.opened = plain
-        self._inpbuf = _U32.pack(len(plain)) + bytes(len(plain) + TAG_BYTES)
+        self._inpbuf = bytes(LENGTH_BYTES + len(plain) + TAG_BYTES)
         while self._inpbuf and self._recv_handler():
             pass
-
-    def _finish_recv_packet(
-        self, pkttype: int, seq: int, _task: asyncio.Task[Any] | None = None, is_async: bool = False
-    ) -> None:
-        """What came while the library was at work on a packet can be taken now."""
-        super()._finish_recv_packet(pkttype, seq, _task, is_async)
-        if is_async and self._held is not None and not self._is_receiving:
-            self._receive()
 
     # what goes out
 
     def send_packet(self, pkttype: int, *args: bytes, handler: Any = None) -> None:
         """Send a packet: of a channel the short way, when nothing stands in it."""
-        cipher = _direction(self._send_encryption)
-        if cipher is None:
-            super().send_packet(pkttype, *args, handler=handler)
-            return
-        self._send_encryption = cipher
-        if pkttype == MSG_IGNORE:
-            return
-        if pkttype < MSG_CHANNEL_FIRST or not self._can_send_at_once():
-            super().send_packet(pkttype, *args, handler=handler)
-            return
-        self._seal(cipher, pkttype, args)
+        cipher = _cipher(self._send_encryption)
+        if cipher is not None:
+            self._send_encryption = cipher
+            if pkttype == MSG_IGNORE:
+                return
+            if pkttype >= MSG_CHANNEL_FIRST and self._can_send_at_once():
+                self._seal(cipher, pkttype, args)
+                return
+        super().send_packet(pkttype, *args, handler=handler)
+        if self._deferred_packets:
+            self._hold_back()
 
     def _can_send_at_once(self) -> bool:
         return bool(
@@ -356,7 +293,7 @@ class Connection(asyncssh.SSHServerConnection):
             and (not self._rekey_seconds or time.monotonic() < self._rekey_time)
         )
 
-    def _seal(self, cipher: _Direction, pkttype: int, parts: Sequence[bytes]) -> None:
+    def _seal(self, cipher: PacketCipher, pkttype: int, parts: Sequence[bytes]) -> None:
         plain, end = self._buffers.sealing, 2
         for part in parts:
             plain[end : end + len(part)] = part
@@ -367,7 +304,7 @@ class Connection(asyncssh.SSHServerConnection):
         plain[0], plain[1] = padding, pkttype
         plain[end : end + padding] = os.urandom(padding)
         length = end + padding
-        packet = bytearray(_LENGTH_BYTES + length + TAG_BYTES)
+        packet = bytearray(LENGTH_BYTES + length + TAG_BYTES)
         cipher.seal(self._send_seq, plain[:length], memoryview(packet))
         self._send_seq = (self._send_seq + 1) & 0xFFFFFFFF
         self._rekey_bytes_sent += length
@@ -382,13 +319,45 @@ class Connection(asyncssh.SSHServerConnection):
 
     def _flush(self) -> None:
         self._flush_is_due = False
-        if self._out:
-            out, self._out = self._out, []
-            super()._send(b"".join(out))
+        out, self._out = self._out, []
+        if not out or self._transport is None:
+            return
+        self._transport.writelines(out)
+        if self._transport.get_write_buffer_size() > _MOST_UNSENT_BYTES:
+            self._force_close(ProtocolError("What is sent is not read"))
 
     def _force_close(self, exc: Exception | None) -> None:
         self._flush()
         super()._force_close(exc)
+
+    # what its sessions may write
+
+    def write_no_more(self) -> None:
+        """The socket takes no more for now."""
+        self._is_unread = True
+        self.pause_writing()
+
+    def write_again(self) -> None:
+        """The socket takes more."""
+        self._is_unread = False
+        self._let_write()
+
+    def _hold_back(self) -> None:
+        """Packets wait for the end of a key exchange, which the client may put off as long as it likes."""
+        if len(self._deferred_packets) > _MOST_DEFERRED:
+            self._force_close(ProtocolError("A key exchange without an end"))
+        elif not self._is_deferring:
+            self._is_deferring = True
+            self.pause_writing()
+
+    def _send_deferred_packets(self) -> None:
+        super()._send_deferred_packets()
+        self._is_deferring = bool(self._deferred_packets)
+        self._let_write()
+
+    def _let_write(self) -> None:
+        if not (self._is_unread or self._is_deferring):
+            self.resume_writing()
 
 
 class Receiver(asyncio.BufferedProtocol):
@@ -398,25 +367,32 @@ class Receiver(asyncio.BufferedProtocol):
         self._connection = connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client connected."""
         self._connection.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is closed."""
         self._connection.connection_lost(exc)
 
     def get_buffer(self, sizehint: int) -> memoryview:
+        """Where to read to."""
         return self._connection.room()
 
     def buffer_updated(self, nbytes: int) -> None:
+        """So much was read."""
         self._connection.received(nbytes)
 
     def eof_received(self) -> None:
+        """The client sends no more."""
         self._connection.eof_received()
 
     def pause_writing(self) -> None:
-        self._connection.pause_writing()
+        """The client does not read."""
+        self._connection.write_no_more()
 
     def resume_writing(self) -> None:
-        self._connection.resume_writing()
+        """The client reads again."""
+        self._connection.write_again()
 
 
 async def listen(sock: socket, options: asyncssh.SSHServerConnectionOptions) -> asyncssh.SSHAcceptor:
