@@ -20,6 +20,7 @@ SPAN = Span("GM1001", "2026-11", "2027-04")
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
+    """An empty database."""
     store = Store.create(tmp_path / "gateway.db")
     yield store
     store.close()
@@ -37,6 +38,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     ids=["waiting", "touched", "touch", "mark_urgent", "unpublished"],
 )
 def test_finds_by_its_index(store: Store, ask: Callable[[Connection], object], index: str) -> None:
+    """The first statement of each is looked up, as SQLite plans it without statistics."""
     asked: list[tuple[str, Any]] = []
     with store.write() as conn:
 
