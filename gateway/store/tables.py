@@ -144,6 +144,8 @@ class SignalRow(SQLModel, table=True):
         Index("signal_melding", "melding_id"),
         Index("signal_delivery", "delivery_id", "data_key_id"),
         Index("signal_due", "due_on"),
+        # few: what waits, and what ended before it went out; a list of residents is held against it
+        Index("signal_unpublished", "municipality", sqlite_where=text("passed_on_at IS NULL")),
         # few: D30, D40
         Index("signal_contents_due", "contents_due_on", sqlite_where=text("contents_due_on < due_on")),
     )
@@ -329,8 +331,16 @@ class MeldingRow(SQLModel, table=True):
     __tablename__ = "melding"
     __table_args__ = (
         UniqueConstraint("municipality", "month", "level", "place"),
-        Index("melding_touched", "touched_at", "municipality"),
-        Index("melding_place", "place"),
+        # few, looked for at every step of the worker: without it each look reads all meldingen
+        Index(
+            "melding_touched",
+            "municipality",
+            "touched_at",
+            "is_urgent",
+            sqlite_where=text("touched_at IS NOT NULL"),
+        ),
+        # the whole of what `touch` asks for: by place alone SQLite prefers to walk a municipality's months
+        Index("melding_place", "place", "municipality", "month"),
     )
 
     id: str = Field(primary_key=True)

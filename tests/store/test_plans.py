@@ -1,0 +1,52 @@
+"""What is asked at every step or file is found by an index of its own, however much there is (spec 5, growth)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event
+
+from gateway.store import meldingen, signals
+from gateway.store.engine import Store
+from gateway.store.meldingen import Span
+
+NOW, TODAY = datetime(2026, 11, 3, tzinfo=UTC), date(2026, 11, 3)
+SPAN = Span("GM1001", "2026-11", "2027-04")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """An empty database."""
+    store = Store.create(tmp_path / "gateway.db")
+    yield store
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("ask", "index"),
+    [
+        (meldingen.waiting, "melding_touched"),
+        (lambda conn: meldingen.touched(conn, "GM1001", only_urgent=True), "melding_touched"),
+        (lambda conn: meldingen.touch(conn, SPAN, [1, 2], NOW), "melding_place"),
+        (lambda conn: meldingen.mark_urgent(conn, ["GM1001", "GM1002"], TODAY), "melding_touched"),
+        (lambda conn: list(signals.unpublished(conn, "GM1001", TODAY)), "signal_unpublished"),
+    ],
+    ids=["waiting", "touched", "touch", "mark_urgent", "unpublished"],
+)
+def test_finds_by_its_index(store: Store, ask: Callable[[Connection], object], index: str) -> None:
+    """The first statement of each is looked up, as SQLite plans it without statistics."""
+    asked: list[tuple[str, Any]] = []
+    with store.write() as conn:
+
+        @event.listens_for(conn, "before_cursor_execute")
+        def _note(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+            asked.append((statement, parameters))
+
+        ask(conn)
+        (statement, parameters), *_ = asked
+        plan = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+    assert f" INDEX {index}" in plan[0].detail
