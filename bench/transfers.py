@@ -38,6 +38,7 @@ _LARGE = {
 #: A peer for which the spec sets no goal.
 NO_WORSE = 1.0
 _NUMBERS = count()
+_SERVERS = (servers.gateway, servers.sshd, servers.rclone_crypt, servers.sftpgo_cryptfs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,7 @@ def measure(folder: Path, scale: Scale, tell: Tell, only: Sequence[str]) -> Iter
         (small / f"{number:04}.pdf").write_bytes(b"%PDF" + os.urandom(20 * 1024 - 4))
     with ExitStack() as running:
         peers: dict[str, Server] = {}
-        for start in (servers.gateway, servers.sshd, servers.rclone_crypt, servers.sftpgo_cryptfs):
+        for start in _SERVERS:
             try:
                 server = start(folder)
             except Missing as exc:
@@ -89,7 +90,7 @@ def measure(folder: Path, scale: Scale, tell: Tell, only: Sequence[str]) -> Iter
             "small-files-32-sessions": bench.small_files_at_once,
             "sessions-at-once": bench.sessions_at_once,
             "logins": bench.logins,
-            "idle-memory": bench.idle_memory,
+            "idle-memory": partial(bench.idle_memory, folder / "idle"),
         }
         yield from in_turn(figures, only, tell)
 
@@ -190,25 +191,32 @@ class _Bench:
 
     def logins(self) -> Iterator[Row]:
         """Connections that log in and leave, 32 at a time."""
-        found = self._alternate(
-            "logins",
-            lambda server: timed(
-                server.pid, lambda: _in_processes(_log_in, server, self.key, self.scale.logins)
-            ),
-        )
+        found = self._alternate("logins", lambda server: _timed_logins(server, self.key, self.scale.logins))
         yield from self._speeds(
             "logins", found, self.scale.logins, "logins/s", {"sshd": 6.0, "rclone-crypt": 1.0}
         )
 
-    def idle_memory(self) -> Iterator[Row]:
-        """What a session that does nothing takes. Once: nothing of it depends on how busy the machine is."""
+    def idle_memory(self, folder: Path) -> Iterator[Row]:
+        """What a session that does nothing takes: of servers that did nothing before, and the first tenth apart.
+
+        Once: nothing of it depends on how busy the machine is.
+        """
+        folder.mkdir()
         found: dict[str, list[float]] = {}
-        for server in self.servers.values():
-            self.tell(f"idle-memory: {server.name}")
-            before = tree_pss_bytes(server.pid)
-            with _Idle(server, self.key, self.scale.idle):
-                after = tree_pss_bytes(server.pid)
-            found[server.name] = [(after - before) / self.scale.idle / 1024]
+        for start in _SERVERS:
+            with ExitStack() as running:
+                try:
+                    server = start(folder)
+                except Missing:
+                    continue
+                running.callback(server.stop)
+                self.tell(f"idle-memory: {server.name}")
+                key, first = servers.key_pair(folder), self.scale.idle // 10
+                with _Idle(server, key, first):
+                    before = tree_pss_bytes(server.pid)
+                    with _Idle(server, key, self.scale.idle - first):
+                        after = tree_pss_bytes(server.pid)
+                found[server.name] = [(after - before) / (self.scale.idle - first) / 1024]
         goals = {"sshd": 0.02, "rclone-crypt": 0.45}
         yield from _beside("idle-memory", found, "KiB", goals, at_least=False)
 
@@ -322,17 +330,26 @@ def _connect(server: Server, key: Path) -> AbstractAsyncContextManager[asyncssh.
     )
 
 
-def _in_processes(work: Callable[[Server, Path, int], None], server: Server, key: Path, number: int) -> None:
-    """Half of it in each of two processes: a client in Python takes a processor of its own."""
+def _timed_logins(server: Server, key: Path, number: int) -> Used:
+    """Half of the logins in each of two processes, which are ready before the time runs."""
     context = multiprocessing.get_context("spawn")
-    there = _address(server)
-    workers = [context.Process(target=work, args=(there, key, number // 2)) for _ in range(2)]
+    ready, begin = context.Semaphore(0), context.Event()
+    args = (_address(server), key, number // 2, ready, begin)
+    workers = [context.Process(target=_log_in, args=args) for _ in range(2)]
     for worker in workers:
         worker.start()
-    for worker in workers:
-        worker.join()
-        if worker.exitcode:
-            raise RuntimeError(f"a client ended with {worker.exitcode}")
+    for _ in workers:
+        if not ready.acquire(timeout=120):
+            raise RuntimeError("a client did not start")
+
+    def run() -> None:
+        begin.set()
+        for worker in workers:
+            worker.join()
+            if worker.exitcode:
+                raise RuntimeError(f"a client ended with {worker.exitcode}")
+
+    return timed(server.pid, run)
 
 
 def _address(server: Server) -> Server:
@@ -353,13 +370,15 @@ def _nothing() -> None:
     """What another process must not do."""
 
 
-def _log_in(server: Server, key: Path, number: int) -> None:
+def _log_in(server: Server, key: Path, number: int, ready: Any, begin: Any) -> None:
     async def one(at_once: asyncio.Semaphore) -> None:
         async with at_once, _connect(server, key) as connection, connection.start_sftp_client() as client:
             await client.realpath(".")
 
     async def all_of_them() -> None:
         at_once = asyncio.Semaphore(16)
+        ready.release()
+        await asyncio.to_thread(begin.wait)
         await asyncio.gather(*(one(at_once) for _ in range(number)))
 
     asyncio.run(all_of_them())
