@@ -343,7 +343,7 @@ class Gateway:
         for key_id, code in enumerate(shared, start=next_key):
             if (code, month) not in self._grouped:
                 self._grouped.add((code, month))
-                meldingen.grouping_of(conn, code, month, self.context.policy(code).matching.key)
+                meldingen.settle_groupings(conn, {(code, month): self.context.policy(code).matching.key})
             data_key = DataKey.generate()
             row_keys[code] = key_id, RowSealer(data_key.row_key())
             wrapped = wrap(

@@ -25,7 +25,6 @@ from asyncssh.encryption import ChachaEncryption, Encryption, GCMEncryption
 from asyncssh.misc import DisconnectError, ProtocolError
 
 from gateway.exchange.ciphers import LENGTH_BYTES, TAG_BYTES, ChachaCipher, GCMCipher, PacketCipher
-
 from gateway.exchange.sockets import BACKLOG
 
 #: The version whose private names were read.
