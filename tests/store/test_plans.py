@@ -31,7 +31,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     [
         (meldingen.waiting, "melding_touched"),
         (lambda conn: meldingen.touched(conn, "GM1001", only_urgent=True), "melding_touched"),
-        (lambda conn: meldingen.touch(conn, SPAN, [1, 2], NOW), "melding_place"),
+        (lambda conn: meldingen.touch(conn, {SPAN: {1, 2}}, NOW), "melding_place"),
         (lambda conn: meldingen.mark_urgent(conn, ["GM1001", "GM1002"], TODAY), "melding_touched"),
         (lambda conn: list(signals.unpublished(conn, "GM1001", TODAY)), "signal_unpublished"),
     ],
