@@ -192,7 +192,7 @@ async def _accept(
     sockets = door.sockets or bind(door.host, door.port, 1)[0]
     if asyncssh.__version__ == transport.ASYNCSSH:
         return [await transport.listen(each, options) for each in sockets]
-    _log.warning("transport.replaced", found=asyncssh.__version__, expected=transport.ASYNCSSH)
+    _log.warning("transport.replaced", reason=f"asyncssh {asyncssh.__version__}, not {transport.ASYNCSSH}")
     return [await asyncssh.listen(sock=each, backlog=BACKLOG, options=options) for each in sockets]
 
 

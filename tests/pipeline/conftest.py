@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from sqlalchemy import insert, select
 
 from gateway.audit.checkpoint import create_signing_key, load_signing_key
@@ -352,3 +353,9 @@ def row() -> Callable[..., dict[str, str]]:
 def csv_file() -> Callable[..., bytes]:
     """Makes files."""
     return make_file
+
+
+@pytest.fixture(autouse=True)
+def _plain_logs() -> None:
+    """A verb of the command line writes its process's logs to the screen of its test, which is gone by now."""
+    structlog.reset_defaults()
