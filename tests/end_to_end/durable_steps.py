@@ -86,8 +86,8 @@ def arm(point_name: str, turn: int, log: Path) -> None:
     write = Store.write
 
     @contextmanager
-    def write_counted(store: Store) -> Iterator[Connection]:
-        with write(store) as conn:
+    def write_counted(store: Store, **how: bool) -> Iterator[Connection]:
+        with write(store, **how) as conn:
             yield conn
             point("before", "commit")
         point("after", "commit")

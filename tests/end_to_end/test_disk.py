@@ -232,7 +232,12 @@ async def test_a_disk_that_becomes_read_only(failing_disk, town_on, signal, csv_
     town.daemon = town.gateway = None
     assert await asyncio.to_thread(mount_again, failing_disk)
     await town.start()
-    assert states(town) == ["processed", "aborted"]
+
+    def received() -> list[str]:
+        # what OPEN wrote waits for no disk: the failure may have taken it, with what was sent of the file (ADR 22)
+        return [state for state in states(town) if state != "aborted"]
+
+    assert received() == ["processed"]
     await town.send("woonservice", signal("w1"))
-    assert states(town) == ["processed", "aborted", "processed"]
+    assert received() == ["processed", "processed"]
     town.check_blobs()
