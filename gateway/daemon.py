@@ -277,13 +277,16 @@ class Daemon:
             config = self.gateway.settings.digest
             self._link.stand(Standing(self.generation, config, self._host_key))
             return
+        if self._listener is None:
+            # a change was taken up before the door is open: `start` tells of it
+            return
         status = Running(
-            port=self.port,
+            port=self._listener.port,
             pid=os.getpid(),
             host_key=self._host_key,
             generation=self.generation,
             config=self.gateway.settings.digest,
-            legacy_port=self._listener.legacy_port if self._listener else None,
+            legacy_port=self._listener.legacy_port,
         )
         tell(self.gateway.home, status)
 
