@@ -28,6 +28,7 @@ from bench import month, servers
 from bench.home import copy_country, make_country, open_country, put, server_of
 from bench.measure import Failed, Row, Tell, Used, alternate, held, in_turn, row
 from bench.month import Creditor
+from gateway import logs
 from gateway.clock import SteppedClock, SystemClock, local_day
 from gateway.domain.hold import Grounds
 from gateway.domain.retention import Terms, signal_due
@@ -207,6 +208,7 @@ def _lived(
 
 def _purge(home: Path, result: Path) -> None:
     """A purge as an administrator's command does it, in a process of its own: when it began and when each step ended."""
+    logs.set_up(level="ERROR")
     told: list[tuple[str, float]] = []
 
     def note(step: str, done: int, total: int) -> None:
@@ -248,7 +250,7 @@ async def _visits(port: int, keys: Path, day: Connection) -> list[tuple[float, f
 def _until_closed(day: Connection) -> None:
     try:
         day.recv()
-    except EOFError:
+    except (EOFError, ConnectionResetError):
         return
 
 
