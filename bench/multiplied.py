@@ -52,12 +52,18 @@ def multiply(home: Path, to: Path, copies: int) -> Path:
             (f"[{','.join(map(str, range(copies)))}]",),
         )
         conn.execute("BEGIN")
-        tables = [
-            name for (name,) in conn.execute("SELECT name FROM first.sqlite_schema WHERE type = 'table'")
-        ]
-        for table in tables:
+        # made anew when all rows are there, as compaction does it every night
+        indices = conn.execute(
+            "SELECT name, sql FROM main.sqlite_schema WHERE type = 'index' AND sql <> ''"
+        ).fetchall()
+        for name, _ in indices:
+            conn.execute(f"DROP INDEX main.{name}")
+        tables = conn.execute("SELECT name FROM first.sqlite_schema WHERE type = 'table'").fetchall()
+        for (table,) in tables:
             columns = [row[1] for row in conn.execute(f"PRAGMA first.table_info({table})")]
             conn.execute(_insert(table, columns, copies))
+        for _, sql in indices:
+            conn.execute(sql)
         conn.execute("COMMIT")
         conn.execute("PRAGMA journal_mode=WAL")
     return to
