@@ -313,8 +313,7 @@ class Gateway:
                     for creditor, name in islice(enumerate(CREDITORS), index, None, len(days)):
                         if found := debtors(number, creditor, signals_a_month):
                             self._deliver(conn, name, month, found)
-            for code in MUNICIPALITIES:
-                self._publish(code)
+            self._publish()
             yield month
 
     def _deliver(self, conn: Connection, creditor: str, month: str, found: Sequence[Debtor]) -> None:
@@ -452,14 +451,16 @@ class Gateway:
         meldingen.add(conn, fresh)
         signals.stage(conn, rows)
 
-    def _publish(self, code: str) -> None:
+    def _publish(self) -> None:
         """What the step of publication remembers, without its files."""
-        policy, now = self.context.policy(code), self.clock.now()
+        now = self.clock.now()
         with self.context.store.read() as conn:
-            touched = meldingen.touched(conn, code, only_urgent=False)
             found = [
                 (group.melding, content)
-                for group in match.groups(conn, policy, touched, self.today)
+                for code, policy in self.context.policies.items()
+                for group in match.groups(
+                    conn, policy, meldingen.touched(conn, code, only_urgent=False), self.today
+                )
                 if (content := group.content(policy)) is not None
             ]
         with self.context.store.write() as conn:
