@@ -283,10 +283,13 @@ PAYLOADS = st.one_of(
 def streams(draw):
     """A client's packets after the login: cut anywhere, perhaps damaged, repeated or left out.
 
-    With what is cut, and cuts between data and data, which ours hands over as one.
+    With where it is cut, and cuts between data and data, which ours hands over as one. Nothing follows a DISCONNECT:
+    ours takes nothing after it (RFC 4253, section 11.1), the library does.
     """
     alg = draw(st.sampled_from(CIPHERS))
-    payloads = [OPEN, SUBSYSTEM, *draw(st.lists(PAYLOADS, max_size=12))]
+    more = draw(st.lists(PAYLOADS, max_size=12))
+    last = next((at for at, payload in enumerate(more) if payload[0] == DISCONNECT), len(more))
+    payloads = [OPEN, SUBSYSTEM, *more[: last + 1]]
     packets = sealed(alg, payloads)
     are_data = [payload[0] == DATA for payload in payloads]
     first = len(packets[0]) + len(packets[1])
