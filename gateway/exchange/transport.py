@@ -44,9 +44,9 @@ _LEAST_RECEIVED = 1 << 10
 #: Bytes, and packets held back by a key exchange, that a client may leave unread: more than its sessions' replies.
 _MOST_UNSENT_BYTES, _MOST_DEFERRED = 1 << 22, 1_000
 
-#: SSH_MSG_CHANNEL_DATA: kind, channel, length of the data (RFC 4254, section 5.2)
-_DATA_HEADER = Struct(">BII")
-#: the same without its kind
+#: A packet of SSH_MSG_CHANNEL_DATA: bytes of padding, kind, channel, length of the data (RFC 4254, section 5.2)
+_DATA_HEADER = Struct(">BBII")
+#: channel, length of the data
 _DATA_START = Struct(">II")
 
 
@@ -67,7 +67,7 @@ class Buffers:
     def __init__(self) -> None:
         #: what is read from a socket
         self.received = _buffer()
-        #: a packet that came in, decrypted; whoever is given a view of it is done with it on return
+        #: packets that came in, decrypted; whoever is given a view of it is done with it on return
         self.opened = _buffer()
         #: a packet that goes out, before it is encrypted
         self.sealing = _buffer()
@@ -130,6 +130,9 @@ class Connection(asyncssh.SSHServerConnection):
         self._buffers = buffers
         #: half a packet
         self._rest = b""
+        #: of which channel data lies in `opened`, one packet's behind the other's, and how many bytes
+        self._gathering: Channel | None = None
+        self._gathered = 0
         self._out: list[bytes | bytearray] = []
         #: what is sent goes out when all that came is taken, or when the loop comes round
         self._is_receiving = self._flush_is_due = False
@@ -183,13 +186,16 @@ class Connection(asyncssh.SSHServerConnection):
         self._rest, self._is_receiving = b"", True
         begin = taken = 0
         try:
-            while begin < end and self._transport is not None:
-                there = self._buffers.received[begin:end]
-                cipher = self._opening()
-                taken = self._hand_over(there) if cipher is None else self._take_packet(cipher, there)
-                if not taken:
-                    break
-                begin += taken
+            try:
+                while begin < end and self._transport is not None:
+                    there = self._buffers.received[begin:end]
+                    cipher = self._opening()
+                    taken = self._hand_over(there) if cipher is None else self._take_packet(cipher, there)
+                    if not taken:
+                        break
+                    begin += taken
+            finally:
+                self._hand_data_over()
         except DisconnectError as exc:
             self._send_disconnect(exc.code, exc.reason, exc.lang)
             self._force_close(exc)
@@ -215,6 +221,7 @@ class Connection(asyncssh.SSHServerConnection):
 
     def _hand_over(self, there: memoryview) -> int:
         """The library takes all that there is; how many bytes."""
+        self._hand_data_over()
         self._inpbuf += bytes(there)
         while self._inpbuf and self._recv_handler():
             pass
@@ -230,35 +237,56 @@ class Connection(asyncssh.SSHServerConnection):
         end = LENGTH_BYTES + length + TAG_BYTES
         if end > len(there):
             return 0
-        plain = self._buffers.opened
-        cipher.open(self._recv_seq, there[:end], plain)
-        padding = plain[0]
-        if not _LEAST_PADDING <= padding <= length - 2:
-            raise ProtocolError("Invalid padding")
-        payload = plain[1 : length - padding]
-        if not (payload[0] == MSG_CHANNEL_DATA and self._take_data(payload)):
-            self._take_seldom(cipher, bytes(plain[:length]))
+        # Data is to lie behind data: what comes before it takes the place of the last that is gathered, for a moment.
+        plain = self._buffers.opened[self._gathered : self._gathered + length]
+        under = bytes(plain[: _DATA_HEADER.size])
+        try:
+            cipher.open(self._recv_seq, there[:end], plain)
+            is_data = self._gather(plain)
+            other = b"" if is_data else bytes(plain)
+        finally:
+            plain[: len(under)] = under
+        if not is_data:
+            self._hand_data_over()
+            self._take_seldom(cipher, other)
         return end
 
-    def _take_data(self, payload: memoryview) -> bool:
-        """Hand the data of a channel to its session; False when something about it is the library's to judge."""
-        if len(payload) < _DATA_HEADER.size or not self._auth_complete or self._decompressor:
+    def _gather(self, plain: memoryview) -> bool:
+        """Keep the data of a packet where it lies; False when something about it is not ours to judge.
+
+        Raises:
+            ProtocolError: its padding is none.
+        """
+        if not _LEAST_PADDING <= plain[0] <= len(plain) - 2:
+            raise ProtocolError("Invalid padding")
+        if plain[1] != MSG_CHANNEL_DATA or len(plain) < _DATA_HEADER.size:
             return False
-        _, number, length = _DATA_HEADER.unpack_from(payload)
+        padding, _, number, size = _DATA_HEADER.unpack_from(plain)
         channel = self._channels.get(number)
-        data = payload[_DATA_HEADER.size :]
         if (
             channel is None
+            or (self._gathered and channel is not self._gathering)
+            or not self._auth_complete
+            or self._decompressor
             or channel._recv_state != "open"
             or channel._recv_paused
             or channel._encoding is not None
-            or len(data) != length
-            or length > channel._recv_window
+            or _DATA_HEADER.size + size + padding != len(plain)
+            or self._gathered + size > channel._recv_window
         ):
             return False
         self._recv_seq = (self._recv_seq + 1) & 0xFFFFFFFF
-        channel._accept_data(data)  # type: ignore[arg-type]  # the session takes a view, and keeps none of it
+        self._gathering = channel  # type: ignore[assignment]  # all are of `create_server_channel`
+        self._gathered += size
         return True
+
+    def _hand_data_over(self) -> None:
+        """A session takes what was gathered for it."""
+        channel, size = self._gathering, self._gathered
+        self._gathering, self._gathered = None, 0
+        if channel is not None:
+            # it takes a view, and keeps none of it
+            channel._accept_data(self._buffers.opened[_DATA_HEADER.size :][:size])  # type: ignore[arg-type]
 
     def _take_seldom(self, cipher: PacketCipher, plain: bytes) -> None:
         """The library takes a packet that is opened already: it asks for it as if it were not."""

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from paramiko import SSHException
 
 from gateway.clock import AMSTERDAM
 from gateway.exchange.keys import create_key
@@ -423,7 +424,7 @@ async def test_killed_half_way_an_upload(village, signal, csv_file):
             file = client.open("inbox/signalen.csv", "w")
             file.write(content[:20_000])
             asyncio.run_coroutine_threadsafe(village.kill(), loop).result()
-            with pytest.raises((OSError, EOFError)):
+            with pytest.raises((OSError, EOFError, SSHException)):
                 file.write(content[20_000:])
 
     await asyncio.to_thread(cut)

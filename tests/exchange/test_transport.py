@@ -180,16 +180,16 @@ async def test_the_server_changes_keys_again_and_again(house, rekeys, content, c
 @pytest.mark.parametrize("cipher", [GCM_128, CHACHA])
 async def test_a_session_keeps_nothing_of_what_it_is_shown(house, monkeypatch, content, cipher):
     """The buffer that it is shown is another's a moment later: whoever kept a view would read the other's file."""
-    take = Connection._take_data
+    hand_over = Connection._hand_data_over
 
-    def take_and_spoil(self, payload):
+    def hand_over_and_spoil(self):
+        size = self._gathered
         try:
-            return take(self, payload)
+            hand_over(self)
         finally:
-            if payload[0] == 94 and self._auth_complete and len(payload) > 9:
-                payload[9:] = bytes(len(payload) - 9)
+            self._buffers.opened[10 : 10 + size] = bytes(size)
 
-    monkeypatch.setattr(Connection, "_take_data", take_and_spoil)
+    monkeypatch.setattr(Connection, "_hand_data_over", hand_over_and_spoil)
     async with house.raw("woonbron") as one, house.raw("vitens") as other:
         handles = [(raw, (await raw.open("/inbox/a.csv")).string) for raw in (one, other)]
         step = 40_000

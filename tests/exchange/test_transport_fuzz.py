@@ -13,6 +13,7 @@ import struct
 import time
 import tracemalloc
 from dataclasses import dataclass, field
+from itertools import accumulate, groupby, pairwise
 
 import asyncssh
 import pytest
@@ -29,7 +30,7 @@ GCM_128, GCM_256, CHACHA = (
 )
 CIPHERS = [GCM_128, GCM_256, CHACHA]
 KEY, IV = bytes(range(64)), bytes(range(100, 112))
-DISCONNECT, IGNORE, KEXINIT, DATA = 1, 2, 20, 94
+DISCONNECT, IGNORE, KEXINIT, WINDOW_ADJUST, DATA = 1, 2, 20, 93, 94
 WINDOW, MOST_DATA = 1 << 17, 1 << 15
 
 
@@ -280,15 +281,25 @@ PAYLOADS = st.one_of(
 
 @st.composite
 def streams(draw):
-    """A client's packets after the login: cut anywhere, perhaps damaged, repeated or left out."""
+    """A client's packets after the login: cut anywhere, perhaps damaged, repeated or left out.
+
+    With where it is cut, and cuts between data and data, which ours hands over as one. Nothing follows a DISCONNECT:
+    ours takes nothing after it (RFC 4253, section 11.1), the library does.
+    """
     alg = draw(st.sampled_from(CIPHERS))
-    packets = sealed(alg, [OPEN, SUBSYSTEM, *draw(st.lists(PAYLOADS, max_size=12))])
+    more = draw(st.lists(PAYLOADS, max_size=12))
+    last = next((at for at, payload in enumerate(more) if payload[0] == DISCONNECT), len(more))
+    payloads = [OPEN, SUBSYSTEM, *more[: last + 1]]
+    packets = sealed(alg, payloads)
+    are_data = [payload[0] == DATA for payload in payloads]
     first = len(packets[0]) + len(packets[1])
     match draw(st.sampled_from(["whole", "whole", "flip", "drop", "repeat", "cut", "noise"])):
         case "drop":
-            del packets[draw(st.integers(0, len(packets) - 1))]
+            at = draw(st.integers(0, len(packets) - 1))
+            del packets[at], are_data[at]
         case "repeat":
             packets.insert(at := draw(st.integers(0, len(packets) - 1)), packets[at])
+            are_data.insert(at, are_data[at])
         case "noise":
             packets.append(draw(st.binary(max_size=300)))
         case "cut":
@@ -301,7 +312,9 @@ def streams(draw):
             packets[at] = bytes(damaged)
     stream = b"".join(packets)
     cuts = draw(st.lists(st.integers(0, len(stream)), max_size=6))
-    return alg, stream, sorted({min(first, len(stream)), *cuts})
+    starts = accumulate(map(len, packets))
+    between = {start for start, pair in zip(starts, pairwise(are_data), strict=False) if all(pair)}
+    return alg, stream, sorted({min(first, len(stream)), *cuts}), sorted(between)
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -312,7 +325,8 @@ def test_the_same_bytes_give_the_same_session_and_the_same_replies(made):
     One thing differs: a length that no packet has ends ours at its fourth byte, and the library's some bytes later;
     until then it may go on.
     """
-    ours, theirs = asyncio.run(both(*made))
+    alg, stream, cuts, between = made
+    ours, theirs = asyncio.run(both(alg, stream, sorted({*cuts, *between})))
     if ours[2] == "ProtocolError" and theirs[2] in {"open", "MACError"}:
         (events, replies), (more_events, more_replies) = without_end(ours), without_end(theirs)
         assert replies == more_replies[: len(replies)]
@@ -320,6 +334,79 @@ def test_the_same_bytes_give_the_same_session_and_the_same_replies(made):
             assert told == more[: len(told)]
     else:
         assert ours == theirs
+
+
+def joined(outcome):
+    """An outcome without what depends on how much data a session is given at once."""
+    sessions, replies, end = outcome
+    events = [
+        [b"".join(group) if kind is bytes else list(group) for kind, group in groupby(each, type)]
+        for each in sessions
+    ]
+    return events, [packet for packet in replies if packet[0] not in {DATA, WINDOW_ADJUST}], end
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(streams())
+def test_data_that_comes_at_once_is_what_comes_packet_by_packet(made):
+    """A session is given several packets' data as one: the same bytes, between the same other things."""
+    alg, stream, cuts, between = made
+
+    async def taken(cuts):
+        end, _ = ends(alg)
+        for begin, after in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+            end.feed(stream[begin:after])
+            await settle()
+        outcome = end.outcome()
+        end.connection.abort()
+        await settle()
+        return joined(outcome)
+
+    assert asyncio.run(taken(cuts)) == asyncio.run(taken(sorted({*cuts, *between})))
+
+
+@pytest.mark.parametrize("alg", CIPHERS)
+async def test_data_of_many_packets_is_handed_over_as_one(alg):
+    """In whatever order channels and other packets come between; the last byte of each is its own."""
+    pieces = [bytes([number]) * (number * 97 + 1) for number in range(30)]
+    end, _ = ends(alg)
+    await opened([end], alg)
+    payloads = [OPEN, SUBSYSTEM, *map(data, pieces), b"\2" + string(b"ignored"), data(b"after")]
+    end.feed(b"".join(sealed(alg, payloads)[2:]))
+    await settle()
+    assert end.outcome()[0] == [["sftp", b"".join(pieces), b"after"]]
+
+
+@pytest.mark.parametrize("alg", CIPHERS)
+async def test_data_of_two_channels_is_kept_apart(alg):
+    """What comes at once, by turns: each session is given its own, and the other's none."""
+    end, _ = ends(alg)
+    await opened([end], alg)
+    more = [bytes([*OPEN[:12], *struct.pack(">I", 8), *OPEN[16:]]), SUBSYSTEM[:4] + b"\1" + SUBSYSTEM[5:]]
+    turns = [data(bytes([65 + turn]) * 50, turn // 2 % 2) for turn in range(12)]
+    packets = sealed(alg, [OPEN, SUBSYSTEM, *more, *turns])[2:]
+    for packet in packets[:2]:
+        end.feed(packet)
+        await settle()
+    end.feed(b"".join(packets[2:]))
+    await settle()
+    first, second = joined(end.outcome())[0]
+    assert first[1] == b"".join(bytes([each]) * 50 for each in b"ABEFIJ")
+    assert second[1] == b"".join(bytes([each]) * 50 for each in b"CDGHKL")
+
+
+@pytest.mark.parametrize("alg", CIPHERS)
+async def test_what_was_whole_before_a_damaged_packet_is_handed_over(alg):
+    """Its bytes are its own: nothing of the damaged one is in them."""
+    end, _ = ends(alg)
+    await opened([end], alg)
+    packets = sealed(alg, [OPEN, SUBSYSTEM, data(b"a" * 500), data(b"b" * 500)])[2:]
+    packets[1] = packets[1][:-1] + bytes([packets[1][-1] ^ 1])
+    end.feed(b"".join(packets))
+    await settle()
+    events, _, how = end.outcome()
+    assert events[0][:2] == ["sftp", b"a" * 500]
+    assert how == "MACError"
 
 
 @pytest.mark.parametrize("alg", CIPHERS)
