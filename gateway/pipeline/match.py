@@ -78,7 +78,7 @@ def groups(
     own = defaultdict(lambda: defaultdict(list)) if predecessors else by_place
     for level in Grouping:
         places = {melding.place for melding in meldingen if melding.level == level}
-        for code in codes:
+        for code in codes if places else ():
             for signal in _active(conn, code, PLACE_COLUMNS[level], places, today):
                 # one place may serve two levels: a person without a name is known by A2
                 by_place[level, signal.group][signal.month].append(signal)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, bindparam, exists, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, exists, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from gateway.domain.melding import Klasse
 from gateway.domain.policy import Grouping
 from gateway.domain.signal import ACTIVE
 from gateway.store.bulk import as_list, insert_rows, listed
@@ -147,17 +148,20 @@ def touch_ids(conn: Connection, melding_ids: Collection[str], now: datetime) -> 
         conn.execute(_TOUCH, {"listed": as_list(melding_ids), "now": now})
 
 
+_TOUCH_FROM = (
+    update(_MELDING)
+    .where(
+        _MELDING.c.municipality == bindparam("of"),
+        _MELDING.c.month >= bindparam("since"),
+        _MELDING.c.touched_at.is_(None),
+    )
+    .values(touched_at=bindparam("now", type_=_MELDING.c.touched_at.type))
+)
+
+
 def touch_from(conn: Connection, municipality: str, month: str, now: datetime) -> None:
     """A municipality's meldingen of a month and later must be looked at again; `now` unless touched before."""
-    conn.execute(
-        update(_MELDING)
-        .where(
-            _MELDING.c.municipality == municipality,
-            _MELDING.c.month >= month,
-            _MELDING.c.touched_at.is_(None),
-        )
-        .values(touched_at=now)
-    )
+    conn.execute(_TOUCH_FROM, {"of": municipality, "since": month, "now": now})
 
 
 class PolicyOfMonth(NamedTuple):
@@ -167,20 +171,33 @@ class PolicyOfMonth(NamedTuple):
     server: str
 
 
+_POLICIES_OF = select(_POLICY.c.municipality, _POLICY.c.policy, _POLICY.c.server).where(
+    listed(_POLICY.c.municipality), _POLICY.c.month == bindparam("in_month")
+)
+
+
+def policies_of(conn: Connection, municipalities: Collection[str], month: str) -> dict[str, PolicyOfMonth]:
+    """The policy that each municipality's month was published under last; those of which nothing was are left out."""
+    rows = conn.execute(_POLICIES_OF, {"listed": as_list(municipalities), "in_month": month})
+    return {municipality: PolicyOfMonth(policy, server) for municipality, policy, server in rows}
+
+
 def policy_of(conn: Connection, municipality: str, month: str) -> PolicyOfMonth | None:
     """The policy that a municipality's month was published under last; None: nothing was."""
-    query = select(_POLICY.c.policy, _POLICY.c.server).where(
-        _POLICY.c.municipality == municipality, _POLICY.c.month == month
-    )
-    row = conn.execute(query).one_or_none()
-    return None if row is None else PolicyOfMonth(*row)
+    return policies_of(conn, (municipality,), month).get(municipality)
+
+
+_PUT_POLICY = upsert(_POLICY)
+_USE_POLICY = _PUT_POLICY.on_conflict_do_update(
+    index_elements=["municipality", "month"],
+    set_={"policy": _PUT_POLICY.excluded.policy, "server": _PUT_POLICY.excluded.server},
+)
 
 
 def use_policy(conn: Connection, municipality: str, month: str, *, policy: str, server: str) -> None:
     """From now on a municipality's month is published under this policy."""
-    values = {"policy": policy, "server": server}
-    put = upsert(_POLICY).values(municipality=municipality, month=month, **values)
-    conn.execute(put.on_conflict_do_update(index_elements=["municipality", "month"], set_=values))
+    values = {"municipality": municipality, "month": month, "policy": policy, "server": server}
+    conn.execute(_USE_POLICY, values)
 
 
 def mark_urgent(conn: Connection, municipalities: Collection[str], today: date) -> None:
@@ -252,8 +269,16 @@ _PUBLISHED = select(*_COLUMNS).where(
 )
 
 
+_MATCHES = _PUBLISHED.where(_MELDING.c.klasse == Klasse.MATCH)
+
+
+def matches(conn: Connection, municipality: str, month: str) -> list[Melding]:
+    """The meldingen of a month whose last publication was MATCH: those that have a rank."""
+    return [_melding(row) for row in conn.execute(_MATCHES, {"of": municipality, "in_month": month})]
+
+
 def published(conn: Connection, municipality: str, month: str) -> list[Melding]:
-    """The meldingen of a month whose last publication was not VERVALLEN: ranks are made among them."""
+    """The meldingen of a month whose last publication was not VERVALLEN."""
     return [_melding(row) for row in conn.execute(_PUBLISHED, {"of": municipality, "in_month": month})]
 
 
@@ -342,9 +367,9 @@ def mark_published(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
-def add_publication(conn: Connection, **values: Any) -> None:
-    """Record one publication."""
-    conn.execute(insert(_PUBLICATION).values(**values))
+def add_publications(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Record publications."""
+    insert_rows(conn, _PUBLICATION, rows)
 
 
 def _melding(row: Any) -> Melding:
