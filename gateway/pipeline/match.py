@@ -54,7 +54,8 @@ class Group(NamedTuple, Generic[K]):
 
     def matching(self, policy: Policy) -> Matching:
         """The rules for it: a month keeps the key that it began with."""
-        return replace(policy.matching, key=Grouping(self.melding.level))
+        key = Grouping(self.melding.level)
+        return policy.matching if key is policy.matching.key else replace(policy.matching, key=key)
 
 
 def groups(

@@ -250,11 +250,9 @@ def due_municipalities(context: Context, *, only_urgent: bool = False) -> list[s
 def _due(context: Context, *, only_urgent: bool) -> list[Touched]:
     """What waits in served municipalities that must publish now."""
     with context.store.read() as conn:
-        touched = meldingen.waiting(conn)
+        touched = meldingen.waiting(conn, only_urgent=only_urgent)
     now = context.clock.now()
     served = [each for each in touched if context.server_of(each.municipality)]
-    if only_urgent:
-        return [each for each in served if each.urgent]
     return [each for each in served if due_at(context, each) <= now]
 
 

@@ -113,7 +113,6 @@ class Span(NamedTuple):
     last: str
 
 
-_UNTOUCHED = _AT_PLACES.where(_MELDING.c.touched_at.is_(None))
 _TOUCH = (
     update(_MELDING)
     .where(listed(_MELDING.c.id), _MELDING.c.touched_at.is_(None))
@@ -121,25 +120,27 @@ _TOUCH = (
 )
 
 
-def touch(conn: Connection, spans: Mapping[Span, Collection[int]], now: datetime) -> None:
-    """The meldingen of spans at their places must be looked at again; `now` unless they were touched before."""
+def touch(conn: Connection, spans: Mapping[Span, Collection[int]], now: datetime) -> list[str]:
+    """The meldingen of spans at their places must be looked at again; `now` unless they were touched before.
+
+    Returns:
+        Their ids, also those that were touched before.
+    """
     places = {place for many in spans.values() for place in many}
-    rows = conn.execute(_UNTOUCHED, {"listed": as_list(places)}).all()
+    rows = conn.execute(_AT_PLACES, {"listed": as_list(places)}).all()
     of: dict[str, list[Span]] = {}
     for span in spans:
         of.setdefault(span.municipality, []).append(span)
-    touch_ids(
-        conn,
-        [
-            row.id
-            for row in rows
-            if any(
-                span.first <= row.month <= span.last and row.place in spans[span]
-                for span in of.get(row.municipality, ())
-            )
-        ],
-        now,
-    )
+    found = [
+        row.id
+        for row in rows
+        if any(
+            span.first <= row.month <= span.last and row.place in spans[span]
+            for span in of.get(row.municipality, ())
+        )
+    ]
+    touch_ids(conn, found, now)
+    return found
 
 
 def touch_ids(conn: Connection, melding_ids: Collection[str], now: datetime) -> None:
@@ -200,24 +201,41 @@ def use_policy(conn: Connection, municipality: str, month: str, *, policy: str, 
     conn.execute(_USE_POLICY, values)
 
 
-def mark_urgent(conn: Connection, municipalities: Collection[str], today: date) -> None:
-    """Touched meldingen that hold a crisis signal go out at once and alone (spec 3, Publication)."""
-    is_crisis = exists().where(
-        _SIGNAL.c.melding_id == _MELDING.c.id,
-        _SIGNAL.c.in_force,
-        _SIGNAL.c.is_crisis,
-        _SIGNAL.c.state.in_(ACTIVE),
-        _SIGNAL.c.due_on >= today,
+_HOLDS_CRISIS = exists().where(
+    _SIGNAL.c.melding_id == _MELDING.c.id,
+    _SIGNAL.c.in_force,
+    _SIGNAL.c.is_crisis,
+    _SIGNAL.c.state.in_(ACTIVE),
+    _SIGNAL.c.due_on >= bindparam("today", type_=_SIGNAL.c.due_on.type),
+)
+_MARK_URGENT = (
+    update(_MELDING)
+    .where(
+        _MELDING.c.touched_at.is_not(None),
+        listed(_MELDING.c.municipality, "codes"),
+        _MELDING.c.is_urgent != _HOLDS_CRISIS,
     )
-    conn.execute(
-        update(_MELDING)
-        .where(
-            _MELDING.c.touched_at.is_not(None),
-            _MELDING.c.municipality.in_(municipalities),
-            _MELDING.c.is_urgent != is_crisis,
-        )
-        .values(is_urgent=is_crisis)
-    )
+    .values(is_urgent=_HOLDS_CRISIS)
+)
+_MARK_URGENT_AMONG = _MARK_URGENT.where(listed(_MELDING.c.id))
+
+
+def mark_urgent(
+    conn: Connection, municipalities: Collection[str], today: date, *, among: Collection[str] | None = None
+) -> None:
+    """Touched meldingen that hold a crisis signal go out at once and alone (spec 3, Publication).
+
+    Args:
+        conn: a writing transaction.
+        municipalities: that want it so.
+        today: what is overdue takes no part.
+        among: only meldingen of these ids; None: whatever was touched.
+    """
+    values = {"codes": as_list(municipalities), "today": today}
+    if among is None:
+        conn.execute(_MARK_URGENT, values)
+    elif among:
+        conn.execute(_MARK_URGENT_AMONG, values | {"listed": as_list(among)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,21 +248,24 @@ class Touched:
     urgent: int
 
 
-def waiting(conn: Connection) -> list[Touched]:
-    """Municipalities with meldingen that must be looked at again."""
-    query = (
-        select(
-            _MELDING.c.municipality,
-            func.min(_MELDING.c.touched_at),
-            func.count(),
-            func.sum(_MELDING.c.is_urgent),
-        )
-        .where(_MELDING.c.touched_at.is_not(None))
-        .group_by(_MELDING.c.municipality)
+_WAITING = (
+    select(
+        _MELDING.c.municipality,
+        func.min(_MELDING.c.touched_at),
+        func.count(),
+        func.sum(_MELDING.c.is_urgent),
     )
+    .where(_MELDING.c.touched_at.is_not(None))
+    .group_by(_MELDING.c.municipality)
+)
+_URGENT_WAITING = _WAITING.where(_MELDING.c.is_urgent)
+
+
+def waiting(conn: Connection, *, only_urgent: bool = False) -> list[Touched]:
+    """Municipalities with meldingen that must be looked at again; of these all, or what is urgent alone."""
     return [
         Touched(municipality=gm, since=since, count=count, urgent=int(urgent))
-        for gm, since, count, urgent in conn.execute(query)
+        for gm, since, count, urgent in conn.execute(_URGENT_WAITING if only_urgent else _WAITING)
     ]
 
 
