@@ -347,7 +347,7 @@ def _stored(draft: Draft, due: Due) -> dict[str, Any]:
     melding, content = due.melding, due.content
     is_crisis = content is not None and Rule.CRISIS in content.rules
     return {
-        "melding": melding.id,
+        "id": melding.id,
         "version": due.version,
         "partner_id": due.partner_id,
         "klasse": content.klasse if content else Klasse.LAPSED,

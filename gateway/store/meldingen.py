@@ -13,7 +13,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from gateway.domain.melding import Klasse
 from gateway.domain.policy import Grouping
 from gateway.domain.signal import ACTIVE
-from gateway.store.bulk import as_list, insert_rows, listed
+from gateway.store.bulk import as_list, insert_rows, listed, update_rows
 from gateway.store.places import CHUNK, chunks
 from gateway.store.tables import GroupingRow, MeldingRow, PolicyRow, Publication, SignalRow
 
@@ -361,31 +361,13 @@ def settle(conn: Connection, melding_ids: Collection[str]) -> None:
         conn.execute(_SETTLE, {"listed": as_list(melding_ids)})
 
 
-#: What a publication changes of a melding.
-_OF_PUBLICATION = (
-    *("version", "partner_id", "klasse", "fingerprint", "published", "first_published_at", "published_at"),
-    "crisis_at",
-)
-_PUBLISH = (
-    update(_MELDING)
-    .where(_MELDING.c.id == bindparam("melding"))
-    .values(
-        {name: bindparam(f"new_{name}", type_=_MELDING.c[name].type) for name in _OF_PUBLICATION}
-        | {"touched_at": None, "is_urgent": False, "is_lost": False}
-    )
-)
+#: Of a melding that was looked at.
+_SETTLED = {"touched_at": None, "is_urgent": False, "is_lost": False}
 
 
 def mark_published(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Store what was published; each row has `melding` (the id) and the columns that change."""
-    if rows:
-        conn.execute(
-            _PUBLISH,
-            [
-                {"melding": row["melding"]} | {f"new_{name}": row[name] for name in _OF_PUBLICATION}
-                for row in rows
-            ],
-        )
+    """Store what was published; each row has the `id` of the melding and the columns that change."""
+    update_rows(conn, _MELDING, "id", [{**row, **_SETTLED} for row in rows])
 
 
 def add_publications(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
