@@ -468,7 +468,7 @@ class Gateway:
                 conn,
                 [
                     {
-                        "melding": melding.id,
+                        "id": melding.id,
                         "version": melding.version + 1,
                         "partner_id": SERVER,
                         "klasse": content.klasse,

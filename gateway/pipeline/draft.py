@@ -62,10 +62,16 @@ class Draft:
     #: melding id -> its contracts that were reported before, in the look-back months
     reported: dict[str, frozenset[Hashable]] = field(default_factory=dict)
 
+    #: the day of it in the Netherlands
+    today: date = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.today = local_day(self.now)
+
     @property
-    def today(self) -> date:
-        """The day of it in the Netherlands."""
-        return local_day(self.now)
+    def months(self) -> set[str]:
+        """The months of what goes out."""
+        return {due.melding.month for due in self.due.values()}
 
     @property
     def refs(self) -> list[int]:

@@ -261,7 +261,7 @@ def _remake(conn: Connection, file: Outgoing) -> None:
     if file.kind == DispatchKind.WORKLIST:
         for month in worklists.known(conn, file.partner_id, file.municipality):
             if names.worklist_name(file.municipality, month) == file.name:
-                worklists.mark_due(conn, file.partner_id, file.municipality, month)
+                worklists.mark_due(conn, [(file.partner_id, file.municipality, month)])
 
 
 def _parties(context: Context, request: Stored, scope: _Scope) -> set[str]:

@@ -18,7 +18,7 @@ from gateway.pipeline.exclusions import levels_of
 from gateway.pipeline.outgoing import OutgoingFile, store_files
 from gateway.pipeline.removing import RemovalKind, keep_signals
 from gateway.pipeline.sealing import Opener, open_key, store_key
-from gateway.pipeline.statuses import status_file, use_status_number
+from gateway.pipeline.statuses import next_status_number, status_file, use_status_number
 from gateway.pipeline.touching import mark_urgent, touch
 from gateway.store import Connection, data_keys, signals
 from gateway.store.places import chunks
@@ -79,9 +79,10 @@ class Excluding:
             status_file(
                 self._context,
                 creditor,
+                next_status_number(self._context, creditor),
                 [self._status(each) for each in found],
-                min(each.signal.due_on for each in found),
-                Counter(each.signal.delivery_id for each in found),
+                signals_due_on=min(each.signal.due_on for each in found),
+                contents=Counter(each.signal.delivery_id for each in found),
             )
             for creditor, found in sorted(by_creditor.items())
         ]

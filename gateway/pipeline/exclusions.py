@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any
 
@@ -20,10 +20,18 @@ from gateway.store.exclusions import Listed
 from gateway.vault.objects import EXCLUSION
 
 
-def excluded_residents(context: Context, conn: Connection, municipality: str, today: date) -> Exclusions:
-    """Whom a municipality wants no signals about, each until his last day."""
-    found = opened(context, conn, Kind.EXCLUSIONS, municipality, today)
-    return exclusion.gather(meant(listed.until, contents) for listed, contents in found)
+def excluded_residents(
+    context: Context, conn: Connection, municipalities: Iterable[str], today: date
+) -> dict[str, Exclusions]:
+    """Whom each of these municipalities wants no signals about, each until his last day."""
+    codes = {code: {code, *context.predecessors(code)} for code in municipalities}
+    rows = list(stored.in_force(conn, Kind.EXCLUSIONS, set().union(*codes.values()), today))
+    if not rows:
+        return dict.fromkeys(codes, exclusion.gather(()))
+    opener = Opener(context, conn)
+    opener.load(row.data_key_id for row in rows)
+    found = [(row.municipality, meant(row.until, opener.open(row, EXCLUSION))) for row in rows]
+    return {code: exclusion.gather(each for of, each in found if of in its) for code, its in codes.items()}
 
 
 def judged(located: Located, row: Signal, signalled_on: date, excluded: Exclusions | None) -> Located:

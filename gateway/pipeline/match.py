@@ -54,7 +54,8 @@ class Group(NamedTuple, Generic[K]):
 
     def matching(self, policy: Policy) -> Matching:
         """The rules for it: a month keeps the key that it began with."""
-        return replace(policy.matching, key=Grouping(self.melding.level))
+        key = Grouping(self.melding.level)
+        return policy.matching if key is policy.matching.key else replace(policy.matching, key=key)
 
 
 def groups(
@@ -78,7 +79,7 @@ def groups(
     own = defaultdict(lambda: defaultdict(list)) if predecessors else by_place
     for level in Grouping:
         places = {melding.place for melding in meldingen if melding.level == level}
-        for code in codes:
+        for code in codes if places else ():
             for signal in _active(conn, code, PLACE_COLUMNS[level], places, today):
                 # one place may serve two levels: a person without a name is known by A2
                 by_place[level, signal.group][signal.month].append(signal)

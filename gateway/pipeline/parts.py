@@ -16,39 +16,36 @@ from gateway.matching.rank import Place
 from gateway.pipeline.draft import Draft
 from gateway.pipeline.lines import Line, rows
 from gateway.pipeline.outgoing import OutgoingFile, seal_file, seal_manifest
-from gateway.store import Connection, outgoing
 from gateway.vault.ids import new_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What one partner gets: files, each a month's, under numbers up to `number`."""
+    """What one partner gets: files, each a month's."""
 
     id: str
     partner_id: str
-    number: int
     meldingen: int
     signals: int
     files: Sequence[OutgoingFile]
 
 
 def part_of(
-    conn: Connection,
     draft: Draft,
     partner_id: str,
     lines: Sequence[Line],
     ranked: Mapping[str, Mapping[str, Place]],
+    number: int,
 ) -> Part:
     """The files of one partner, sealed and not yet visible.
 
     Args:
-        conn: reads the partner's last number.
         draft: the publication.
         partner_id: who gets them.
         lines: what it is told.
         ranked: month -> melding id -> rank and action.
+        number: of the partner's file before; each month's takes the next.
     """
-    number = outgoing.last_number(conn, numbers_of(partner_id))
     by_month: dict[str, list[Line]] = defaultdict(list)
     for line in lines:
         by_month[line.melding.month].append(line)
@@ -60,7 +57,6 @@ def part_of(
     return Part(
         id=new_id("P", 12),
         partner_id=partner_id,
-        number=number,
         meldingen=len(lines),
         signals=sum(line.content.signal_count for line in lines if line.content),
         files=files,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -15,6 +16,7 @@ from gateway.clock import local_day, month_of
 from gateway.domain.policy import Policy
 from gateway.pipeline.context import Context
 from gateway.store import Connection, meldingen
+from gateway.store.meldingen import PolicyOfMonth
 
 _POLICY: TypeAdapter[Policy] = TypeAdapter(Policy)
 
@@ -33,23 +35,25 @@ def policy_of(context: Context, conn: Connection, municipality: str, month: str)
     return context.policy(municipality)
 
 
-def take_up(context: Context, municipality: str, server: str, now: datetime) -> None:
-    """The policy takes effect: if it is another than before, what there is of this month on is looked at again, once.
+def take_up(context: Context, servers: Mapping[str, str], now: datetime) -> None:
+    """Policies take effect: where one is another than before, what there is of this month on is looked at again, once.
 
     Args:
         context: the gateway.
-        municipality: its code.
-        server: the partner that serves it; another one is another policy.
+        servers: municipality -> the partner that serves it; another one is another policy.
         now: the moment of the publication.
     """
-    policy, month = _said(context.policy(municipality)), month_of(local_day(now))
+    month = month_of(local_day(now))
+    there = {code: PolicyOfMonth(_said(context.policy(code)), server) for code, server in servers.items()}
     with context.store.read() as conn:
-        before = meldingen.policy_of(conn, municipality, month)
-    if before is not None and (before.policy, before.server) == (policy, server):
+        before = meldingen.policies_of(conn, servers, month)
+    others = {code: policy for code, policy in there.items() if before.get(code) != policy}
+    if not others:
         return
     with context.store.write() as conn:
-        meldingen.use_policy(conn, municipality, month, policy=policy, server=server)
-        meldingen.touch_from(conn, municipality, month, now)
+        for code, (policy, server) in others.items():
+            meldingen.use_policy(conn, code, month, policy=policy, server=server)
+            meldingen.touch_from(conn, code, month, now)
 
 
 def keep(context: Context, conn: Connection, municipality: str, months: Iterable[str], server: str) -> None:
@@ -67,4 +71,9 @@ def _read(said: str) -> Policy:
 
 
 def _said(policy: Policy) -> str:
-    return json.dumps(asdict(policy), sort_keys=True)
+    return json.dumps(policy, default=_fields, sort_keys=True)
+
+
+def _fields(part: Any) -> dict[str, Any]:
+    """A part of a policy by the names of its fields."""
+    return {field.name: getattr(part, field.name) for field in fields(part)}

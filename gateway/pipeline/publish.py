@@ -2,19 +2,20 @@
 
 1 look at the touched meldingen again, and where they go · 2 rank what is published, this included · 3 render and seal
 the files of each partner · 4 one transaction makes files, versions, passed-on signals, statuses and audit entries
-visible.
+visible. Many municipalities go together: most of what one costs, several cost once.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway import logs
-from gateway.audit.log import record
+from gateway.audit.log import Entry, record_all
 from gateway.domain.codes import StatusCode
 from gateway.domain.dispatch import DispatchKind
 from gateway.domain.melding import Klasse, Rule
@@ -25,16 +26,20 @@ from gateway.matching.rank import Place, places
 from gateway.pipeline import match, snapshot
 from gateway.pipeline.context import Context
 from gateway.pipeline.draft import Draft, Due
-from gateway.pipeline.outgoing import store_files
+from gateway.pipeline.lines import Line
+from gateway.pipeline.outgoing import OutgoingFile, store_files
 from gateway.pipeline.parts import Part, numbers_of, part_of
 from gateway.pipeline.policies import keep, policy_hash, policy_of, take_up
 from gateway.pipeline.routing import Router
 from gateway.pipeline.sealing import open_signals
-from gateway.pipeline.statuses import Told, status_file, use_status_number
+from gateway.pipeline.statuses import Told, status_file, status_numbers_of
 from gateway.store import Connection, meldingen, outgoing, signals, worklists
 from gateway.store.meldingen import Melding
 
 _log = logs.get("publish")
+
+#: Files that are sealed at a time.
+_SEALERS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,50 +62,77 @@ def publish(
     actor: str = "gateway",
     origin: str = "pipeline",
 ) -> list[Published]:
-    """Publish what is new or changed in a municipality; for the holder of `Store.exclusive()`.
+    """Publish what is new or changed in a municipality: `publish_together` of it alone."""
+    return publish_together(
+        context, (municipality,), only_urgent=only_urgent, only=only, actor=actor, origin=origin
+    )
+
+
+def publish_together(
+    context: Context,
+    municipalities: Sequence[str],
+    *,
+    only_urgent: bool = False,
+    only: Collection[str] | None = None,
+    actor: str = "gateway",
+    origin: str = "pipeline",
+) -> list[Published]:
+    """Publish what is new or changed in municipalities, all of it or nothing; for the holder of `Store.exclusive()`.
+
+    A creditor hears of all of it in one file.
 
     Args:
         context: the gateway.
-        municipality: its code.
+        municipalities: their codes.
         only_urgent: only meldingen with rule CRISIS: they go out at once and alone.
         only: only meldingen of these ids; None: all that wait.
         actor: who ordered it, for the audit log.
         origin: where the order came from.
 
     Returns:
-        What each partner got that got something.
+        What each partner got that got something, by municipality.
 
     Raises:
-        ConfigError: nobody serves it.
+        ConfigError: nobody serves one of them.
     """
-    server = context.server_of(municipality)
-    if server is None:
-        raise ConfigError(f"no partner serves {municipality}: nothing can be published to it")
-    draft = Draft(
-        context=context,
-        code=municipality,
-        server=server,
-        now=context.clock.now(),
-        actor=actor,
-        origin=origin,
-    )
+    drafts = [
+        Draft(
+            context=context,
+            code=code,
+            server=_server(context, code),
+            now=context.clock.now(),
+            actor=actor,
+            origin=origin,
+        )
+        for code in municipalities
+    ]
     if not only_urgent and only is None:
-        take_up(context, municipality, server, draft.now)
+        take_up(context, {draft.code: draft.server for draft in drafts}, context.clock.now())
     with context.store.read() as conn:
-        touched = meldingen.touched(conn, municipality, only_urgent=only_urgent)
-        if only is not None:
-            touched = [melding for melding in touched if melding.id in only]
-        _gather(conn, draft, touched)
-    if draft.due:
-        return _commit(draft)
-    if draft.settled:
+        for draft in drafts:
+            touched = meldingen.touched(conn, draft.code, only_urgent=only_urgent)
+            _gather(conn, draft, [each for each in touched if only is None or each.id in only])
+        opened = open_signals(context, conn, [ref for draft in drafts for ref in draft.refs])
+    for draft in drafts:
+        draft.opened = opened
+    if any(draft.due for draft in drafts):
+        return _commit(context, drafts)
+    settled = [each for draft in drafts for each in draft.settled]
+    if settled:
         with context.store.write() as conn:
-            meldingen.settle(conn, draft.settled)
+            meldingen.settle(conn, settled)
     return []
 
 
+def _server(context: Context, municipality: str) -> str:
+    server = context.server_of(municipality)
+    if server is None:
+        raise ConfigError(f"no partner serves {municipality}: nothing can be published to it")
+    return server
+
+
 def _gather(conn: Connection, draft: Draft, touched: Sequence[Melding]) -> None:
-    """What of it goes out, and where; with its signals opened."""
+    """What of it goes out, and where."""
     context, code = draft.context, draft.code
     predecessors = context.predecessors(code)
     for month, some in groupby(sorted(touched, key=lambda each: each.month), key=lambda each: each.month):
@@ -122,106 +154,162 @@ def _gather(conn: Connection, draft: Draft, touched: Sequence[Melding]) -> None:
                 draft.reported[melding.id] = frozenset(group.repeats)
             else:
                 draft.settled.append(melding.id)
-    draft.opened = open_signals(context, conn, draft.refs)
 
 
-def _commit(draft: Draft) -> list[Published]:
-    context, now = draft.context, draft.now
+def _commit(context: Context, drafts: Sequence[Draft]) -> list[Published]:
+    now = context.clock.now()
+    again = {ref for draft in drafts for ref in _reported_before(draft)}
+    told = _statuses(drafts, again)
     with context.store.read() as conn:
-        months = {due.melding.month for due in draft.due.values()}
-        ranked = {month: _rank(conn, draft, month) for month in months}
-        parts = [
-            part_of(conn, draft, partner_id, lines, ranked)
+        names = {numbers_of(partner_id) for draft in drafts for partner_id in draft.lines}
+        numbers = outgoing.last_numbers(conn, names | {status_numbers_of(creditor) for creditor in told})
+        wanted = [
+            _Wanted(draft, partner_id, lines, ranked)
+            for draft in drafts
+            for ranked in [{month: _rank(conn, draft, month) for month in draft.months}]
             for partner_id, lines in sorted(draft.lines.items())
         ]
-    again = _reported_before(draft)
-    statuses = _statuses(draft, again)
-    told = {
-        creditor: status_file(
-            context,
-            creditor,
-            [each.row for each in rows],
-            min(each.due_on for each in rows),
-            Counter(each.delivery_id for each in rows),
-        )
-        for creditor, rows in statuses.items()
-    }
+    made = _seal(context, wanted, told, numbers)
     with context.store.write() as conn:
-        meldingen.settle(conn, draft.settled)
-        meldingen.mark_published(conn, [_stored(draft, due) for due in draft.due.values()])
-        signals.mark_passed_on(conn, draft.refs, now, reported_before=again)
-        for creditor in told:
-            use_status_number(conn, creditor)
-        store_files(context, conn, [*(file for part in parts for file in part.files), *told.values()], now)
-        keep(context, conn, draft.code, draft.policies, draft.server)
-        for part in parts:
-            _record(conn, draft, part)
-        for partner_id, lines in draft.lines.items():
-            for month in {line.melding.month for line in lines}:
-                worklists.mark_due(conn, partner_id, draft.code, month)
-    for part in parts:
+        meldingen.settle(conn, [each for draft in drafts for each in draft.settled])
+        meldingen.mark_published(
+            conn, [_stored(draft, due) for draft in drafts for due in draft.due.values()]
+        )
+        signals.mark_passed_on(
+            conn, [ref for draft in drafts for ref in draft.refs], now, reported_before=again
+        )
+        outgoing.use_numbers(conn, numbers)
+        store_files(context, conn, made.files, now)
+        for draft in drafts:
+            keep(context, conn, draft.code, draft.policies, draft.server)
+        _record(conn, wanted, made.parts)
+        worklists.mark_due(conn, [spot for each in wanted for spot in each.worklists])
+    for each, part in zip(wanted, made.parts, strict=True):
         _log.info(
             "meldingen.published",
             publication_id=part.id,
-            municipality=draft.code,
+            municipality=each.draft.code,
             partner_id=part.partner_id,
             count=part.meldingen,
             rows=part.signals,
         )
     return [
         Published(
-            municipality=draft.code,
+            municipality=each.draft.code,
             partner_id=part.partner_id,
             meldingen=part.meldingen,
             signals=part.signals,
             files=tuple(file.name for file in part.files if file.kind is DispatchKind.MELDINGEN),
         )
-        for part in parts
+        for each, part in zip(wanted, made.parts, strict=True)
     ]
 
 
-def _record(conn: Connection, draft: Draft, part: Part) -> None:
-    """The publication to one partner: its number, its row and its audit entry."""
-    code, policy = draft.code, policy_hash(draft.context.policy(draft.code))
-    outgoing.use_number(conn, numbers_of(part.partner_id), part.number)
-    meldingen.add_publication(
+class _Wanted(NamedTuple):
+    """What one partner is to get of a municipality: lines, and by month and melding their ranks."""
+
+    draft: Draft
+    partner_id: str
+    lines: Sequence[Line]
+    ranked: Mapping[str, Mapping[str, Place]]
+
+    @property
+    def worklists(self) -> set[tuple[str, str, str]]:
+        """The worklists that must tell of it: partner, municipality, month."""
+        return {(self.partner_id, self.draft.code, line.melding.month) for line in self.lines}
+
+
+class _Made(NamedTuple):
+    """Sealed, and not yet visible: what was wanted, in its order, and all files."""
+
+    parts: Sequence[Part]
+    files: Sequence[OutgoingFile]
+
+
+def _seal(
+    context: Context,
+    wanted: Sequence[_Wanted],
+    told: Mapping[str, Sequence[Told]],
+    numbers: dict[str, int],
+) -> _Made:
+    """Seal all files, several at a time: those that wait for the disk share its syncs. Uses up `numbers`."""
+    with ThreadPoolExecutor(_SEALERS) as pool:
+        parts, statuses = [], []
+        for each in wanted:
+            last = numbers[numbers_of(each.partner_id)]
+            parts.append(pool.submit(part_of, each.draft, each.partner_id, each.lines, each.ranked, last))
+            numbers[numbers_of(each.partner_id)] += len(each.worklists)
+        for creditor, rows in told.items():
+            number = numbers[status_numbers_of(creditor)] = numbers[status_numbers_of(creditor)] + 1
+            statuses.append(
+                pool.submit(
+                    status_file,
+                    context,
+                    creditor,
+                    number,
+                    [each.row for each in rows],
+                    signals_due_on=min(each.due_on for each in rows),
+                    contents=Counter(each.delivery_id for each in rows),
+                )
+            )
+        made = [each.result() for each in parts]
+        files = [*(file for part in made for file in part.files), *(each.result() for each in statuses)]
+    return _Made(made, files)
+
+
+def _record(conn: Connection, wanted: Sequence[_Wanted], parts: Sequence[Part]) -> None:
+    """What each partner got: its row and its audit entry."""
+    hashes = {each.draft.code: policy_hash(each.draft.context.policy(each.draft.code)) for each in wanted}
+    meldingen.add_publications(
         conn,
-        id=part.id,
-        municipality=code,
-        partner_id=part.partner_id,
-        at=draft.now,
-        policy_hash=policy,
-        melding_count=part.meldingen,
+        [
+            {
+                "id": part.id,
+                "municipality": each.draft.code,
+                "partner_id": part.partner_id,
+                "at": each.draft.now,
+                "policy_hash": hashes[each.draft.code],
+                "melding_count": part.meldingen,
+            }
+            for each, part in zip(wanted, parts, strict=True)
+        ],
     )
-    record(
+    record_all(
         conn,
-        action="meldingen.published",
-        object_id=part.id,
-        origin=draft.origin,
-        actor=draft.actor,
-        at=draft.now,
-        node=draft.context.node,
-        detail={
-            "municipality": code,
-            "partner": part.partner_id,
-            "meldingen": part.meldingen,
-            "signals": part.signals,
-            "policy": policy,
-        },
+        [
+            Entry(
+                action="meldingen.published",
+                object_id=part.id,
+                origin=each.draft.origin,
+                actor=each.draft.actor,
+                at=each.draft.now,
+                node=each.draft.context.node,
+                detail={
+                    "municipality": each.draft.code,
+                    "partner": part.partner_id,
+                    "meldingen": part.meldingen,
+                    "signals": part.signals,
+                    "policy": hashes[each.draft.code],
+                },
+            )
+            for each, part in zip(wanted, parts, strict=True)
+        ],
     )
 
 
 def _rank(conn: Connection, draft: Draft, month: str) -> Mapping[str, Place]:
-    """Ranks among what is published by then, to whichever partner, this publication included."""
-    standing = {
-        melding.id: snapshot.load(melding.published)
-        for melding in meldingen.published(conn, draft.code, month)
-        if melding.published and melding.id not in draft.due
-    }
+    """Ranks among the matches that are published by then, to whichever partner, this publication included."""
     fresh = {
         melding_id: due.content
         for melding_id, due in draft.due.items()
         if due.melding.month == month and due.content
+    }
+    if not any(content.klasse is Klasse.MATCH for content in fresh.values()):
+        return places(fresh, draft.policies[month])
+    standing = {
+        melding.id: snapshot.load(melding.published)
+        for melding in meldingen.matches(conn, draft.code, month)
+        if melding.published and melding.id not in draft.due
     }
     return places(standing | fresh, draft.policies[month])
 
@@ -236,11 +324,11 @@ def _reported_before(draft: Draft) -> set[int]:
     }
 
 
-def _statuses(draft: Draft, again: Collection[int]) -> dict[str, list[Told]]:
+def _statuses(drafts: Sequence[Draft], again: Collection[int]) -> dict[str, list[Told]]:
     """D10 or D11 for each signal that a publication contains for the first time, by creditor."""
     told: dict[str, list[Told]] = defaultdict(list)
-    for due in draft.due.values():
-        for ref in due.content.refs if due.content else ():
+    for draft in drafts:
+        for ref in draft.refs:
             signal = draft.opened.signals[ref]
             if signal.passed_on_at is None:
                 row = StatusRow(
@@ -259,7 +347,7 @@ def _stored(draft: Draft, due: Due) -> dict[str, Any]:
     melding, content = due.melding, due.content
     is_crisis = content is not None and Rule.CRISIS in content.rules
     return {
-        "melding": melding.id,
+        "id": melding.id,
         "version": due.version,
         "partner_id": due.partner_id,
         "klasse": content.klasse if content else Klasse.LAPSED,

@@ -183,10 +183,8 @@ class _Batch:
         contracts = _Contracts(
             conn, {each.k1 for each in keyed.values()}, [each.version.id for each in moving], self._today
         )
-        excluded = {
-            code: excluded_residents(self._context, conn, code, self._today)
-            for code in {each.located.municipality for each in moving if each.located.is_routed}
-        }
+        codes = {each.located.municipality for each in moving if each.located.is_routed}
+        excluded = excluded_residents(self._context, conn, codes, self._today)
         for each in sorted(moving, key=lambda each: _order(each.version), reverse=True):
             located = judged(
                 each.located, each.row, each.version.signalled_on, excluded.get(each.located.municipality)

@@ -191,9 +191,8 @@ class RowIntake:
 
     def _load_excluded(self, conn: Connection, municipalities: Iterable[str]) -> None:
         """Open whom these municipalities exclude, once for the file."""
-        for code in municipalities:
-            if code not in self._excluded:
-                self._excluded[code] = excluded_residents(self._context, conn, code, self._today)
+        fresh = {code for code in municipalities if code not in self._excluded}
+        self._excluded |= excluded_residents(self._context, conn, fresh, self._today)
 
     def _judged(self, row: Signal, located: Located, replaced: Version | None) -> Located:
         return judged(

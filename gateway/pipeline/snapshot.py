@@ -12,11 +12,7 @@ from gateway.domain.melding import Klasse, MeldingContent, Rule
 
 def dump(content: MeldingContent) -> str:
     """The content as JSON."""
-    return json.dumps(
-        {field.name: getattr(content, field.name) for field in fields(content)},
-        default=_plain,
-        separators=(",", ":"),
-    )
+    return _encode({name: getattr(content, name) for name in _NAMES})
 
 
 def load(text: str) -> MeldingContent:
@@ -45,3 +41,7 @@ def _plain(value: object) -> object:
     if isinstance(value, date):
         return value.isoformat()
     raise TypeError(type(value).__name__)
+
+
+_NAMES = tuple(field.name for field in fields(MeldingContent))
+_encode = json.JSONEncoder(default=_plain, separators=(",", ":")).encode

@@ -215,7 +215,7 @@ class Staging:
         withdrawn = signals.by_id(conn, tally.withdrawn_ids)
         keep_signals(self._context, conn, RemovalKind.WITHDRAWAL, withdrawn)
         shares.add(conn, self._delivery.id, self._shares)
-        mark_urgent(self._context, conn)
+        mark_urgent(self._context, conn, self._touching.marked)
 
     def due_on(self, municipality: str) -> date:
         """The due day of a signal of this delivery; tonight when it waited so long that its term is over."""

@@ -39,24 +39,27 @@ def status_of_delivery(context: Context, delivery: Claimed | Decidable, tally: T
     due_on = min((tally.due_on, *(told.due_on for told in ended)))
     contents = Counter(told.delivery_id for told in ended)
     contents[delivery.id] += len(tally.statuses)
-    return [status_file(context, delivery.partner_id, statuses, due_on, +contents)]
+    number = next_status_number(context, delivery.partner_id)
+    return [
+        status_file(context, delivery.partner_id, number, statuses, signals_due_on=due_on, contents=+contents)
+    ]
 
 
 def status_file(
     context: Context,
     partner_id: str,
+    number: int,
     rows: Sequence[StatusRow],
+    *,
     signals_due_on: date,
     contents: Mapping[str, int],
 ) -> OutgoingFile:
-    """A signaalstatus file under the creditor's next number; `use_status_number` uses the number up.
+    """A signaalstatus file under a number of the creditor's, which is yet to be used up.
 
     `signals_due_on` is the earliest due day of the signals that it names, `contents` how many of them came in
     each delivery.
     """
     now = context.clock.now()
-    with context.store.read() as conn:
-        number = outgoing.last_number(conn, _numbers(partner_id)) + 1
     return seal_file(
         context,
         render_status(rows),
@@ -69,9 +72,16 @@ def status_file(
     )
 
 
+def next_status_number(context: Context, partner_id: str) -> int:
+    """The creditor's next number; `use_status_number` uses it up."""
+    with context.store.read() as conn:
+        return outgoing.last_number(conn, status_numbers_of(partner_id)) + 1
+
+
 def use_status_number(conn: Connection, partner_id: str) -> None:
     """The creditor's next number is used, with the transaction that makes its file visible."""
-    outgoing.use_number(conn, _numbers(partner_id), outgoing.last_number(conn, _numbers(partner_id)) + 1)
+    name = status_numbers_of(partner_id)
+    outgoing.use_number(conn, name, outgoing.last_number(conn, name) + 1)
 
 
 def _ended(context: Context, tally: Tally) -> list[Told]:
@@ -101,5 +111,6 @@ def _ended(context: Context, tally: Tally) -> list[Told]:
     return told
 
 
-def _numbers(partner_id: str) -> str:
+def status_numbers_of(partner_id: str) -> str:
+    """The name of the running number of a creditor's signaalstatus files."""
     return f"signaalstatus/{partner_id}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from gateway.clock import local_day
@@ -19,12 +19,16 @@ from gateway.store.signals import PLACE_COLUMNS, Version
 _AT_A_TIME = 500
 
 
-def mark_urgent(context: Context, conn: Connection) -> None:
-    """What was touched and holds a crisis signal goes out at once (spec 3, Publication), with the caller's transaction."""
+def mark_urgent(context: Context, conn: Connection, among: Collection[str] | None = None) -> None:
+    """What was touched and holds a crisis signal goes out at once (spec 3, Publication), with the caller's transaction.
+
+    `among` are the only meldingen of which that may have changed, None: any.
+    """
     meldingen.mark_urgent(
         conn,
         [code for code in context.served_by if context.policy(code).matching.always_crisis],
         local_day(context.clock.now()),
+        among=among,
     )
 
 
@@ -35,6 +39,8 @@ class Touching:
         self._context = context
         self._spans: dict[Span, set[int]] = defaultdict(set)
         self._ids: set[str] = set()
+        #: every melding that was marked
+        self.marked: set[str] = set()
 
     def add(self, version: Version, contract: Iterable[Version]) -> None:
         """What this signal is in, and what looks back on it.
@@ -60,7 +66,8 @@ class Touching:
     def store(self, conn: Connection, now: datetime) -> None:
         """Mark all that was added since the last call."""
         if self._spans:
-            meldingen.touch(conn, self._spans, now)
+            self.marked.update(meldingen.touch(conn, self._spans, now))
+        self.marked.update(self._ids)
         meldingen.touch_ids(conn, self._ids, now)
         self._spans.clear()
         self._ids.clear()

@@ -23,7 +23,7 @@ from gateway.pipeline.deliveries import INSTEAD, open_name, sentence, unknown
 from gateway.pipeline.outgoing import OutgoingFile, seal_file, store_files
 from gateway.pipeline.removing import RemovalKind, keep_signals
 from gateway.pipeline.sealing import Opener
-from gateway.pipeline.statuses import status_file, use_status_number
+from gateway.pipeline.statuses import next_status_number, status_file, use_status_number
 from gateway.pipeline.touching import mark_urgent, touch
 from gateway.store import Connection, history, queue, signals
 from gateway.store.queue import Decidable
@@ -120,7 +120,14 @@ def _files(
     due_on = min(each.due_on for each in versions)
     files = []
     if rows:
-        files.append(status_file(context, delivery.partner_id, rows, due_on, {delivery.id: len(rows)}))
+        number = next_status_number(context, delivery.partner_id)
+        files.append(
+            status_file(
+                *(context, delivery.partner_id, number, rows),
+                signals_due_on=due_on,
+                contents={delivery.id: len(rows)},
+            )
+        )
     note = WithdrawalNote(
         delivery_id=delivery.id,
         name=name,

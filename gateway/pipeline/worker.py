@@ -7,7 +7,7 @@ seconds (spec 1, Trigger).
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from gateway import logs
@@ -18,7 +18,7 @@ from gateway.errors import GatewayError
 from gateway.pipeline import scanner
 from gateway.pipeline.context import Context
 from gateway.pipeline.intake import process
-from gateway.pipeline.publish import Published, publish
+from gateway.pipeline.publish import Published, publish, publish_together
 from gateway.pipeline.renderer import Renderer
 from gateway.pipeline.worklist import due_worklists, list_worklist, make_worklist, render_month
 from gateway.store import meldingen, queue
@@ -31,6 +31,8 @@ _log = logs.get("worker")
 #: How long the worker sleeps at most.
 LOOK_EVERY_S = 2.0
 _SOON_S = 0.2
+#: Meldingen that are published at a time, of a whole number of municipalities: some 40 MiB.
+_TOGETHER = 5_000
 
 
 class Worker:
@@ -155,18 +157,52 @@ def _claim(context: Context) -> Claimed | None:
 def _publish_due(context: Context, *, only_urgent: bool = False) -> bool:
     """Publish wherever it is due; whether it went through somewhere. One municipality's error stops no other."""
     done = False
-    for municipality in due_municipalities(context, only_urgent=only_urgent):
-        try:
-            publish(context, municipality, only_urgent=only_urgent)
+    for municipalities in _batches(_due(context, only_urgent=only_urgent)):
+        if len(municipalities) > 1 and _publish_together(context, municipalities, only_urgent=only_urgent):
             done = True
-        except Exception as exc:  # noqa: BLE001 - it waits, and is tried again at the next look
-            _log.error(
-                "publication.failed",
-                municipality=municipality,
-                error_type=type(exc).__name__,
-                error=_safe(exc),
-            )
+            continue
+        for municipality in municipalities:
+            done |= _publish_alone(context, municipality, only_urgent=only_urgent)
     return done
+
+
+def _publish_together(context: Context, municipalities: Sequence[str], *, only_urgent: bool) -> bool:
+    """Publish several; whether they went through: if not, each must be tried alone."""
+    try:
+        publish_together(context, municipalities, only_urgent=only_urgent)
+    except Exception as exc:  # noqa: BLE001 - whose error it is, each alone tells
+        _log.warning("batch.undone", count=len(municipalities), error_type=type(exc).__name__)
+        return False
+    return True
+
+
+def _batches(due: Iterable[Touched]) -> Iterator[list[str]]:
+    """Municipalities that publish together, by how much waits in each."""
+    batch: list[str] = []
+    count = 0
+    for each in due:
+        if batch and count + each.count > _TOGETHER:
+            yield batch
+            batch, count = [], 0
+        batch.append(each.municipality)
+        count += each.count
+    if batch:
+        yield batch
+
+
+def _publish_alone(context: Context, municipality: str, *, only_urgent: bool) -> bool:
+    """Publish one municipality; whether it went through."""
+    try:
+        publish(context, municipality, only_urgent=only_urgent)
+    except Exception as exc:  # noqa: BLE001 - it waits, and is tried again at the next look
+        _log.error(
+            "publication.failed",
+            municipality=municipality,
+            error_type=type(exc).__name__,
+            error=_safe(exc),
+        )
+        return False
+    return True
 
 
 def _make_worklist(context: Context, due: Due, renderer: Renderer | None = None) -> bool:
@@ -208,13 +244,16 @@ def publish_now(
 
 def due_municipalities(context: Context, *, only_urgent: bool = False) -> list[str]:
     """Served municipalities that must publish now."""
+    return [each.municipality for each in _due(context, only_urgent=only_urgent)]
+
+
+def _due(context: Context, *, only_urgent: bool) -> list[Touched]:
+    """What waits in served municipalities that must publish now."""
     with context.store.read() as conn:
-        touched = meldingen.waiting(conn)
+        touched = meldingen.waiting(conn, only_urgent=only_urgent)
     now = context.clock.now()
     served = [each for each in touched if context.server_of(each.municipality)]
-    if only_urgent:
-        return [each.municipality for each in served if each.urgent]
-    return [each.municipality for each in served if due_at(context, each) <= now]
+    return [each for each in served if due_at(context, each) <= now]
 
 
 def due_at(context: Context, touched: Touched) -> datetime:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Table, bindparam, func, select
 from sqlalchemy.dialects import sqlite
 
 _DIALECT = sqlite.dialect()
@@ -29,8 +29,8 @@ def as_list(values: Iterable[str | int]) -> str:
     return json.dumps(list(values))
 
 
-class _Insert(NamedTuple):
-    """How rows with certain columns are inserted."""
+class _Statement(NamedTuple):
+    """How rows with certain columns are stored."""
 
     sql: str
     values: Callable[[Mapping[str, Any]], tuple[Any, ...]]
@@ -56,6 +56,21 @@ def insert_rows(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]
     conn.exec_driver_sql(how.sql, [tuple(values) for values in formed])
 
 
+def update_rows(conn: Connection, table: Table, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Change rows, each found by its `key`; all change the same columns."""
+    if not rows:
+        return
+    how = _update(table, key, tuple(rows[0]))
+    forms = [(place, _Once(form)) for place, form in how.forms]
+    formed = []
+    for row in rows:
+        values = list(how.values(row))
+        for place, form in forms:
+            values[place] = form[values[place]]
+        formed.append(tuple(values))
+    conn.exec_driver_sql(how.sql, formed)
+
+
 class _Once(dict[Any, Any]):
     """Forms each value once."""
 
@@ -68,7 +83,26 @@ class _Once(dict[Any, Any]):
 
 
 @lru_cache(maxsize=64)
-def _insert(table: Table, names: tuple[str, ...]) -> _Insert:
+def _update(table: Table, key: str, names: tuple[str, ...]) -> _Statement:
+    changed = [name for name in names if name != key]
+    columns = [table.c[name] for name in (*changed, key)]
+    put = ", ".join(f'"{name}" = ?' for name in changed)
+    return _Statement(
+        f'UPDATE {table.name} SET {put} WHERE "{key}" = ?',  # noqa: S608  # our own names
+        itemgetter(*changed, key),
+        _forms(columns),
+        (),
+    )
+
+
+def _forms(columns: Sequence[Column[Any]]) -> tuple[tuple[int, Callable[[Any], Any]], ...]:
+    """Place in a row, and what the database holds instead of a value."""
+    forms = (column.type.dialect_impl(_DIALECT).bind_processor(_DIALECT) for column in columns)
+    return tuple((place, form) for place, form in enumerate(forms) if form is not None)
+
+
+@lru_cache(maxsize=64)
+def _insert(table: Table, names: tuple[str, ...]) -> _Statement:
     defaults = {
         column.name: column.default.arg  # type: ignore[attr-defined]  # a constant: our tables have no other
         for column in table.columns
@@ -76,11 +110,10 @@ def _insert(table: Table, names: tuple[str, ...]) -> _Insert:
     }
     columns = [table.c[name] for name in (*names, *defaults)]
     quoted = ", ".join(f'"{column.name}"' for column in columns)
-    forms = (column.type.dialect_impl(_DIALECT).bind_processor(_DIALECT) for column in columns)
-    return _Insert(
+    return _Statement(
         # our own names
         f"INSERT INTO {table.name} ({quoted}) VALUES ({', '.join('?' * len(columns))})",  # noqa: S608
         itemgetter(*names),
-        tuple((place, form) for place, form in enumerate(forms) if form is not None),
+        _forms(columns),
         tuple(defaults.values()),
     )

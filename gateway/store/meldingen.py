@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, bindparam, exists, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, exists, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from gateway.domain.melding import Klasse
 from gateway.domain.policy import Grouping
 from gateway.domain.signal import ACTIVE
-from gateway.store.bulk import as_list, insert_rows, listed
+from gateway.store.bulk import as_list, insert_rows, listed, update_rows
 from gateway.store.places import CHUNK, chunks
 from gateway.store.tables import GroupingRow, MeldingRow, PolicyRow, Publication, SignalRow
 
@@ -112,7 +113,6 @@ class Span(NamedTuple):
     last: str
 
 
-_UNTOUCHED = _AT_PLACES.where(_MELDING.c.touched_at.is_(None))
 _TOUCH = (
     update(_MELDING)
     .where(listed(_MELDING.c.id), _MELDING.c.touched_at.is_(None))
@@ -120,25 +120,27 @@ _TOUCH = (
 )
 
 
-def touch(conn: Connection, spans: Mapping[Span, Collection[int]], now: datetime) -> None:
-    """The meldingen of spans at their places must be looked at again; `now` unless they were touched before."""
+def touch(conn: Connection, spans: Mapping[Span, Collection[int]], now: datetime) -> list[str]:
+    """The meldingen of spans at their places must be looked at again; `now` unless they were touched before.
+
+    Returns:
+        Their ids, also those that were touched before.
+    """
     places = {place for many in spans.values() for place in many}
-    rows = conn.execute(_UNTOUCHED, {"listed": as_list(places)}).all()
+    rows = conn.execute(_AT_PLACES, {"listed": as_list(places)}).all()
     of: dict[str, list[Span]] = {}
     for span in spans:
         of.setdefault(span.municipality, []).append(span)
-    touch_ids(
-        conn,
-        [
-            row.id
-            for row in rows
-            if any(
-                span.first <= row.month <= span.last and row.place in spans[span]
-                for span in of.get(row.municipality, ())
-            )
-        ],
-        now,
-    )
+    found = [
+        row.id
+        for row in rows
+        if any(
+            span.first <= row.month <= span.last and row.place in spans[span]
+            for span in of.get(row.municipality, ())
+        )
+    ]
+    touch_ids(conn, found, now)
+    return found
 
 
 def touch_ids(conn: Connection, melding_ids: Collection[str], now: datetime) -> None:
@@ -147,17 +149,20 @@ def touch_ids(conn: Connection, melding_ids: Collection[str], now: datetime) -> 
         conn.execute(_TOUCH, {"listed": as_list(melding_ids), "now": now})
 
 
+_TOUCH_FROM = (
+    update(_MELDING)
+    .where(
+        _MELDING.c.municipality == bindparam("of"),
+        _MELDING.c.month >= bindparam("since"),
+        _MELDING.c.touched_at.is_(None),
+    )
+    .values(touched_at=bindparam("now", type_=_MELDING.c.touched_at.type))
+)
+
+
 def touch_from(conn: Connection, municipality: str, month: str, now: datetime) -> None:
     """A municipality's meldingen of a month and later must be looked at again; `now` unless touched before."""
-    conn.execute(
-        update(_MELDING)
-        .where(
-            _MELDING.c.municipality == municipality,
-            _MELDING.c.month >= month,
-            _MELDING.c.touched_at.is_(None),
-        )
-        .values(touched_at=now)
-    )
+    conn.execute(_TOUCH_FROM, {"of": municipality, "since": month, "now": now})
 
 
 class PolicyOfMonth(NamedTuple):
@@ -167,40 +172,70 @@ class PolicyOfMonth(NamedTuple):
     server: str
 
 
+_POLICIES_OF = select(_POLICY.c.municipality, _POLICY.c.policy, _POLICY.c.server).where(
+    listed(_POLICY.c.municipality), _POLICY.c.month == bindparam("in_month")
+)
+
+
+def policies_of(conn: Connection, municipalities: Collection[str], month: str) -> dict[str, PolicyOfMonth]:
+    """The policy that each municipality's month was published under last; those of which nothing was are left out."""
+    rows = conn.execute(_POLICIES_OF, {"listed": as_list(municipalities), "in_month": month})
+    return {municipality: PolicyOfMonth(policy, server) for municipality, policy, server in rows}
+
+
 def policy_of(conn: Connection, municipality: str, month: str) -> PolicyOfMonth | None:
     """The policy that a municipality's month was published under last; None: nothing was."""
-    query = select(_POLICY.c.policy, _POLICY.c.server).where(
-        _POLICY.c.municipality == municipality, _POLICY.c.month == month
-    )
-    row = conn.execute(query).one_or_none()
-    return None if row is None else PolicyOfMonth(*row)
+    return policies_of(conn, (municipality,), month).get(municipality)
+
+
+_PUT_POLICY = upsert(_POLICY)
+_USE_POLICY = _PUT_POLICY.on_conflict_do_update(
+    index_elements=["municipality", "month"],
+    set_={"policy": _PUT_POLICY.excluded.policy, "server": _PUT_POLICY.excluded.server},
+)
 
 
 def use_policy(conn: Connection, municipality: str, month: str, *, policy: str, server: str) -> None:
     """From now on a municipality's month is published under this policy."""
-    values = {"policy": policy, "server": server}
-    put = upsert(_POLICY).values(municipality=municipality, month=month, **values)
-    conn.execute(put.on_conflict_do_update(index_elements=["municipality", "month"], set_=values))
+    values = {"municipality": municipality, "month": month, "policy": policy, "server": server}
+    conn.execute(_USE_POLICY, values)
 
 
-def mark_urgent(conn: Connection, municipalities: Collection[str], today: date) -> None:
-    """Touched meldingen that hold a crisis signal go out at once and alone (spec 3, Publication)."""
-    is_crisis = exists().where(
-        _SIGNAL.c.melding_id == _MELDING.c.id,
-        _SIGNAL.c.in_force,
-        _SIGNAL.c.is_crisis,
-        _SIGNAL.c.state.in_(ACTIVE),
-        _SIGNAL.c.due_on >= today,
+_HOLDS_CRISIS = exists().where(
+    _SIGNAL.c.melding_id == _MELDING.c.id,
+    _SIGNAL.c.in_force,
+    _SIGNAL.c.is_crisis,
+    _SIGNAL.c.state.in_(ACTIVE),
+    _SIGNAL.c.due_on >= bindparam("today", type_=_SIGNAL.c.due_on.type),
+)
+_MARK_URGENT = (
+    update(_MELDING)
+    .where(
+        _MELDING.c.touched_at.is_not(None),
+        listed(_MELDING.c.municipality, "codes"),
+        _MELDING.c.is_urgent != _HOLDS_CRISIS,
     )
-    conn.execute(
-        update(_MELDING)
-        .where(
-            _MELDING.c.touched_at.is_not(None),
-            _MELDING.c.municipality.in_(municipalities),
-            _MELDING.c.is_urgent != is_crisis,
-        )
-        .values(is_urgent=is_crisis)
-    )
+    .values(is_urgent=_HOLDS_CRISIS)
+)
+_MARK_URGENT_AMONG = _MARK_URGENT.where(listed(_MELDING.c.id))
+
+
+def mark_urgent(
+    conn: Connection, municipalities: Collection[str], today: date, *, among: Collection[str] | None = None
+) -> None:
+    """Touched meldingen that hold a crisis signal go out at once and alone (spec 3, Publication).
+
+    Args:
+        conn: a writing transaction.
+        municipalities: that want it so.
+        today: what is overdue takes no part.
+        among: only meldingen of these ids; None: whatever was touched.
+    """
+    values = {"codes": as_list(municipalities), "today": today}
+    if among is None:
+        conn.execute(_MARK_URGENT, values)
+    elif among:
+        conn.execute(_MARK_URGENT_AMONG, values | {"listed": as_list(among)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,21 +248,24 @@ class Touched:
     urgent: int
 
 
-def waiting(conn: Connection) -> list[Touched]:
-    """Municipalities with meldingen that must be looked at again."""
-    query = (
-        select(
-            _MELDING.c.municipality,
-            func.min(_MELDING.c.touched_at),
-            func.count(),
-            func.sum(_MELDING.c.is_urgent),
-        )
-        .where(_MELDING.c.touched_at.is_not(None))
-        .group_by(_MELDING.c.municipality)
+_WAITING = (
+    select(
+        _MELDING.c.municipality,
+        func.min(_MELDING.c.touched_at),
+        func.count(),
+        func.sum(_MELDING.c.is_urgent),
     )
+    .where(_MELDING.c.touched_at.is_not(None))
+    .group_by(_MELDING.c.municipality)
+)
+_URGENT_WAITING = _WAITING.where(_MELDING.c.is_urgent)
+
+
+def waiting(conn: Connection, *, only_urgent: bool = False) -> list[Touched]:
+    """Municipalities with meldingen that must be looked at again; of these all, or what is urgent alone."""
     return [
         Touched(municipality=gm, since=since, count=count, urgent=int(urgent))
-        for gm, since, count, urgent in conn.execute(query)
+        for gm, since, count, urgent in conn.execute(_URGENT_WAITING if only_urgent else _WAITING)
     ]
 
 
@@ -252,8 +290,16 @@ _PUBLISHED = select(*_COLUMNS).where(
 )
 
 
+_MATCHES = _PUBLISHED.where(_MELDING.c.klasse == Klasse.MATCH)
+
+
+def matches(conn: Connection, municipality: str, month: str) -> list[Melding]:
+    """The meldingen of a month whose last publication was MATCH: those that have a rank."""
+    return [_melding(row) for row in conn.execute(_MATCHES, {"of": municipality, "in_month": month})]
+
+
 def published(conn: Connection, municipality: str, month: str) -> list[Melding]:
-    """The meldingen of a month whose last publication was not VERVALLEN: ranks are made among them."""
+    """The meldingen of a month whose last publication was not VERVALLEN."""
     return [_melding(row) for row in conn.execute(_PUBLISHED, {"of": municipality, "in_month": month})]
 
 
@@ -315,36 +361,18 @@ def settle(conn: Connection, melding_ids: Collection[str]) -> None:
         conn.execute(_SETTLE, {"listed": as_list(melding_ids)})
 
 
-#: What a publication changes of a melding.
-_OF_PUBLICATION = (
-    *("version", "partner_id", "klasse", "fingerprint", "published", "first_published_at", "published_at"),
-    "crisis_at",
-)
-_PUBLISH = (
-    update(_MELDING)
-    .where(_MELDING.c.id == bindparam("melding"))
-    .values(
-        {name: bindparam(f"new_{name}", type_=_MELDING.c[name].type) for name in _OF_PUBLICATION}
-        | {"touched_at": None, "is_urgent": False, "is_lost": False}
-    )
-)
+#: Of a melding that was looked at.
+_SETTLED = {"touched_at": None, "is_urgent": False, "is_lost": False}
 
 
 def mark_published(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Store what was published; each row has `melding` (the id) and the columns that change."""
-    if rows:
-        conn.execute(
-            _PUBLISH,
-            [
-                {"melding": row["melding"]} | {f"new_{name}": row[name] for name in _OF_PUBLICATION}
-                for row in rows
-            ],
-        )
+    """Store what was published; each row has the `id` of the melding and the columns that change."""
+    update_rows(conn, _MELDING, "id", [{**row, **_SETTLED} for row in rows])
 
 
-def add_publication(conn: Connection, **values: Any) -> None:
-    """Record one publication."""
-    conn.execute(insert(_PUBLICATION).values(**values))
+def add_publications(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Record publications."""
+    insert_rows(conn, _PUBLICATION, rows)
 
 
 def _melding(row: Any) -> Melding:

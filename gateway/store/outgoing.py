@@ -10,7 +10,7 @@ from sqlalchemy.dialects import sqlite
 
 from gateway.domain.dispatch import LISTED, DispatchState
 from gateway.domain.partner import Box
-from gateway.store.bulk import insert_rows
+from gateway.store.bulk import as_list, insert_rows, listed
 from gateway.store.tables import Counter, Dispatch, DispatchContent
 
 _DISPATCH: Table = Dispatch.__table__  # type: ignore[attr-defined]
@@ -18,15 +18,31 @@ _COUNTER: Table = Counter.__table__  # type: ignore[attr-defined]
 _CONTENT: Table = DispatchContent.__table__  # type: ignore[attr-defined]
 
 
+_LAST = select(_COUNTER.c.name, _COUNTER.c.value).where(listed(_COUNTER.c.name))
+_FRESH = sqlite.insert(_COUNTER)
+_USE = _FRESH.on_conflict_do_update(index_elements=[_COUNTER.c.name], set_={"value": _FRESH.excluded.value})
+
+
+def last_numbers(conn: Connection, names: Collection[str]) -> dict[str, int]:
+    """The last number that was given out under each name; 0 at first."""
+    found = {name: int(value) for name, value in conn.execute(_LAST, {"listed": as_list(names)})}
+    return dict.fromkeys(names, 0) | found
+
+
 def last_number(conn: Connection, name: str) -> int:
     """The last number that was given out under a name; 0 at first."""
-    return int(conn.execute(select(_COUNTER.c.value).where(_COUNTER.c.name == name)).scalar() or 0)
+    return last_numbers(conn, (name,))[name]
+
+
+def use_numbers(conn: Connection, numbers: Mapping[str, int]) -> None:
+    """Numbers are given out, each under its name."""
+    if numbers:
+        conn.execute(_USE, [{"name": name, "value": number} for name, number in numbers.items()])
 
 
 def use_number(conn: Connection, name: str, number: int) -> None:
     """`number` is given out."""
-    fresh = sqlite.insert(_COUNTER).values(name=name, value=number)
-    conn.execute(fresh.on_conflict_do_update(index_elements=[_COUNTER.c.name], set_={"value": number}))
+    use_numbers(conn, {name: number})
 
 
 def add(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:

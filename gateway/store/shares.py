@@ -19,20 +19,22 @@ _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
 _TAKEN_IN = (DeliveryState.PROCESSED, DeliveryState.PURGING, DeliveryState.PURGED)
 
 
+_FRESH = sqlite.insert(_SHARE)
+_ADD = _FRESH.on_conflict_do_update(
+    index_elements=[_SHARE.c.delivery_id, _SHARE.c.municipality],
+    set_={"signals": _SHARE.c.signals + _FRESH.excluded.signals},
+)
+
+
 def add(conn: Connection, delivery_id: str, shares: Mapping[str, int]) -> None:
     """So many more signals of a delivery were taken for these municipalities; for an empty one: for none."""
     if shares:
-        fresh = sqlite.insert(_SHARE).values(
+        conn.execute(
+            _ADD,
             [
                 {"delivery_id": delivery_id, "municipality": municipality, "signals": count}
                 for municipality, count in shares.items()
-            ]
-        )
-        conn.execute(
-            fresh.on_conflict_do_update(
-                index_elements=[_SHARE.c.delivery_id, _SHARE.c.municipality],
-                set_={"signals": _SHARE.c.signals + fresh.excluded.signals},
-            )
+            ],
         )
 
 

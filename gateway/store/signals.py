@@ -201,7 +201,7 @@ def active(
 ) -> Iterator[tuple[Any, ...]]:
     """Active signals of a municipality by place, none that is overdue: the columns of `_ACTIVE`, then the place."""
     values = {"listed": as_list(places), "of": municipality, "today": today}
-    yield from (tuple(row) for row in conn.execute(_ACTIVE_BY[column], values))
+    yield from (tuple(row) for row in conn.execute(_ACTIVE_BY[column], values).all())
 
 
 class Placed(NamedTuple):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table, bindparam, select
 from sqlalchemy.dialects import sqlite
 
 from gateway.store.tables import WorklistRow
@@ -25,17 +26,31 @@ class Due(NamedTuple):
     marked: int
 
 
-def mark_due(conn: Connection, partner_id: str, municipality: str, month: str) -> None:
-    """Something of it was published: the worklist is to be made, after the caller's transaction.
+_ADD = sqlite.insert(_WORKLIST).on_conflict_do_nothing()
+_MARK = (
+    _WORKLIST.update()
+    .where(_WORKLIST.c.municipality == bindparam("of"), _WORKLIST.c.month == bindparam("in_month"))
+    .values(is_due=True, marked=_WORKLIST.c.marked + 1)
+)
+
+
+def mark_due(conn: Connection, spots: Collection[tuple[str, str, str]]) -> None:
+    """Something was published to a partner, of a municipality and a month: the worklist is to be made, after the
+    caller's transaction.
 
     So are those of other partners of the municipality and month: their meldingen share ranks and capacity with it.
     """
-    fresh = sqlite.insert(_WORKLIST).values(
-        partner_id=partner_id, municipality=municipality, month=month, version=0, is_due=True, marked=0
+    if not spots:
+        return
+    fresh = {"version": 0, "is_due": True, "marked": 0}
+    conn.execute(
+        _ADD,
+        [
+            {"partner_id": partner_id, "municipality": municipality, "month": month, **fresh}
+            for partner_id, municipality, month in spots
+        ],
     )
-    conn.execute(fresh.on_conflict_do_nothing())
-    all_of_it = (_WORKLIST.c.municipality == municipality) & (_WORKLIST.c.month == month)
-    conn.execute(_WORKLIST.update().where(all_of_it).values(is_due=True, marked=_WORKLIST.c.marked + 1))
+    conn.execute(_MARK, [{"of": municipality, "in_month": month} for _, municipality, month in spots])
 
 
 def known(conn: Connection, partner_id: str, municipality: str) -> list[str]:

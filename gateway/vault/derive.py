@@ -15,8 +15,11 @@ def length_prefixed(*parts: str | bytes) -> bytes:
     No two different lists of parts give the same bytes, so what binds a ciphertext to its place
     can't be read as another place. Raises OverflowError for a part of 64 KiB or more.
     """
-    raws = [part.encode() if isinstance(part, str) else part for part in parts]
-    return b"".join([len(raw).to_bytes(2, "big") + raw for raw in raws])
+    found = b""
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        found += len(raw).to_bytes(2, "big") + raw
+    return found
 
 
 def expand(key: bytes, info: str) -> bytes:

@@ -77,7 +77,7 @@ def test_intake_is_repeated_from_the_start(world, row, monkeypatch, batches, pla
         (publish_steps, "status_file"),
         (meldingen, "mark_published"),
         (signals, "mark_passed_on"),
-        (publish_steps, "record"),
+        (publish_steps, "record_all"),
     ],
     ids=lambda each: each if isinstance(each, str) else "",
 )

@@ -8,8 +8,10 @@ import pytest
 
 from gateway.clock import AMSTERDAM
 from gateway.domain.policy import Actions, DeadlineFrom, Publish
+from gateway.pipeline import publish as publish_steps
 from gateway.pipeline import worker
 from gateway.pipeline.policies import policy_hash
+from gateway.store.meldingen import Touched
 from gateway.store.tables import MeldingRow, Publication
 
 MONTHLY = Publish(when="0 7 15 * *")
@@ -204,3 +206,55 @@ def test_no_answer_outlives_the_signals_it_names(world, row):
     assert due[again] == date(2027, 5, 3)
     assert due[ended] == date(2027, 6, 10)
     assert world.dispatches("woonservice", "signal_status")[-1]["due_on"] == date(2027, 5, 3)
+
+
+def test_municipalities_that_are_due_at_once_go_together(world, row):
+    """Each has a file of its own, under the numbers of the partner that serves both; the creditor hears of all in one."""
+    world.send("woonservice", row("a"), row("b", postcode="8251AA", huisnummer="1"))
+    before = len(world.dispatches("woonservice", "signal_status"))
+    world.publish()
+    assert sorted(each["name"] for each in world.dispatches("gemeente", "meldingen")) == [
+        "meldingen_GM0303_2026-11_1.csv",
+        "meldingen_GM1731_2026-11_2.csv",
+    ]
+    assert len(world.dispatches("woonservice", "signal_status")) == before + 1
+    assert world.told("woonservice") == [("a", "D10"), ("b", "D10")]
+    assert {each["at"] for each in world.rows(Publication)} == {world.clock.now()}
+    world.send("woonservice", row("c"))
+    world.publish()
+    assert "meldingen_GM1731_2026-11_3.csv" in {
+        each["name"] for each in world.dispatches("gemeente", "meldingen")
+    }
+
+
+def test_one_municipalitys_error_stops_no_other(world, row, monkeypatch, capsys):
+    """What could not go together goes alone; what can't waits, is told of, and comes when it can."""
+    world.send("woonservice", row("a"), row("b", postcode="8251AA", huisnummer="1"))
+    gather = publish_steps._gather
+
+    def damaged(conn, draft, touched):
+        if draft.code == "GM0303":
+            raise RuntimeError("damaged")
+        gather(conn, draft, touched)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publish_steps, "_gather", damaged)
+        assert [each["klantnummer"] for each in world.publish()] == ["k-a"]
+    told = capsys.readouterr().out
+    assert "batch.undone" in told
+    assert [line for line in told.splitlines() if "publication.failed" in line and "GM0303" in line]
+    assert not [line for line in told.splitlines() if "publication.failed" in line and "GM1731" in line]
+    assert [each["klantnummer"] for each in world.publish()] == ["k-b"]
+    assert world.told("woonservice") == [("a", "D10"), ("b", "D10")]
+
+
+def test_much_goes_in_several_batches(monkeypatch):
+    """Whole municipalities, as many as stay within the bound; one that is beyond it alone goes alone."""
+    now = datetime(2026, 11, 3, tzinfo=AMSTERDAM)
+    due = [
+        Touched(municipality=code, since=now, count=count, urgent=0)
+        for code, count in (("GM0001", 9), ("GM0002", 2), ("GM0003", 3), ("GM0004", 1))
+    ]
+    monkeypatch.setattr(worker, "_TOGETHER", 5)
+    assert list(worker._batches(due)) == [["GM0001"], ["GM0002", "GM0003"], ["GM0004"]]
+    assert list(worker._batches([])) == []

@@ -30,12 +30,29 @@ def store(tmp_path: Path) -> Iterator[Store]:
     ("ask", "index"),
     [
         (meldingen.waiting, "melding_touched"),
-        (lambda conn: meldingen.touched(conn, "GM1001", only_urgent=True), "melding_touched"),
+        (lambda conn: meldingen.waiting(conn, only_urgent=True), "melding_urgent"),
+        (lambda conn: meldingen.touched(conn, "GM1001", only_urgent=False), "melding_touched"),
+        (lambda conn: meldingen.touched(conn, "GM1001", only_urgent=True), "melding_urgent"),
         (lambda conn: meldingen.touch(conn, {SPAN: {1, 2}}, NOW), "melding_place"),
         (lambda conn: meldingen.mark_urgent(conn, ["GM1001", "GM1002"], TODAY), "melding_touched"),
+        (
+            lambda conn: meldingen.mark_urgent(conn, ["GM1001"], TODAY, among=["M1"]),
+            "sqlite_autoindex_melding_1",
+        ),
         (lambda conn: list(signals.unpublished(conn, "GM1001", TODAY)), "signal_unpublished"),
     ],
-    ids=["waiting", "touched", "touch", "mark_urgent", "unpublished"],
+    ids=[
+        *(
+            "waiting",
+            "urgent_waiting",
+            "touched",
+            "urgent_touched",
+            "touch",
+            "mark_urgent",
+            "mark_urgent_among",
+        ),
+        "unpublished",
+    ],
 )
 def test_finds_by_its_index(store: Store, ask: Callable[[Connection], object], index: str) -> None:
     """The first statement of each is looked up, as SQLite plans it without statistics."""
