@@ -171,7 +171,7 @@ def _publish_together(context: Context, municipalities: Sequence[str], *, only_u
     try:
         publish_together(context, municipalities, only_urgent=only_urgent)
     except Exception as exc:  # noqa: BLE001 - whose error it is, each alone tells
-        _log.warning("batch.undone", count=len(municipalities), error_type=type(exc).__name__)
+        _log.warning("batch.divided", count=len(municipalities), error_type=type(exc).__name__)
         return False
     return True
 

@@ -194,7 +194,7 @@ def test_what_changes_something_is_on_record_with_who_ran_it(house, key_file, mo
             return str(db.execute("SELECT id FROM melding LIMIT 1").fetchone()[0])
 
     def day(days: int) -> str:
-        return f"until-{now.date() + timedelta(days=days)}"
+        return f"until-{local_day(now) + timedelta(days=days)}"
 
     def old_day() -> str:
         with house.opened() as opened:
@@ -206,7 +206,7 @@ def test_what_changes_something_is_on_record_with_who_ran_it(house, key_file, mo
         return ()
 
     def asked() -> str:
-        house.run("keys", "destroy", f"until-{now.date()}")
+        house.run("keys", "destroy", f"until-{local_day(now)}")
         (request,) = house.json("retention", "approve")
         return str(request["number"])
 
@@ -238,7 +238,7 @@ def test_what_changes_something_is_on_record_with_who_ran_it(house, key_file, mo
         ),
         "partner rotate": lambda: ("woonservice", "--key", key_file("nieuw")),
         "partner disable": lambda: ("rekenkamer",),
-        "keys host rotate": lambda: ("--from", str(now.date())),
+        "keys host rotate": lambda: ("--from", str(local_day(now))),
         "keys host retire": lambda: (old_key,),
         "keys add-copy": lambda: (house.path / "copy",),
         "keys rewrap": lambda: (day(30),),

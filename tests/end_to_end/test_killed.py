@@ -45,6 +45,7 @@ NOT_VISITED = {
     "pipeline/erasure.erase_again": "the replay",
     "pipeline/removing.remove_again": "the replay",
     "retention/hold_records.": "what a hold keeps, again at each checkpoint: tests/cli/test_cli_backup.py",
+    "exchange/guard.forget_process": "one of several processes ended: until it is counted, its sessions lapse by themselves",
     "cli/export_keyset.": "gateway export-keyset: a file outside the home, after its entry",
     "pipeline/keyset.": "the same",
     "vault/keyring.Keyring.create": "gateway init",

@@ -241,7 +241,7 @@ def test_one_municipalitys_error_stops_no_other(world, row, monkeypatch, capsys)
         patch.setattr(publish_steps, "_gather", damaged)
         assert [each["klantnummer"] for each in world.publish()] == ["k-a"]
     told = capsys.readouterr().out
-    assert "batch.undone" in told
+    assert "batch.divided" in told
     assert [line for line in told.splitlines() if "publication.failed" in line and "GM0303" in line]
     assert not [line for line in told.splitlines() if "publication.failed" in line and "GM1731" in line]
     assert [each["klantnummer"] for each in world.publish()] == ["k-b"]
