@@ -45,15 +45,7 @@ def insert_rows(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]
     if not rows:
         return
     how = _insert(table, tuple(rows[0]))
-    # a column has few days and instants: each is formed once
-    forms = [(place, _Once(form)) for place, form in how.forms]
-    formed = []
-    for row in rows:
-        values = [*how.values(row), *how.defaults]
-        for place, form in forms:
-            values[place] = form[values[place]]
-        formed.append(values)
-    conn.exec_driver_sql(how.sql, [tuple(values) for values in formed])
+    conn.exec_driver_sql(how.sql, _formed(how, rows))
 
 
 def update_rows(conn: Connection, table: Table, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -61,14 +53,20 @@ def update_rows(conn: Connection, table: Table, key: str, rows: Sequence[Mapping
     if not rows:
         return
     how = _update(table, key, tuple(rows[0]))
+    conn.exec_driver_sql(how.sql, _formed(how, rows))
+
+
+def _formed(how: _Statement, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    """Rows as the database holds them."""
+    # a column has few days and instants: each is formed once
     forms = [(place, _Once(form)) for place, form in how.forms]
     formed = []
     for row in rows:
-        values = list(how.values(row))
+        values = [*how.values(row), *how.defaults]
         for place, form in forms:
             values[place] = form[values[place]]
         formed.append(tuple(values))
-    conn.exec_driver_sql(how.sql, formed)
+    return formed
 
 
 class _Once(dict[Any, Any]):
@@ -80,6 +78,24 @@ class _Once(dict[Any, Any]):
     def __missing__(self, value: Any) -> Any:
         formed = self[value] = self._form(value)
         return formed
+
+
+@lru_cache(maxsize=64)
+def _insert(table: Table, names: tuple[str, ...]) -> _Statement:
+    defaults = {
+        column.name: column.default.arg  # type: ignore[attr-defined]  # a constant: our tables have no other
+        for column in table.columns
+        if column.default is not None and column.name not in names
+    }
+    columns = [table.c[name] for name in (*names, *defaults)]
+    quoted = ", ".join(f'"{column.name}"' for column in columns)
+    return _Statement(
+        # our own names
+        f"INSERT INTO {table.name} ({quoted}) VALUES ({', '.join('?' * len(columns))})",  # noqa: S608
+        itemgetter(*names),
+        _forms(columns),
+        tuple(defaults.values()),
+    )
 
 
 @lru_cache(maxsize=64)
@@ -99,21 +115,3 @@ def _forms(columns: Sequence[Column[Any]]) -> tuple[tuple[int, Callable[[Any], A
     """Place in a row, and what the database holds instead of a value."""
     forms = (column.type.dialect_impl(_DIALECT).bind_processor(_DIALECT) for column in columns)
     return tuple((place, form) for place, form in enumerate(forms) if form is not None)
-
-
-@lru_cache(maxsize=64)
-def _insert(table: Table, names: tuple[str, ...]) -> _Statement:
-    defaults = {
-        column.name: column.default.arg  # type: ignore[attr-defined]  # a constant: our tables have no other
-        for column in table.columns
-        if column.default is not None and column.name not in names
-    }
-    columns = [table.c[name] for name in (*names, *defaults)]
-    quoted = ", ".join(f'"{column.name}"' for column in columns)
-    return _Statement(
-        # our own names
-        f"INSERT INTO {table.name} ({quoted}) VALUES ({', '.join('?' * len(columns))})",  # noqa: S608
-        itemgetter(*names),
-        _forms(columns),
-        tuple(defaults.values()),
-    )

@@ -62,17 +62,9 @@ class Indexer:
 
     def content_token(self, month: str, creditor: str, content: bytes) -> bytes:
         """A 16-byte token of a signal's contents: the same signal sent again is known by it."""
-        return self.content_tokens(month, creditor, (content,))[0]
-
-    def content_tokens(self, month: str, creditor: str, contents: Iterable[bytes]) -> list[bytes]:
-        """The tokens of the contents of many signals, in their order; the keyring is looked at once."""
-        keyed = self._hasher(self._index_key(month), (month, "content", creditor))
-        found = []
-        for content in contents:
-            hasher = keyed.copy()
-            hasher.update(content)
-            found.append(hasher.digest())
-        return found
+        hasher = self._hasher(self._index_key(month), (month, "content", creditor)).copy()
+        hasher.update(content)
+        return hasher.digest()
 
     def _hasher(self, index_key: bytes, place: tuple[str, str, str]) -> blake2b:
         """The hasher of a month, level and scope, to be copied."""
