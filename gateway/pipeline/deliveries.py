@@ -14,6 +14,7 @@ from gateway.pipeline.staging import drop_staged
 from gateway.store import Connection, data_keys, queue
 from gateway.store.queue import Decidable
 from gateway.vault import objects
+from gateway.vault.datakey import DataKey
 from gateway.vault.stream import Digests, SealedReader
 
 #: What its sender reads of a file that could not be processed: the code, and who decided.
@@ -49,11 +50,11 @@ def reject(context: Context, delivery_id: str, reason: str, *, actor: str) -> No
     with context.store.exclusive():
         with context.store.read() as conn:
             delivery = _failed(conn, delivery_id)
-            name = open_name(context, conn, delivery)
-        digests = _digests(context, delivery)
+            key = _key(context, conn, delivery)
+        digests = None if key is None else _digests(context, delivery, key)
         receipt = Receipt(
             delivery_id=delivery.id,
-            name=name,
+            name=_name(delivery, key),
             size=delivery.size_bytes,
             sha256="" if digests is None else digests.text.hex(),
             received_at=delivery.received_at,
@@ -61,6 +62,10 @@ def reject(context: Context, delivery_id: str, reason: str, *, actor: str) -> No
             file_detail=f"{_REFUSED_BY}: {told}",
         )
         files = receipt_files(context, delivery.partner_id, receipt)
+        values: dict[str, bytes] = {}
+        if key is not None and digests is not None:
+            values["sealed_sha256"] = digests.sealed
+            values["sha256_sealed"] = objects.seal_digest(key.row_key(), delivery.id, digests.text)
         now = context.clock.now()
         drop_staged(context, delivery.id)
         with context.store.write() as conn:
@@ -71,7 +76,7 @@ def reject(context: Context, delivery_id: str, reason: str, *, actor: str) -> No
                 DeliveryState.REJECTED,
                 refusal=REFUSAL_CODE,
                 processed_at=now,
-                sealed_sha256=None if digests is None else digests.sealed,
+                **values,
             )
             store_files(context, conn, files, now)
             _record(context, conn, "delivery.rejected", delivery.id, actor, result=REFUSAL_CODE)
@@ -122,26 +127,38 @@ INSTEAD = {
 
 
 def open_name(context: Context, conn: Connection, delivery: Decidable) -> str:
-    """The name of the file; empty when it can't be opened: that may be why it failed."""
-    stored = data_keys.of_object(conn, delivery.id)
-    if stored is None or delivery.name_sealed is None:
+    """The name of the file; empty when it can't be opened."""
+    return _name(delivery, _key(context, conn, delivery))
+
+
+def _name(delivery: Decidable, key: DataKey | None) -> str:
+    if key is None or delivery.name_sealed is None:
         return ""
     try:
-        return objects.open_name(open_key(context, stored).row_key(), delivery.id, delivery.name_sealed)
+        return objects.open_name(key.row_key(), delivery.id, delivery.name_sealed)
     except GatewayError:
         return ""
 
 
-def _digests(context: Context, delivery: Decidable) -> Digests | None:
+def _key(context: Context, conn: Connection, delivery: Decidable) -> DataKey | None:
+    """The file's key; None when it is gone or can't be opened: that may be why it failed."""
+    stored = data_keys.of_object(conn, delivery.id)
+    if stored is None:
+        return None
+    try:
+        return open_key(context, stored)
+    except GatewayError:
+        return None
+
+
+def _digests(context: Context, delivery: Decidable, key: DataKey) -> Digests | None:
     """Of the file as it lies in the vault; None when it can't be read whole: that may be why it failed."""
-    with context.store.read() as conn:
-        stored = data_keys.of_object(conn, delivery.id)
-    if stored is None or delivery.blob is None:
+    if delivery.blob is None:
         return None
     try:
         with context.blobs.open(delivery.blob) as blob:
             return SealedReader(
-                open_key(context, stored).file_key(delivery.id),
+                key.file_key(delivery.id),
                 objects.received_file(partner=delivery.partner_id, delivery=delivery.id),
                 blob.read_at,
                 blob.size,

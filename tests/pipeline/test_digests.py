@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+from gateway.domain.delivery import DeliveryState
+from gateway.pipeline.deliveries import reject
 from gateway.pipeline.sealing import open_key
-from gateway.store import data_keys
+from gateway.store import data_keys, queue
 from gateway.store.tables import Delivery
 from gateway.vault import objects
 
@@ -46,6 +48,23 @@ def test_a_damaged_file_has_none(world, csv_file, row):
     world.work()
     assert world.receipt(delivery_id)["weigering"]["code"] == "F01"
     assert digest(world, delivery_id) is None
+
+
+def test_a_file_that_was_given_up_and_then_refused_has_both(world, csv_file, row):
+    """An administrator's reject makes them of what lies there, the one of the text under the file's own key."""
+    content = csv_file(row("a"))
+    delivery_id = world.put("woonservice", content=content)
+    with world.context.store.write() as conn:
+        queue.advance(conn, delivery_id, DeliveryState.ARRIVED, DeliveryState.PROCESSING)
+        queue.advance(conn, delivery_id, DeliveryState.PROCESSING, DeliveryState.FAILED)
+    reject(world.context, delivery_id, "het bestand is niet te lezen", actor="beheer")
+    assert digest(world, delivery_id) == sha256(sealed(world, delivery_id)).digest()
+    (stored,) = world.rows(Delivery)
+    with world.context.store.read() as conn:
+        key = data_keys.of_object(conn, delivery_id)
+    row_key = open_key(world.context, key).row_key()
+    assert objects.open_digest(row_key, delivery_id, stored["sha256_sealed"]) == sha256(content).digest()
+    assert world.receipt(delivery_id)["bestand"]["sha256"] == sha256(content).hexdigest()
 
 
 def test_the_digest_of_the_text_is_that_of_the_receipt(world, csv_file, row):
