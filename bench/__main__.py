@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bench import machine
+from bench import machine, report
 from bench.measure import Failed, Row
 from gateway import logs
 
@@ -45,10 +45,6 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
     if not words.quick:
-        from bench import (
-            report,
-        )  # not at the top: client processes import this module, and need no matplotlib
-
         report.write(name)
     console = Console(width=max(140, Console().width))
     console.print(table([Row.from_json(each) for each in found["rows"]]))

@@ -12,28 +12,30 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from bench.country import CREDITORS, MUNICIPALITIES, Debtor, Gateway, file_of, working_days
+from bench import month
+from bench.home import make_country, open_country, put
 from bench.measure import Failed, Row, Tell, Used, alternate, in_turn, peak_bytes, row, timed
 from bench.multiplied import multiply
+from bench.work import do_all
 from gateway import logs
-from gateway.clock import AMSTERDAM
-from gateway.pipeline.intake import process
-from gateway.pipeline.publish import publish
-from gateway.store import queue
+from gateway.clock import AMSTERDAM, SteppedClock
+from gateway.gateway import Gateway
+from gateway.settings import Home
 
 RESULTS = Path(__file__).parent / "results"
 FIGURES = ("growth", "growth-year")
-_MONTHS = ("2026-06", "2026-07", "2026-08", "2026-09", "2026-10", "2026-11")
-_YEAR = tuple(f"2026-{month:02}" for month in range(1, 13))
-_AT = datetime(2026, 11, 30, 18, tzinfo=AMSTERDAM)
-#: One row in so many is about somebody of whom others reported in these months.
-_KNOWN = 10
+#: The months of which signals are live, and the moment at which they are.
+MONTHS = month.months(6)
+AT = datetime(2026, 11, 30, 18, tzinfo=AMSTERDAM)
+#: Of these residents each file is, so that one in some is known already.
+RESIDENTS = 60_000
+_YEAR = month.months(12, date(2026, 12, 1))
 #: Time and space may grow so much at most.
 _GOAL = 1.3
 #: Signals go after six months: from the seventh on as many go as come.
@@ -44,18 +46,15 @@ _STEADY = 6
 class Scale:
     """How many signals are live and how often they are there, the least first; how many rows the file has.
 
-    And of the year: signals a month, of how many creditors, in how many municipalities.
+    And of the year: signals a month, of how many creditors.
     """
 
     rounds: int
     live: int
     copies: Sequence[int]
     rows: int
-    #: where those live
-    municipalities: int
     year_signals: int
     year_creditors: int
-    year_municipalities: int
     #: what is due goes each Friday night and on the last working day, or then only
     purges_weekly: bool
 
@@ -65,22 +64,12 @@ FULL = Scale(
     live=12_000,
     copies=(1, 10, 100),
     rows=5_000,
-    municipalities=342,
     year_signals=10_000,
     year_creditors=20,
-    year_municipalities=40,
     purges_weekly=True,
 )
 QUICK = Scale(
-    rounds=1,
-    live=1_200,
-    copies=(1, 10),
-    rows=200,
-    municipalities=10,
-    year_signals=200,
-    year_creditors=2,
-    year_municipalities=2,
-    purges_weekly=False,
+    rounds=1, live=1_200, copies=(1, 10), rows=200, year_signals=200, year_creditors=4, purges_weekly=False
 )
 
 
@@ -100,22 +89,18 @@ def measure(folder: Path, scale: Scale, tell: Tell, figures: Sequence[str]) -> I
 
 
 def _live(folder: Path, scale: Scale, tell: Tell) -> Iterator[Row]:
-    first = Gateway.create(folder / "growth", _AT)
-    for month in first.grow(_MONTHS, scale.live // len(_MONTHS)):
-        tell(f"growth: {scale.live:,} live: {month}")
-    first.close()
+    sender = month.alone(scale.rows, residents=RESIDENTS)
+    first = live_home(folder, scale.live, sender, lambda text: tell(f"growth: {text}"))
     gateways: dict[str, Gateway] = {}
     try:
         for copies in scale.copies:
             live = scale.live * copies
             tell(f"growth: {live:,} live")
-            gateways[str(live)] = Gateway.open(multiply(first.home, folder / f"growth-{live}", copies), _AT)
-        numbers = {name: count() for name in gateways}
+            home = multiply(first, folder / f"growth-{live}", copies)
+            gateways[str(live)] = open_country(home, SteppedClock(AT))
+        parts = {name: count() for name in gateways}
         found = alternate(
-            {
-                name: partial(_one_file, each, scale, numbers[name].__next__)
-                for name, each in gateways.items()
-            },
+            {name: partial(take_file, each, sender, parts[name].__next__) for name, each in gateways.items()},
             scale.rounds,
             lambda text: tell(f"growth: live {text}"),
         )
@@ -135,37 +120,33 @@ def _live(folder: Path, scale: Scale, tell: Tell) -> Iterator[Row]:
         )
 
 
-def _one_file(gateway: Gateway, scale: Scale, number: Callable[[], int]) -> Used:
-    first, known = 1_000_000 + number() * scale.rows, scale.live // len(_MONTHS) // 2
-    debtors = (
-        Debtor(
-            0,
-            first + each,
-            _at_home(each % known if each % _KNOWN == 0 else 10 * first + each, scale.municipalities),
-        )
-        for each in range(scale.rows)
+def live_home(folder: Path, live: int, sender: month.Creditor, tell: Tell) -> Path:
+    """A home with so many live signals of six months, and one creditor more who has sent nothing yet."""
+    creditors = month.national(
+        count=20, rows=live // len(MONTHS), largest=live // len(MONTHS) // 4, residents=RESIDENTS
     )
-    gateway.put(CREDITORS[0], file_of(debtor.row(_MONTHS[-1]) for debtor in debtors))
-    return timed(os.getpid(), partial(_take_and_publish, gateway, MUNICIPALITIES[: scale.municipalities]))
+    home = make_country(folder / "first", [*creditors, sender], settle_s=0)
+    clock = SteppedClock(AT)
+    for each in MONTHS:
+        tell(f"{live:,} live signals: {each:%Y-%m}")
+        clock.set(_evening(each))
+        gateway = open_country(home, clock)
+        for creditor in creditors:
+            put(gateway.pipeline(), creditor.id, month.signal_file(creditor, each))
+        do_all(gateway.pipeline())
+        gateway.close()
+    return home
 
 
-def _at_home(resident: int, municipalities: int) -> int:
-    """The resident beside this one who lives in one of the first municipalities."""
-    turn, place = divmod(resident, len(MUNICIPALITIES))
-    return turn * len(MUNICIPALITIES) + place % municipalities
+def take_file(gateway: Gateway, sender: month.Creditor, part: Callable[[], int]) -> Used:
+    """Intake and publication of a file of this creditor, of residents that it has not told of."""
+    context = gateway.pipeline()
+    put(context, sender.id, month.signal_file(sender, MONTHS[-1], day=30, part=part()))
+    return timed(os.getpid(), partial(do_all, context))
 
 
-def _take_and_publish(gateway: Gateway, municipalities: Sequence[str]) -> None:
-    context = gateway.context
-    with context.store.exclusive():
-        while True:
-            with context.store.write() as conn:
-                claimed = queue.claim_next(conn, context.clock.now())
-            if claimed is None:
-                break
-            process(context, claimed)
-        for code in municipalities:
-            publish(context, code)
+def _evening(of: date) -> datetime:
+    return datetime(of.year, of.month, 5, 18, tzinfo=AMSTERDAM)
 
 
 # -- a year ---------------------------------------------------------------------------------------------
@@ -196,7 +177,7 @@ def _year(folder: Path, scale: Scale, tell: Tell) -> Iterator[Row]:
             months.append(ours.recv())
         except EOFError:
             break
-        tell(f"growth-year: {_YEAR[len(months) - 1]}")
+        tell(f"growth-year: {_YEAR[len(months) - 1]:%Y-%m}")
     process.join()
     if process.exitcode:
         raise RuntimeError(f"the year ended with {process.exitcode} after {len(months)} months")
@@ -222,49 +203,62 @@ def _year(folder: Path, scale: Scale, tell: Tell) -> Iterator[Row]:
 
 def _live_a_year(folder: Path, scale: Scale, to: Connection) -> None:
     logs.set_up(level="ERROR")
-    gateway = Gateway.create(folder, working_days(_YEAR[0])[0])
-    for number, month in enumerate(_YEAR):
+    creditors = month.national(
+        count=scale.year_creditors, rows=scale.year_signals, largest=scale.year_signals // 4
+    )
+    home = make_country(folder, creditors, settle_s=0)
+    clock = SteppedClock(working_days(_YEAR[0])[0])
+    gateway = open_country(home, clock)
+    for number, each in enumerate(_YEAR, start=1):
         # the highest from here on (proc(5), clear_refs)
         Path("/proc/self/clear_refs").write_text("5")
         purges: list[float] = []
-        used = timed(os.getpid(), partial(_live_a_month, gateway, scale, number, month, purges))
+        used = timed(
+            os.getpid(),
+            partial(_live_a_month, gateway, clock, creditors, each, purges, weekly=scale.purges_weekly),
+        )
+        database = Home(root=home).db
         to.send(
             Month(
-                month=number + 1,
+                month=number,
                 seconds=round(used.wall_s, 2),
                 cpu_s=round(used.cpu_s, 2),
                 purge_s=round(sum(purges), 2),
                 peak_bytes=peak_bytes(os.getpid()),
-                db_bytes=sum(path.stat().st_size for path in folder.glob("gateway.db*")),
+                db_bytes=sum(path.stat().st_size for path in database.parent.glob(f"{database.name}*")),
             )
         )
     gateway.close()
 
 
-def _live_a_month(gateway: Gateway, scale: Scale, number: int, month: str, purges: list[float]) -> None:
-    """Files come on working days and are published on the last; what is due goes at night."""
-    days, served = working_days(month), MUNICIPALITIES[: scale.year_municipalities]
-    each = scale.year_signals // scale.year_creditors
+def _live_a_month(
+    gateway: Gateway,
+    clock: SteppedClock,
+    creditors: Sequence[month.Creditor],
+    of: date,
+    purges: list[float],
+    *,
+    weekly: bool,
+) -> None:
+    """Files come on working days and are published at once; what is due goes at night."""
+    days = working_days(of)
     for at, day in enumerate(days):
-        gateway.go_to(day)
-        for creditor in range(at, scale.year_creditors, len(days)):
-            first = number * (each // 2)
-            debtors = (
-                Debtor(creditor, customer, _resident(creditor * 7_919 + customer, scale))
-                for customer in range(first, first + each)
-            )
-            gateway.put(CREDITORS[creditor], file_of(debtor.row(month) for debtor in debtors))
-        _take_and_publish(gateway, served if day is days[-1] else ())
-        if day is days[-1] or (scale.purges_weekly and day.weekday() == 4):
-            gateway.go_to(day + timedelta(hours=14))
+        clock.set(day)
+        gateway.make_keys()
+        for creditor in creditors[at :: len(days)]:
+            put(gateway.pipeline(), creditor.id, month.signal_file(creditor, of, day=day.day))
+        do_all(gateway.pipeline())
+        if day is days[-1] or (weekly and day.weekday() == 4):
+            clock.set(day + timedelta(hours=14))
             began = time.perf_counter()
             report = gateway.purge()
             purges.append(time.perf_counter() - began)
             if report.errors:
-                raise RuntimeError(f"{month}: {report.errors}")
+                raise RuntimeError(f"{of:%Y-%m}: {report.errors}")
 
 
-def _resident(number: int, scale: Scale) -> int:
-    """Residents of the first municipalities; eight in ten of a month's signals are about somebody else's too."""
-    turn, place = divmod(number % (scale.year_signals * 8 // 10), scale.year_municipalities)
-    return turn * len(MUNICIPALITIES) + place
+def working_days(of: date) -> list[datetime]:
+    """Nine o'clock of each day from Monday to Friday of a month."""
+    first = datetime(of.year, of.month, 1, 9, tzinfo=AMSTERDAM)
+    days = (first + timedelta(days=number) for number in range(31))
+    return [day for day in days if day.month == of.month and day.weekday() < 5]

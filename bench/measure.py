@@ -141,42 +141,45 @@ def tree(pid: int) -> Iterator[int]:
     """A process and all below it."""
     yield pid
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in _read(task).split():
+        for child in read(task).split():
             yield from tree(int(child))
 
 
 def tree_cpu_s(pid: int) -> float:
     """User and system time of a process tree, of children that ended too."""
-    return sum(_cpu_s(each) for each in tree(pid))
+    return sum(cpu_s(each) for each in tree(pid))
 
 
 def tree_pss_bytes(pid: int) -> int:
     """Memory of a process tree, what is shared counted in parts (PSS)."""
-    return sum(_pss_bytes(each) for each in tree(pid))
+    return sum(pss_bytes(each) for each in tree(pid))
 
 
 def peak_bytes(pid: int) -> int:
     """What a process had in memory at its highest (VmHWM, proc(5)); 0 when it has ended."""
-    for line in _read(Path(f"/proc/{pid}/status")).splitlines():
+    for line in read(Path(f"/proc/{pid}/status")).splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     return 0
 
 
-def _cpu_s(pid: int) -> float:
-    fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+def cpu_s(pid: int) -> float:
+    """User and system time of a process, and of its children that ended, in seconds; 0 when it has ended."""
+    fields = read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
     # utime, stime, cutime, cstime: fields 14 to 17 of proc(5), of which two went with the name
     return sum(map(int, fields[11:15])) / _TICKS if fields else 0.0
 
 
-def _pss_bytes(pid: int) -> int:
-    for line in _read(Path(f"/proc/{pid}/smaps_rollup")).splitlines():
+def pss_bytes(pid: int) -> int:
+    """Memory of a process, what is shared counted in parts (PSS); 0 when it has ended."""
+    for line in read(Path(f"/proc/{pid}/smaps_rollup")).splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024
     return 0
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """A file of proc(5); empty when the process has ended."""
     try:
         return path.read_text()
     except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
+from gateway.settings import Home
 from gateway.store.engine import Store
 
 #: Places have 62 bits; another copy's are as far apart as those of different addresses.
@@ -39,14 +40,14 @@ def multiply(home: Path, to: Path, copies: int) -> Path:
     shutil.copytree(home, to)
     if copies == 1:
         return to
-    database = to / "gateway.db"
+    database = Home(root=to).db
     database.unlink()
     Store.create(database).close()
     with closing(sqlite3.connect(database, isolation_level=None)) as conn:
         # what is made here can be made again
         for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-500000", "temp_store=MEMORY"):
             conn.execute(f"PRAGMA {pragma}")
-        conn.execute("ATTACH ? AS first", (str(home / "gateway.db"),))
+        conn.execute("ATTACH ? AS first", (str(Home(root=home).db),))
         conn.execute(
             "CREATE TEMP TABLE copy AS SELECT value AS c FROM json_each(?)",
             (f"[{','.join(map(str, range(copies)))}]",),

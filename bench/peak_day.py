@@ -28,7 +28,7 @@ import asyncssh
 
 from bench import crowd, servers
 from bench.crowd import Crowd, Kind, Outcome, Told, Visit
-from bench.measure import Row, _cpu_s, _pss_bytes, _read, tree
+from bench.measure import Row, cpu_s, pss_bytes, read, tree
 from gateway.clock import SteppedClock, SystemClock
 from gateway.demo.residents import addresses
 from gateway.domain.delivery import DeliveryState
@@ -547,9 +547,9 @@ def _sampled(pid: int, begins: float, samples: list[Sample]) -> Iterator[None]:
         while not over.wait(0.5):
             at_s = round(time.monotonic() - begins, 2)
             for number, each in enumerate(tree(pid)):
-                if pss := _pss_bytes(each):
+                if pss := pss_bytes(each):
                     name = _name(each, number)
-                    samples.append(Sample(at_s, name, round(pss / 2**20, 2), round(_cpu_s(each), 2)))
+                    samples.append(Sample(at_s, name, round(pss / 2**20, 2), round(cpu_s(each), 2)))
 
     watch = threading.Thread(target=look)
     watch.start()
@@ -562,7 +562,7 @@ def _sampled(pid: int, begins: float, samples: list[Sample]) -> Iterator[None]:
 
 def _name(pid: int, number: int) -> str:
     """What a process of the gateway is for, by what it was told to serve."""
-    words = _read(Path(f"/proc/{pid}/cmdline")).split("\0")
+    words = read(Path(f"/proc/{pid}/cmdline")).split("\0")
     return words[words.index("--only") + 1] if "--only" in words else f"gateway-{number}"
 
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import plots
 from bench.measure import Row
 
 _ROOT = Path(__file__).parent.parent
@@ -25,6 +24,8 @@ def write(name: str, document: Path = DOCUMENT) -> None:
     Raises:
         ValueError: the document has no marks.
     """
+    from bench import plots  # not at the top: a table needs no matplotlib
+
     found = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
     folder = document.with_suffix("")
     folder.mkdir(exist_ok=True)

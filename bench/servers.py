@@ -160,17 +160,7 @@ def rclone_crypt(folder: Path) -> Server:
         *("--addr", f"127.0.0.1:{port}", "--user", "bench"),
         *("--authorized-keys", f"{key_pair(folder)}.pub", "--cache-dir", str(here / "cache")),
     )
-    _wait(port, process)
-    return Server(
-        name="rclone-crypt",
-        port=port,
-        user="bench",
-        pid=process.pid,
-        folder="/",
-        outgoing="/",
-        stop=lambda: _stop(process),
-        clear=lambda: _empty(files),
-    )
+    return _sealing("rclone-crypt", port, process, files)
 
 
 def sftpgo_cryptfs(folder: Path) -> Server:
@@ -210,9 +200,14 @@ def sftpgo_cryptfs(folder: Path) -> Server:
     process = _start(
         folder / "sftpgo.log", program, "serve", "--config-dir", str(here), "--log-file-path", ""
     )
+    return _sealing("sftpgo-cryptfs", port, process, files)
+
+
+def _sealing(name: str, port: int, process: subprocess.Popen[bytes], files: Path) -> Server:
+    """A peer that seals what the user `bench` puts into its root, in a folder of ours."""
     _wait(port, process)
     return Server(
-        name="sftpgo-cryptfs",
+        name=name,
         port=port,
         user="bench",
         pid=process.pid,

@@ -19,16 +19,22 @@ from itertools import count
 from pathlib import Path
 from statistics import median
 
-from bench.country import CREDITORS, MUNICIPALITIES, Debtor, Gateway, file_of
-from bench.growth import _AT, _MONTHS, _at_home, _take_and_publish
+from bench import month
+from bench.growth import AT, RESIDENTS, live_home, take_file
+from bench.home import open_country
 from bench.measure import Used, alternate, timed
 from bench.multiplied import multiply
+from bench.work import do_all
 from gateway import logs
+from gateway.clock import SteppedClock
 from gateway.exchange.context import Exchange, Visit
 from gateway.exchange.upload import Upload
+from gateway.gateway import Gateway
 from gateway.store import engine
 
-_ROWS, _CLOSES, _LIVE, _SERVED = 2_000, 200, 1_200, 10
+_ROWS, _CLOSES, _LIVE = 2_000, 200, 1_200
+#: Who sends what is measured.
+_SENDER = month.alone(_ROWS, residents=RESIDENTS)
 _IN_FORCE = "in force"
 #: Pragmas that come before those in force, and those that come after.
 _CHANGED: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
@@ -92,16 +98,13 @@ def _cells(ours: Sequence[Used], theirs: Sequence[Used]) -> Iterator[str]:
 @contextmanager
 def _gateways(folder: Path, copies: int) -> Iterator[Mapping[str, Gateway]]:
     """One with each setting, alike for the rest."""
-    first = Gateway.create(folder / "first", _AT)
-    for month in first.grow(_MONTHS, _LIVE // len(_MONTHS)):
-        _tell("live signals", month)
-    first.close()
+    first = live_home(folder, _LIVE, _SENDER, partial(_tell, "before"))
     gateways: dict[str, Gateway] = {}
     try:
         for number, name in enumerate(_CHANGED):
             with _set(name):
-                home = multiply(first.home, folder / f"settings-{number}", copies)
-                gateways[name] = Gateway.open(home, _AT)
+                home = multiply(first, folder / f"settings-{number}", copies)
+                gateways[name] = open_country(home, SteppedClock(AT))
                 _check(gateways[name], name)
         yield gateways
     finally:
@@ -125,7 +128,7 @@ def _check(gateway: Gateway, name: str) -> None:
     """Raises RuntimeError when SQLite did not take a setting."""
     for pragma in (each for some in _CHANGED[name] for each in some):
         what, _, wanted = pragma.partition("=")
-        with gateway.context.store.read() as conn:
+        with gateway.store.read() as conn:
             found = str(conn.exec_driver_sql(f"PRAGMA {what}").scalar())
         if found != _NUMBERS.get(wanted, wanted):
             raise RuntimeError(f"{what} is {found}, not {wanted}")
@@ -137,17 +140,12 @@ def _work(gateway: Gateway, name: str, do: Callable[[Gateway, int], Used], numbe
 
 
 def _intake(gateway: Gateway, number: int) -> Used:
-    first = 1_000_000 + number * _ROWS
-    debtors = (
-        Debtor(0, customer, _at_home(10 * customer, _SERVED)) for customer in range(first, first + _ROWS)
-    )
-    gateway.put(CREDITORS[0], file_of(debtor.row(_MONTHS[-1]) for debtor in debtors))
-    return timed(os.getpid(), partial(_take_and_publish, gateway, MUNICIPALITIES[:_SERVED]))
+    return take_file(gateway, _SENDER, lambda: number)
 
 
 def _closes(gateway: Gateway, number: int) -> Used:
     """What a session does with small files, one after the other, without the session."""
-    context = gateway.context
+    context = gateway.pipeline()
     exchange = Exchange(
         store=context.store,
         keyring=context.keyring,
@@ -159,7 +157,7 @@ def _closes(gateway: Gateway, number: int) -> Used:
         on_arrival=lambda: None,
     )
     visit = Visit(
-        partner=context.partners[CREDITORS[1]], fingerprint="", address="127.0.0.1", client="", session_id=""
+        partner=context.partners[_SENDER.id], fingerprint="", address="127.0.0.1", client="", session_id=""
     )
 
     def receive() -> None:
@@ -170,7 +168,7 @@ def _closes(gateway: Gateway, number: int) -> Used:
 
     used = timed(os.getpid(), receive)
     # all are refused by their first bytes
-    _take_and_publish(gateway, ())
+    do_all(context)
     return used
 
 

@@ -18,8 +18,7 @@ from bench.home import open_country
 from bench.measure import peak_bytes, tree, tree_cpu_s
 from gateway import logs
 from gateway.pipeline.context import Context
-from gateway.pipeline.worker import due_municipalities, step
-from gateway.store import queue
+from gateway.pipeline.worker import step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +64,7 @@ def main() -> None:
     gateway = open_country(home)
     context = gateway.pipeline()
     began, cpu = time.perf_counter(), tree_cpu_s(os.getpid())
-    while _is_due(context):
-        step(context)
+    do_all(context)
     seconds = time.perf_counter() - began
     while worklists and step(context):
         pass
@@ -76,12 +74,10 @@ def main() -> None:
     result.write_text(json.dumps(asdict(done)))
 
 
-def _is_due(context: Context) -> bool:
-    """Whether deliveries or publications wait: worklists come after."""
-    with context.store.read() as conn:
-        if queue.waiting_count(conn):
-            return True
-    return bool(due_municipalities(context))
+def do_all(context: Context) -> None:
+    """Take in and publish all that waits; worklists come after."""
+    while step(context, makes_worklists=False):
+        pass
 
 
 def _watch(pid: int, peak: list[int], over: threading.Event) -> None:

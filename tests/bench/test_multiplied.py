@@ -4,38 +4,40 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from bench import country
-from bench.country import CREDITORS, Debtor, Gateway, file_of
-from bench.growth import _take_and_publish
+from bench import month
+from bench.growth import AT
+from bench.home import make_country, open_country, put
 from bench.multiplied import multiply
-from gateway.clock import AMSTERDAM
+from bench.work import do_all
+from gateway.clock import SteppedClock
+from gateway.settings import Home
 
-_COPIES, _ROWS = 4, 60
-_AT = datetime(2026, 11, 2, 9, tzinfo=AMSTERDAM)
-_SERVED = country.MUNICIPALITIES[:3]
+_COPIES, _ROWS, _CITY = 4, 60, "GM0363"
 
 
 @pytest.fixture(scope="module")
 def homes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """One of which each signal was taken in, and the one that has each four times."""
     folder = tmp_path_factory.mktemp("multiplied")
-    gateway = Gateway.create(folder / "first", _AT)
     # two creditors, who share residents
-    for creditor in (0, 1):
-        debtors = (Debtor(creditor, number, number // 3 * 342 + number % 3) for number in range(_ROWS // 2))
-        gateway.put(CREDITORS[creditor], file_of(debtor.row("2026-11") for debtor in debtors))
-    _take_and_publish(gateway, _SERVED)
+    creditors = [
+        month.landlord(_ROWS // 2, _CITY, residents=20_000, name=name) for name in ("eerste", "tweede")
+    ]
+    home = make_country(folder / "first", creditors, municipalities=[_CITY], settle_s=0)
+    gateway = open_country(home, SteppedClock(AT))
+    for creditor in creditors:
+        put(gateway.pipeline(), creditor.id, month.signal_file(creditor, day=30))
+    do_all(gateway.pipeline())
     gateway.close()
-    return gateway.home, multiply(gateway.home, folder / "many", _COPIES)
+    return home, multiply(home, folder / "many", _COPIES)
 
 
 def _ask(home: Path, query: str) -> list[tuple[object, ...]]:
-    with closing(sqlite3.connect(home / "gateway.db")) as conn:
+    with closing(sqlite3.connect(Home(root=home).db)) as conn:
         return conn.execute(query).fetchall()
 
 

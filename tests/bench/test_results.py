@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("matplotlib")  # of the extra `bench`
-
-from bench import plots, report
+from bench import report
 from bench.measure import Failed, Row, Used, alternate, held, in_turn, row
 
 FAST = row("upload", "sshd", [4.0, 6.0, 9.0], [2.0, 2.0, 2.0], goal=2.5, unit="MiB/s", at_least=True)
@@ -93,8 +91,25 @@ def _found() -> dict[str, object]:
     }
 
 
-def test_the_document_is_written_between_its_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Table, misses, omissions and pictures; the rest of the document stays."""
+def test_the_table_tells_misses_and_omissions() -> None:
+    """Each by name, with how far off it is."""
+    text = report.render(_found(), [FAST, SLOW, LIMIT], {"more-is-better.svg": "Ratios"})
+    assert "| upload | sshd | 3.00 (2.00 to 4.50) | ≥ 2.5 | 6 | 2 | MiB/s | 3 | met |" in text
+    assert "Missed: cpu beside sshd by a factor of 1.50." in text
+    assert "Left out: sftpgo (no Go)." in text
+    assert "Not measured: logins (no port)." in text
+    assert "![Ratios](performance/more-is-better.svg)" in text
+
+
+def test_results_stand_between_the_marks() -> None:
+    """The rest of the document stays."""
+    document = f"before\n{report.BEGINS}\nold\n{report.ENDS}\nafter\n"
+    assert report.put_in(document, "new\n") == f"before\n{report.BEGINS}\n\nnew\n\n{report.ENDS}\nafter\n"
+
+
+def test_the_document_is_written_with_its_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it, from the results of a run."""
+    pytest.importorskip("matplotlib")  # of the extra `bench`
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     (tmp_path / "full.json").write_text(json.dumps(_found()))
     document = tmp_path / "performance.md"
@@ -104,10 +119,7 @@ def test_the_document_is_written_between_its_marks(tmp_path: Path, monkeypatch: 
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
     assert "old" not in text
-    assert "| upload | sshd | 3.00 (2.00 to 4.50) | ≥ 2.5 | 6 | 2 | MiB/s | 3 | met |" in text
     assert "Missed: cpu beside sshd by a factor of 1.50." in text
-    assert "Left out: sftpgo (no Go)." in text
-    assert "Not measured: logins (no port)." in text
     for name in ("more-is-better", "less-is-better", "listed-after-ok", "peak-day", "growth"):
         assert f"(performance/{name}.svg)" in text
         assert (tmp_path / "performance" / f"{name}.svg").read_text().startswith("<?xml")
@@ -121,5 +133,6 @@ def test_a_document_without_marks_is_left_alone() -> None:
 
 def test_nothing_is_drawn_of_what_was_not_measured(tmp_path: Path) -> None:
     """Only what there is."""
+    plots = pytest.importorskip("bench.plots", exc_type=ImportError)
     assert plots.draw([FAST], {}, tmp_path).keys() == {"more-is-better.svg"}
     assert [path.name for path in tmp_path.iterdir()] == ["more-is-better.svg"]
