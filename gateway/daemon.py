@@ -431,19 +431,32 @@ class Daemon:
             Job(name="heartbeat", line="* * * * *", run=gateway.beat),
             Job(name="keys", line="15 0 * * *", run=gateway.make_keys),
             Job(name="approvals", line="*/5 * * * *", run=gateway.tend_approvals),
-            # whatever became of the one before
-            Job(name="few_keys", line="20 0 * * *", run=gateway.warn_of_few_keys),
-            Job(name="purge", line=gateway.settings.purge_schedule, run=gateway.purge),
-            Job(name="requests", line="*/5 * * * *", run=gateway.carry_out_requests),
+            # what seals something needs the keys of its day
+            Job(name="few_keys", line="20 0 * * *", run=gateway.warn_of_few_keys, after="keys"),
+            Job(name="purge", line=gateway.settings.purge_schedule, run=gateway.purge, after="keys"),
+            Job(name="requests", line="*/5 * * * *", run=gateway.carry_out_requests, after="keys"),
             Job(name="checkpoint", line="0 * * * *", run=gateway.sign),
-            Job(name="silence", line="30 6 * * *", run=lambda: tell_silence(gateway.pipeline())),
-            # after the silence of the day, which they tell of
-            Job(name="statement", line="45 6 1 * *", run=lambda: send_statements(gateway.pipeline())),
-            Job(name="deadlines", line="50 6 * * 1", run=lambda: send_deadlines(gateway.pipeline())),
+            Job(
+                name="silence", line="30 6 * * *", run=lambda: tell_silence(gateway.pipeline()), after="keys"
+            ),
+            # these tell of the silence of the day
+            Job(
+                name="statement",
+                line="45 6 1 * *",
+                run=lambda: send_statements(gateway.pipeline()),
+                after="silence",
+            ),
+            Job(
+                name="deadlines",
+                line="50 6 * * 1",
+                run=lambda: send_deadlines(gateway.pipeline()),
+                after="silence",
+            ),
             Job(
                 name="delivery_report",
                 line="55 6 1 * *",
                 run=lambda: send_delivery_reports(gateway.pipeline()),
+                after="silence",
             ),
             Job(name="staged", line="10 * * * *", run=self._give_up),
         ]

@@ -30,11 +30,16 @@ _log = logs.get("schedule")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Work for certain times. `line` is a cron line; `run` is called in a thread."""
+    """Work for certain times. `line` is a cron line; `run` is called in a thread.
+
+    Where several times passed at once, as when the machine slept, it waits for the job `after`, named before it, if that
+    runs or is due too: whatever becomes of that one.
+    """
 
     name: str
     line: str
     run: Callable[[], object]
+    after: str = ""
 
 
 class Schedule:
@@ -80,13 +85,16 @@ class Schedule:
         now = self._clock.now()
         for job in self.jobs:
             if job.name not in self._running and self._next(job) <= now:
-                self._running[job.name] = asyncio.create_task(self._run(job, now), name=job.name)
+                before = self._running.get(job.after)
+                self._running[job.name] = asyncio.create_task(self._run(job, now, before), name=job.name)
 
     def _next(self, job: Job) -> datetime:
         return self._again.get(job.name) or cron.next_time(job.line, self._last[job.name])
 
-    async def _run(self, job: Job, started_at: datetime) -> None:
+    async def _run(self, job: Job, started_at: datetime, before: asyncio.Task[None] | None) -> None:
         try:
+            if before is not None:
+                await asyncio.wait([before])
             await asyncio.to_thread(job.run)
             await asyncio.to_thread(self._record, job.name, started_at)
             self._last[job.name] = started_at

@@ -66,6 +66,38 @@ async def test_a_job_runs_at_its_time_and_once(store: Store, clock: SteppedClock
     await schedule.stop()
 
 
+async def test_what_needs_another_job_waits_for_it_when_both_are_due(
+    store: Store, clock: SteppedClock
+) -> None:
+    """Not at the same time in two threads; and it runs whatever became of the other."""
+    told: list[str] = []
+    entered, release = Event(), Event()
+
+    def make() -> None:
+        told.append("keys begin")
+        entered.set()
+        release.wait(10)
+        told.append("keys end")
+        raise RuntimeError("no disk")
+
+    schedule = await started(
+        store,
+        clock,
+        Job(name="keys", line="15 0 * * *", run=make),
+        Job(name="report", line="55 6 * * *", run=lambda: told.append("report"), after="keys"),
+        Job(name="other", line="0 1 * * *", run=lambda: told.append("other")),
+    )
+    clock.step(100 * DAY)
+    running = asyncio.create_task(schedule.run_due())
+    await asyncio.to_thread(entered.wait, 10)
+    while "other" not in told:
+        await asyncio.sleep(0)
+    release.set()
+    await running
+    assert told == ["keys begin", "other", "keys end", "report"]
+    await schedule.stop()
+
+
 async def test_a_missed_run_is_made_up_for_once_after_a_restart(store: Store, clock: SteppedClock) -> None:
     """However many of its times passed while the gateway was down."""
     runs: list[datetime] = []
