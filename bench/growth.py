@@ -69,7 +69,7 @@ FULL = Scale(
     purges_weekly=True,
 )
 QUICK = Scale(
-    rounds=1, live=1_200, copies=(1, 10), rows=200, year_signals=200, year_creditors=4, purges_weekly=False
+    rounds=1, live=600, copies=(1, 10), rows=200, year_signals=120, year_creditors=4, purges_weekly=False
 )
 
 

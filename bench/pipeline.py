@@ -76,16 +76,16 @@ FULL = Scale(
     long_rows=100_000,
 )
 QUICK = Scale(
-    rounds=2,
-    live=5_000,
+    rounds=1,
+    live=2_000,
     small_rows=500,
-    small_rounds=3,
-    rows=10_000,
-    creditors=40,
-    month_rows=10_000,
-    largest=2_500,
+    small_rounds=2,
+    rows=5_000,
+    creditors=20,
+    month_rows=4_000,
+    largest=1_000,
     month_rounds=1,
-    long_rows=20_000,
+    long_rows=10_000,
 )
 
 

@@ -58,7 +58,7 @@ FIGURES = (
     *("sessions-at-once", "logins", "idle-memory"),
 )
 FULL = Scale(rounds=5, large_mib=512, small_files=1_000, sessions=64, logins=160, idle=1_000)
-QUICK = Scale(rounds=2, large_mib=128, small_files=320, sessions=32, logins=64, idle=100)
+QUICK = Scale(rounds=1, large_mib=128, small_files=160, sessions=32, logins=32, idle=100)
 
 
 def measure(folder: Path, scale: Scale, tell: Tell, only: Sequence[str]) -> Iterator[Row | Failed]:
