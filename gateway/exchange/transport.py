@@ -12,6 +12,7 @@ connection is the library's; with another cipher it works as the library's: only
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from typing import Any
 import asyncssh
 from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_FIRST, MSG_IGNORE
 from asyncssh.encryption import ChachaEncryption, Encryption, GCMEncryption
+from asyncssh.logging import SSHLogger
 from asyncssh.misc import DisconnectError, ProtocolError
 
 from gateway.exchange.ciphers import LENGTH_BYTES, TAG_BYTES, ChachaCipher, GCMCipher, PacketCipher
@@ -79,6 +81,16 @@ def _buffer() -> memoryview:
     return memoryview(bytearray(_BUFFER_BYTES))
 
 
+class _Quiet(SSHLogger):
+    """The library's lines quote commands and names, and nobody reads them: they are not even made."""
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: object) -> None:
+        """Leave it."""
+
+
+_QUIET = _Quiet(logging.getLogger("asyncssh"))
+
+
 class Channel(asyncssh.SSHServerChannel[bytes]):
     """A channel of the library, that sends views of what was written to it."""
 
@@ -127,6 +139,7 @@ class Connection(asyncssh.SSHServerConnection):
 
     def __init__(self, buffers: Buffers, *args: Any) -> None:
         super().__init__(*args)
+        self._logger = _QUIET
         self._buffers = buffers
         #: half a packet
         self._rest = b""
@@ -153,6 +166,15 @@ class Connection(asyncssh.SSHServerConnection):
             self._max_line_length,
         )
         return Channel(self, self._loop, *lines, None, "strict", window or self._window, pktsize)
+
+    def log_sent_packet(self, *_: object) -> None:
+        """Leave it, as all that the library would log."""
+
+    def log_received_packet(self, *_: object) -> None:
+        """Leave it too."""
+
+    async def reload_config(self) -> None:
+        """Nothing depends on who logs in: the library would read every host key from its file again, in a thread."""
 
     # what comes in
 

@@ -5,6 +5,7 @@ What the fuzzed twin of this file holds for bytes, this holds for a gateway: the
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 from contextlib import asynccontextmanager
@@ -136,6 +137,22 @@ async def test_another_version_of_the_library_is_told(make_house, listening, fol
             done = await house.sftp("woonbron", f"put {house.file('a.csv', b'a;b')} inbox/")
     assert done.status == 0, done.err
     assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["transport.replaced"]
+
+
+async def test_who_logs_in_costs_no_look_at_the_host_key(house):
+    """It was read when the door was opened: a login does without its file."""
+    path = house.path / "host_key"
+    path.rename(path.with_name("elsewhere"))
+    done = await house.sftp("woonbron", f"put {house.file('a.csv', b'a;b')} inbox/")
+    assert done.status == 0, done.err
+
+
+async def test_the_library_logs_nothing(house, caplog):
+    """Its lines quote what clients send: none are made, whatever is logged elsewhere."""
+    caplog.set_level(logging.DEBUG, logger="asyncssh")
+    done = await house.sftp("woonbron", f"put {house.file('a.csv', b'a;b')} inbox/")
+    assert done.status == 0, done.err
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("cipher", [GCM_128, CHACHA, CTR])
