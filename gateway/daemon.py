@@ -29,6 +29,7 @@ from gateway.exchange.guard import forget_process
 from gateway.exchange.listener import Door, Listener, listen
 from gateway.exchange.room import RoomWatch, look_at
 from gateway.exchange.upload import abort_stale, abort_unfinished
+from gateway.exchange.waiting import waiting
 from gateway.gateway import Gateway
 from gateway.link import Link, Standing
 from gateway.pipeline.deadlines import send_deadlines
@@ -91,6 +92,7 @@ class Daemon:
         self._parts, self._link, self._sockets = frozenset(parts), link, sockets
         #: this process, in what it writes down for the others
         self.process = link.process if link else new_id("P", 12)
+        self._waiting = (link and link.waiting) or waiting(1)[0]
         #: processes that are no more: what they were receiving nobody is sending
         self._ended: set[str] = set()
         self._context = gateway.pipeline()
@@ -383,6 +385,7 @@ class Daemon:
             # the reserve has one keeper: the scheduler
             has_room=lambda: look_at(gateway.reserve, settings.limits.file_bytes).takes_files,
             under_way=self._under_way,
+            waiting=self._waiting,
             most_file_bytes=settings.limits.file_bytes,
             listed_for=settings.listed_for,
             staged_for=settings.staged_for,

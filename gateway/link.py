@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+from gateway.exchange.waiting import Waiting
 from gateway.settings import Settings
 
 #: How often a process says that its event loop turns, in seconds.
@@ -88,11 +89,20 @@ class Link:
         wakes: a pipe's end that the pipeline reads from, or that the others write to.
         process: what this process is called in what it writes down for the others.
         generation: that of the configuration it began with.
+        waiting: where it counts connections that have not logged in, if partners connect to it.
     """
 
-    def __init__(self, line: socket.socket, wakes: int, *, process: str, generation: int) -> None:
+    def __init__(
+        self,
+        line: socket.socket,
+        wakes: int,
+        *,
+        process: str,
+        generation: int,
+        waiting: Waiting | None = None,
+    ) -> None:
         self._line, self._wakes = line, wakes
-        self.process, self.generation = process, generation
+        self.process, self.generation, self.waiting = process, generation, waiting
 
     def wake(self) -> None:
         """There may be something for the pipeline; from whatever thread."""

@@ -22,6 +22,7 @@ from gateway import child, logs, notify
 from gateway.daemon import Daemon, Part, no_door
 from gateway.errors import CommandError
 from gateway.exchange import sockets
+from gateway.exchange.waiting import Waiting, waiting
 from gateway.gateway import Gateway
 from gateway.link import ALIVE_EVERY_S, Link, Message, Standing, receive, send
 from gateway.running import Running, only_one, tell
@@ -49,6 +50,8 @@ class _Seat:
     part: Part
     #: bound, for the listener and for the legacy one
     doors: tuple[Sequence[socket.socket], Sequence[socket.socket]] = ((), ())
+    #: where it counts connections that have not logged in
+    waiting: Waiting | None = None
     pid: int = 0
     process: str = ""
     line: socket.socket | None = None
@@ -92,9 +95,9 @@ def serve(
         first.recover()
         # what is open is nobody's after a fork
         gateway.close()
-        seats = [_Seat(Part.SCHEDULER), _Seat(Part.PIPELINE)]
+        seats, counts = [_Seat(Part.SCHEDULER), _Seat(Part.PIPELINE)], waiting(settings.processes)
         for number, bound in enumerate(own):
-            seats.append(_Seat(Part.EXCHANGE, (bound, second[number] if second else [])))
+            seats.append(_Seat(Part.EXCHANGE, (bound, second[number] if second else []), counts[number]))
         Supervisor(gateway, seats, first.generation, door=door, lock=lock, on_ready=on_ready).run()
 
 
@@ -201,7 +204,7 @@ class Supervisor:
                 sockets.close([*other.doors[0], *other.doors[1]])
         reads, writes = self._wakes
         wakes = reads if seat.part is Part.PIPELINE else writes
-        return Link(line, wakes, process=seat.process, generation=self._generation)
+        return Link(line, wakes, process=seat.process, generation=self._generation, waiting=seat.waiting)
 
     def _reap(self) -> None:
         """Take note of processes that have ended, also of those that were theirs."""
@@ -220,6 +223,8 @@ class Supervisor:
         self._hang_up(seat)
         pid, lived_s = seat.pid, time.monotonic() - seat.began
         seat.pid = 0
+        if seat.waiting is not None:
+            seat.waiting.clear()
         if seat.is_told_to_stop and status == 0:
             return
         reason = signal.Signals(-status).name if status < 0 else f"exit {status}"

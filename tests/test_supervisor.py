@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,15 @@ CSV = (
     b"signaal_id;sector;klantnummer;achternaam;postcode;huisnummer;bedrag;dagen_achterstand;sociaal_incasso\n"
     b"s1;Huur;k1;Bakker;7938PL;18;600;60;J\n"
 )
+#: `gateway`, for whom waiting is shorter; the modules that take these up are imported after it.
+IMPATIENT = """
+from gateway import link
+link.ALIVE_EVERY_S = 1.0
+from gateway import supervisor
+supervisor._FIRST_PAUSE_S, supervisor._LONGEST_PAUSE_S = 0.1, 0.4
+from gateway.cli import main
+main()
+"""
 #: So many connections come to one of two processes alone once in 32,768 runs.
 MANY = 16
 
@@ -43,11 +53,13 @@ class Served:
     logs: list[Path] = field(default_factory=list)
     daemon: subprocess.Popen[bytes] | None = None
     connections: list[asyncssh.SSHClientConnection] = field(default_factory=list)
+    #: how the interpreter begins
+    program: tuple[str, ...] = ("-m", "gateway")
 
     async def start(self) -> None:
         log = self.home.root / f"serve-{len(self.logs)}.log"
         self.logs.append(log)
-        command = [sys.executable, "-m", "gateway", "--home", str(self.home.root), "serve"]
+        command = [sys.executable, *self.program, "--home", str(self.home.root), "serve"]
         with log.open("wb") as out:
             self.daemon = subprocess.Popen(command, stderr=out)  # noqa: ASYNC220  # it is not waited for
         await self.until(lambda: self.events("gateway.ready") or self.daemon.poll() is not None)
@@ -125,19 +137,30 @@ def is_there(pid: int) -> bool:
         return False
 
 
+@asynccontextmanager
+async def serving(home: Home, more: str = "", *, is_impatient: bool = False) -> AsyncIterator[Served]:
+    """Two exchange processes, one creditor, and what else stands in the configuration."""
+    home.gateway_file.write_text(f'[listen]\nhost = "127.0.0.1"\nport = 0\nprocesses = 2\n{more}')
+    found = Served(home, open_gateway(home.root))
+    if is_impatient:
+        found.program = ("-c", IMPATIENT)
+    found.add_partner("woonservice", KEY)
+    await found.start()
+    try:
+        yield found
+    finally:
+        assert found.daemon
+        found.daemon.kill()
+        found.daemon.wait()
+        await found.until(lambda: not any(map(found.pids, ("exchange", "pipeline", "scheduler"))))
+        found.opened.close()
+
+
 @pytest.fixture
 async def served(bare_home: Home) -> AsyncIterator[Served]:
     """Two exchange processes, one creditor."""
-    bare_home.gateway_file.write_text('[listen]\nhost = "127.0.0.1"\nport = 0\nprocesses = 2\n')
-    found = Served(bare_home, open_gateway(bare_home.root))
-    found.add_partner("woonservice", KEY)
-    await found.start()
-    yield found
-    assert found.daemon
-    found.daemon.kill()
-    found.daemon.wait()
-    await found.until(lambda: not any(map(found.pids, ("exchange", "pipeline", "scheduler"))))
-    found.opened.close()
+    async with serving(bare_home) as found:
+        yield found
 
 
 async def open_files(served: Served) -> list[tuple[asyncssh.SFTPClient, asyncssh.SFTPClientFile]]:
@@ -278,3 +301,117 @@ async def test_sigterm_lets_both_end(served):
     assert len(served.rows()) == MANY
     assert served.events("gateway.stopped")
     assert not served.events("process.ended")
+
+
+def pauses_s(served: Served, part: str) -> list[float]:
+    """How long nobody was in a part's place each time, in seconds."""
+    ended = [datetime.fromisoformat(each["timestamp"]) for each in served.events("process.ended", kind=part)]
+    started = [
+        datetime.fromisoformat(each["timestamp"]) for each in served.events("process.started", kind=part)
+    ]
+    # the newest starts, one behind each end
+    return [(at - before).total_seconds() for before, at in zip(ended, started[-len(ended) :], strict=True)]
+
+
+async def test_a_process_that_stands_still_is_replaced(bare_home):
+    """It is told of, killed, and another takes its place; the others go on meanwhile."""
+    async with serving(bare_home, is_impatient=True) as served:
+        still = {part: served.pids(part)[0] for part in ("exchange", "pipeline", "scheduler")}
+        for pid in still.values():
+            os.kill(pid, signal.SIGSTOP)
+        for part, pid in still.items():
+            await served.until(
+                lambda part=part, pid=pid: served.events(
+                    "process.ended", kind=part, pid=pid, reason="SIGKILL"
+                )
+            )
+            assert served.events("process.stalled", kind=part, pid=pid)
+        # all of them do what they are there for
+        await served.until(lambda: len(served.pids("exchange")) == 2)
+        for number in range(MANY):
+            client = await served.connect()
+            async with client.open(f"inbox/{number}.csv", "wb") as file:
+                await file.write(CSV)
+            await served.hang_up()
+        assert len({process for _, process in served.rows().values()}) == 2
+        await served.until(lambda: served.processes("processed"))
+        served.add_partner("dezorgkas", OTHER)
+        await served.until(lambda: (told := running(served.home)) is not None and told.generation == 2)
+        assert served.stop() == 0
+
+
+async def test_a_process_that_ends_again_and_again_is_started_ever_later(bare_home):
+    """The pauses grow up to the longest, and as long as it gets as far as being ready it is never given up."""
+    async with serving(bare_home, is_impatient=True) as served:
+        for number in range(6):
+            client = await served.connect()
+            async with client.open(f"inbox/{number}.csv", "wb") as file:
+                await file.write(CSV)
+            await served.hang_up()
+            # it was ready: it has done something
+            await served.until(
+                lambda number=number: (
+                    len(served.rows()) == number + 1
+                    and {state for state, _ in served.rows().values()} == {"processed"}
+                )
+            )
+            (victim,) = served.pids("pipeline")
+            os.kill(victim, signal.SIGKILL)
+            await served.until(
+                lambda number=number: len(served.events("process.started", kind="pipeline")) == number + 2
+            )
+        assert len(pauses_s(served, "pipeline")) == 6
+        for pause, least in zip(pauses_s(served, "pipeline"), (0.1, 0.2, 0.4, 0.4, 0.4, 0.4), strict=True):
+            assert pause >= least - 0.02
+        assert served.stop() == 0
+
+
+async def test_a_process_that_can_t_be_started_ends_all(bare_home):
+    """Five times in a row, ever later; then the others end in order, and the exit says that something is wrong."""
+    async with serving(bare_home, is_impatient=True) as served:
+        served.home.host_key.rename(served.home.host_key.with_name("elsewhere"))
+        os.kill(served.pids("exchange")[0], signal.SIGKILL)
+        assert await asyncio.to_thread(served.daemon.wait, 60) == 1
+        failed = served.events("process.failed", kind="exchange")
+        assert len(failed) == 5
+        assert all("host_ed25519" in each["error"] for each in failed)
+        assert len(served.events("process.ended", kind="exchange")) == 6, "the one that was killed, and five"
+        assert not served.events("process.ended", kind="pipeline")
+        assert served.events("gateway.stopped")
+        assert "the exchange process can't be started: the log says why" in served.logs[-1].read_text()
+        # and when it is mended
+        served.home.host_key.with_name("elsewhere").rename(served.home.host_key)
+        await served.start()
+        await served.connect()
+        assert served.stop() == 0
+
+
+async def test_all_processes_count_who_has_not_logged_in(bare_home):
+    """The cap of an address holds over both, and those of a process that is killed are counted no more."""
+    guard_terms = f"[guard]\nconnections_per_address = {MANY}\nsafe_networks = []\n"
+    async with serving(bare_home, guard_terms) as served:
+        told = running(served.home)
+        assert told
+
+        opened: list[asyncio.StreamWriter] = []
+
+        async def is_let_in() -> bool:
+            reader, writer = await asyncio.open_connection("127.0.0.1", told.port)
+            opened.append(writer)
+            with suppress(ConnectionError):
+                return await reader.read(4) == b"SSH-"
+            return False
+
+        assert all([await is_let_in() for _ in range(MANY)])
+        # whichever process they come to
+        assert not any([await is_let_in() for _ in range(MANY)])
+
+        os.kill(served.pids("exchange")[0], signal.SIGKILL)
+        await served.until(lambda: len(served.events("process.started", kind="exchange")) == 3)
+        again = [await is_let_in() for _ in range(MANY)]
+        assert 0 < again.count(True) < MANY, "as many as were at the process that is gone"
+        for writer in opened:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+        assert served.stop() == 0

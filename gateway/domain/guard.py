@@ -29,7 +29,7 @@ class GuardTerms:
 
     #: time to log in within
     login: timedelta = timedelta(seconds=30)
-    #: connections that have not logged in, at a time; a process counts its own
+    #: connections that have not logged in, at a time
     connections: int = 200
     #: of them from one source
     connections_per_address: int = 10

@@ -11,6 +11,7 @@ from gateway.clock import Clock
 from gateway.domain.guard import GuardTerms
 from gateway.domain.partner import Partner
 from gateway.domain.shelf import Shelf
+from gateway.exchange.waiting import Waiting, waiting
 from gateway.store.engine import Store
 from gateway.vault.blobs import BlobFolder
 from gateway.vault.index import Indexer
@@ -34,6 +35,8 @@ class Exchange:
     on_arrival: Callable[[], None]
     #: the process that receives, in what it writes down for the others
     process: str = ""
+    #: connections that have not logged in, here and at the other processes
+    waiting: Waiting = field(default_factory=lambda: waiting(1)[0])
     #: whether the disk has room for a file of the largest size
     has_room: Callable[[], bool] = lambda: True
     #: ids of the deliveries that are coming in here: what this process has RECEIVING beside them never will be received

@@ -43,13 +43,12 @@ _MOST_LINES = 20
 
 
 class Guard:
-    """Counts the connections of one listener; penalties and sessions are those of all processes."""
+    """Counts the connections of one process; caps, penalties and sessions are those of all processes."""
 
     def __init__(self, exchange: Callable[[], Exchange]) -> None:
         self._exchange = exchange
         self._process = exchange().process or new_id("P", 12)
-        #: connections that have not logged in, by source
-        self._waiting: Counter[str] = Counter()
+        self._waiting = exchange().waiting
         #: sessions of each partner, here and elsewhere
         self._open: Counter[str] = Counter()
         self._elsewhere: dict[str, int] = {}
@@ -73,20 +72,17 @@ class Guard:
             standing=self._standings.get(source),
             now=self._exchange().clock.now(),
             waiting=self._waiting.total(),
-            waiting_here=self._waiting[source],
+            waiting_here=self._waiting.of(source),
         )
         if found is None:
-            self._waiting[source] += 1
+            self._waiting.add(source)
         elif (source, found) in self._turned_away or len(self._turned_away) < _MOST_SOURCES:
             self._turned_away[source, found] += 1
         return found
 
     def leave_door(self, address: str) -> None:
         """A connection has logged in, or is gone."""
-        source = source_of(address)
-        self._waiting[source] -= 1
-        if self._waiting[source] <= 0:
-            del self._waiting[source]
+        self._waiting.remove(source_of(address))
 
     def refuse(self, address: str, terms: GuardTerms) -> None:
         """A login was refused, or the protocol was broken: a point for its source, unless it is safe."""
