@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.files.table import Limits
+from gateway.pipeline import workbook
+
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 UNIT = ROOT / "deploy/gateway.service"
@@ -66,6 +69,22 @@ def test_the_unit_keeps_memory_off_the_disk():
     }
     assert {name: told[name] for name in expected} == {name: [value] for name, value in expected.items()}
     assert "ReadWritePaths" not in told
+
+
+def test_memory_is_enough_for_all_at_once():
+    """The largest workbook beside the largest file, and as many processes as a gateway takes by itself."""
+    (given,), compose = directives()["MemoryMax"], (ROOT / "compose.yaml").read_text()
+    assert re.findall(r"^    (mem_limit|memswap_limit): (\w+)$", compose, re.MULTILINE) == [
+        ("mem_limit", given.lower()),
+        ("memswap_limit", given.lower()),
+    ]
+    mib = 1024**2
+    largest_workbook = workbook._BASE_BYTES + workbook._MEMORY_RATIO * Limits().unpacked_bytes
+    # a pipeline process with a file of 100,000 rows (spec 5), and what others take at rest, as measured
+    needed = largest_workbook + 332 * mib + 170 * mib
+    assert needed < int(given.removesuffix("G")) * 1024 * mib * 0.75, (
+        "a quarter is for sessions and worklists"
+    )
 
 
 def test_all_of_them_serve_the_same_home():
