@@ -19,6 +19,7 @@ import asyncssh
 
 from bench import servers
 from bench.clients import finish, sftp
+from bench.logins import log_in
 from bench.measure import Failed, Row, Tell, Used, alternate, in_turn, row, timed, tree_cpu_s, tree_pss_bytes
 from bench.servers import Missing, Server
 from gateway.clock import local_day
@@ -344,12 +345,15 @@ def _timed_logins(server: Server, key: Path, number: int) -> Used:
 
     def run() -> None:
         begin.set()
-        for worker in workers:
-            worker.join()
-            if worker.exitcode:
-                raise RuntimeError(f"a client ended with {worker.exitcode}")
+        for _ in workers:
+            if not ready.acquire(timeout=120):
+                raise RuntimeError("a client did not come to its end")
 
-    return timed(server.pid, run)
+    used = timed(server.pid, run)
+    # what an interpreter needs to end is no login
+    for worker in workers:
+        worker.join()
+    return used
 
 
 def _address(server: Server) -> Server:
@@ -371,17 +375,10 @@ def _nothing() -> None:
 
 
 def _log_in(server: Server, key: Path, number: int, ready: Any, begin: Any) -> None:
-    async def one(at_once: asyncio.Semaphore) -> None:
-        async with at_once, _connect(server, key) as connection, connection.start_sftp_client() as client:
-            await client.realpath(".")
-
-    async def all_of_them() -> None:
-        at_once = asyncio.Semaphore(16)
-        ready.release()
-        await asyncio.to_thread(begin.wait)
-        await asyncio.gather(*(one(at_once) for _ in range(number)))
-
-    asyncio.run(all_of_them())
+    ready.release()
+    begin.wait()
+    log_in(server, key, number, at_once=16)
+    ready.release()
 
 
 class _Idle:
