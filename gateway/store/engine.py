@@ -1,7 +1,8 @@
 """The database: opened once per process, read and written through short transactions.
 
 SQLite in WAL with `synchronous=FULL`: a commit is on disk when `write()` ends. One writer at a time
-holds the database (BEGIN IMMEDIATE); readers never wait. Short changes that many want at once share one
+holds the database, and the next waits for a lock of ours, which is had the moment it is free: SQLite would look
+for its own in ever longer pauses. Readers never wait. Short changes that many want at once share one
 transaction (`together`): a commit costs the same for one as for thirty.
 """
 
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
@@ -25,14 +27,15 @@ from gateway.domain.delivery import TRANSITIONS
 from gateway.errors import StoreError
 from gateway.store import retention_tables as _retention_tables  # noqa: F401  # its tables are made too
 from gateway.store import tables as _tables
+from gateway.store.prepared import driver
 from gateway.together import Together
 
 T = TypeVar("T")
 
-#: How long a transaction waits for the one before it.
+#: How long a transaction waits for what is no writer of ours.
 BUSY_TIMEOUT_MS = 30_000
 
-#: Shared by writers, held alone while the database is compacted.
+#: Held by the one who writes, or compacts the database.
 _WINDOW_LOCK = ".window"
 #: How often is looked whether the writers let go, in seconds.
 _LOOK_AGAIN_S = 0.002
@@ -82,8 +85,13 @@ class Store:
         self._make_room = make_room
         self._changes: Together[_Change[Any]] = Together(self._change_all)
         self._engine = _engine(path)
-        #: whose commits wait for no disk; the next one of the other makes them durable
-        self._hasty = _engine(path, "synchronous=NORMAL")
+        self._window = str(path.with_suffix(_WINDOW_LOCK))
+        #: held by the thread that writes
+        self._writing = Lock()
+        #: the connection that writes: kept, and with it what it holds of the database
+        self._writes: Connection | None = None
+        #: whether its commits wait for the disk
+        self._is_durable = True
         try:
             with self.read() as conn:
                 conn.execute(text("SELECT 1 FROM delivery LIMIT 1"))
@@ -119,13 +127,7 @@ class Store:
         fails, and makes room for the next try.
         """
         try:
-            with (
-                self._writer(),
-                (self._engine if is_durable else self._hasty)
-                .connect()
-                .execution_options(gateway_write=True) as conn,
-                conn.begin(),
-            ):
+            with self._writer(is_durable=is_durable) as conn, conn.begin():
                 yield conn
         except DatabaseError as exc:
             if _is_full(exc):
@@ -196,8 +198,10 @@ class Store:
 
     def close(self) -> None:
         """Let go of every connection."""
+        if self._writes is not None:
+            self._writes.close()
+            self._writes = None
         self._engine.dispose()
-        self._hasty.dispose()
 
     def _change_all(self, changes: list[_Change[Any]]) -> None:
         try:
@@ -244,19 +248,34 @@ class Store:
                 raise _Undone from exc
 
     @contextmanager
-    def _writer(self) -> Iterator[None]:
-        fd = self._open_lock(_WINDOW_LOCK)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH)
-            yield
-        finally:
-            os.close(fd)
+    def _writer(self, *, is_durable: bool) -> Iterator[Connection]:
+        with self._writing:
+            fd = _opened_lock(self._window)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                yield self._connection(is_durable=is_durable)
+            finally:
+                os.close(fd)
+
+    def _connection(self, *, is_durable: bool) -> Connection:
+        conn = self._writes
+        if conn is None:
+            conn = self._writes = self._engine.connect().execution_options(gateway_write=True)
+            self._is_durable = True
+        if is_durable is not self._is_durable:
+            driver(conn).execute(f"PRAGMA synchronous={'FULL' if is_durable else 'NORMAL'}")
+            self._is_durable = is_durable
+        return conn
 
     def _open_lock(self, suffix: str) -> int:
-        try:
-            return os.open(self._path.with_suffix(suffix), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as exc:
-            raise StoreError(f"the database can't be written ({exc.strerror})") from exc
+        return _opened_lock(str(self._path.with_suffix(suffix)))
+
+
+def _opened_lock(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise StoreError(f"the database can't be written ({exc.strerror})") from exc
 
 
 def _locked(fd: int, within_s: float) -> bool:
@@ -279,7 +298,7 @@ def _is_full(exc: DatabaseError) -> bool:
     return code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
 
 
-def _engine(path: Path, *pragmas: str) -> Engine:
+def _engine(path: Path) -> Engine:
     engine = create_engine(
         f"sqlite:///{path}",
         connect_args={"timeout": BUSY_TIMEOUT_MS / 1000},
@@ -289,7 +308,7 @@ def _engine(path: Path, *pragmas: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _on_connect(dbapi: Any, _record: Any) -> None:
         dbapi.isolation_level = None  # BEGIN is ours
-        for pragma in (*_PRAGMAS, *pragmas):
+        for pragma in _PRAGMAS:
             dbapi.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
