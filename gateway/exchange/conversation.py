@@ -198,10 +198,7 @@ class Conversation:
                 return self._add(await self._open_upload(name, flags, attributes))
             case File(Box.INBOX, name):
                 here = self._under_way(name) is not None
-                if (
-                    not here
-                    and await asyncio.to_thread(inbox.newest, self.exchange, self.visit, name) is None
-                ):
+                if not here and await inbox.look_up(self.exchange, self.visit, name) is None:
                     raise Refused(Status.NO_SUCH_FILE)
                 raise Refused(Status.PERMISSION_DENIED, "What was sent can't be read back")
             case File(box, name) if not writes:
@@ -229,7 +226,7 @@ class Conversation:
             raise Refused(Status.FAILURE, _RESUME)
         exclusive, creates = bool(flags & OpenFlag.EXCLUSIVE), bool(flags & OpenFlag.CREATE)
         if exclusive or not creates:
-            received = await asyncio.to_thread(inbox.newest, self.exchange, self.visit, name)
+            received = await inbox.look_up(self.exchange, self.visit, name)
             exists = received is not None or self._under_way(name) is not None
             if exclusive and exists:
                 raise Refused(Status.FAILURE, "There is a file of that name")
@@ -283,7 +280,7 @@ class Conversation:
             case File(Box.INBOX, name):
                 if upload := self._under_way(name):
                     return upload.attributes()
-                if file := await asyncio.to_thread(inbox.newest, self.exchange, self.visit, name):
+                if file := await inbox.look_up(self.exchange, self.visit, name):
                     return inbox.attributes_of(file)
             case File(box, name):
                 if outgoing := await asyncio.to_thread(download.find, self.exchange, self.visit, box, name):

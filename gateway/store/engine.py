@@ -20,14 +20,14 @@ from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 from sqlmodel import SQLModel
 
 from gateway.domain.delivery import TRANSITIONS
 from gateway.errors import StoreError
 from gateway.store import retention_tables as _retention_tables  # noqa: F401  # its tables are made too
 from gateway.store import tables as _tables
-from gateway.store.prepared import driver
+from gateway.store.prepared import driver, run
 from gateway.together import Together
 
 T = TypeVar("T")
@@ -47,6 +47,8 @@ _PRAGMAS = (
     "secure_delete=ON",
     "temp_store=MEMORY",
     "foreign_keys=ON",
+    # 16 MiB: a page that many small changes write again goes to the database once
+    "wal_autocheckpoint=4000",
     f"busy_timeout={BUSY_TIMEOUT_MS}",
 )
 
@@ -92,6 +94,9 @@ class Store:
         self._writes: Connection | None = None
         #: whether its commits wait for the disk
         self._is_durable = True
+        #: the same for glances
+        self._looking = Lock()
+        self._looks: Connection | None = None
         try:
             with self.read() as conn:
                 conn.execute(text("SELECT 1 FROM delivery LIMIT 1"))
@@ -117,6 +122,29 @@ class Store:
             yield conn
 
     @contextmanager
+    def glance(self) -> Iterator[Connection]:
+        """For one look that an index answers: each statement sees a state of its own, and waits for nobody.
+
+        It may be used where nothing may wait: what it reads are a few pages, which are in memory but at the first time.
+
+        Raises:
+            BlockingIOError: the database is being recovered, or another's; `read` waits for that.
+        """
+        with self._looking:
+            conn = self._looks
+            if conn is None:
+                conn = self._looks = self._engine.connect()
+                run(conn, "PRAGMA busy_timeout=0")
+            try:
+                yield conn
+            except OperationalError as exc:
+                if getattr(exc.orig, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise
+                raise BlockingIOError from exc
+            finally:
+                conn.rollback()
+
+    @contextmanager
     def write(self, *, is_durable: bool = True) -> Iterator[Connection]:
         """A transaction that is on disk when the block ends, and never was when it raises.
 
@@ -127,7 +155,7 @@ class Store:
         fails, and makes room for the next try.
         """
         try:
-            with self._writer(is_durable=is_durable) as conn, conn.begin():
+            with self._writer(is_durable=is_durable) as conn, _transaction(conn):
                 yield conn
         except DatabaseError as exc:
             if _is_full(exc):
@@ -198,9 +226,10 @@ class Store:
 
     def close(self) -> None:
         """Let go of every connection."""
-        if self._writes is not None:
-            self._writes.close()
-            self._writes = None
+        for conn in (self._writes, self._looks):
+            if conn is not None:
+                conn.close()
+        self._writes = self._looks = None
         self._engine.dispose()
 
     def _change_all(self, changes: list[_Change[Any]]) -> None:
@@ -260,15 +289,31 @@ class Store:
     def _connection(self, *, is_durable: bool) -> Connection:
         conn = self._writes
         if conn is None:
-            conn = self._writes = self._engine.connect().execution_options(gateway_write=True)
+            conn = self._writes = self._engine.connect()
             self._is_durable = True
         if is_durable is not self._is_durable:
-            driver(conn).execute(f"PRAGMA synchronous={'FULL' if is_durable else 'NORMAL'}")
+            run(conn, f"PRAGMA synchronous={'FULL' if is_durable else 'NORMAL'}")
             self._is_durable = is_durable
         return conn
 
     def _open_lock(self, suffix: str) -> int:
         return _opened_lock(str(self._path.with_suffix(suffix)))
+
+
+@contextmanager
+def _transaction(conn: Connection) -> Iterator[None]:
+    """One that writes. Statements may go through SQLAlchemy, or past it (`prepared.py`)."""
+    run(conn, "BEGIN IMMEDIATE")
+    try:
+        yield
+        conn.commit()
+        if driver(conn).in_transaction:  # SQLAlchemy was not asked for anything
+            run(conn, "COMMIT")
+    except BaseException:
+        conn.rollback()
+        if driver(conn).in_transaction:
+            run(conn, "ROLLBACK")
+        raise
 
 
 def _opened_lock(path: str) -> int:
@@ -313,8 +358,9 @@ def _engine(path: Path) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _on_begin(conn: Connection) -> None:
-        is_write = conn.get_execution_options().get("gateway_write", False)
-        conn.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
+        # a transaction that writes has begun before SQLAlchemy knows of it
+        if not driver(conn).in_transaction:
+            run(conn, "BEGIN")
 
     return engine
 

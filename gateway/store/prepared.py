@@ -22,6 +22,16 @@ def driver(conn: Connection) -> sqlite3.Connection:
     return cast("sqlite3.Connection", conn.connection.driver_connection)
 
 
+def run(conn: Connection, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+    """Execute a statement as it is. Raises SQLAlchemy's errors, without the values."""
+    try:
+        return driver(conn).execute(sql, values)
+    except sqlite3.Error as exc:
+        raise DBAPIError.instance(
+            sql, None, exc, sqlite3.Error, hide_parameters=True, dialect=_DIALECT
+        ) from exc
+
+
 class Prepared:
     """A statement in the driver's own words.
 
@@ -58,13 +68,7 @@ class Prepared:
         bound = [given[name] for name in self._names]
         for place, form in self._forms:
             bound[place] = form(bound[place])
-        try:
-            return driver(conn).execute(self._sql, bound)
-        except sqlite3.Error as exc:
-            # as SQLAlchemy raises it; without the values
-            raise DBAPIError.instance(
-                self._sql, None, exc, sqlite3.Error, hide_parameters=True, dialect=_DIALECT
-            ) from exc
+        return run(conn, self._sql, bound)
 
     def _formed(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
         formed = list(row)
