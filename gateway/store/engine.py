@@ -21,6 +21,7 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
+from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
 from gateway.domain.delivery import TRANSITIONS
@@ -94,7 +95,9 @@ class Store:
         self._writes: Connection | None = None
         #: whether its commits wait for the disk
         self._is_durable = True
-        #: the same for glances
+        #: connections that read, while nobody does
+        self._reads: list[Connection] = []
+        #: one for glances, and who has it
         self._looking = Lock()
         self._looks: Connection | None = None
         try:
@@ -118,8 +121,16 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A snapshot: what it sees does not change until it ends."""
-        with self._engine.connect() as conn, conn.begin():
+        try:
+            conn = self._reads.pop()
+        except IndexError:
+            conn = self._engine.connect()
+        try:
+            run(conn, "BEGIN")
             yield conn
+        finally:
+            _undo(conn)
+        self._reads.append(conn)
 
     @contextmanager
     def glance(self) -> Iterator[Connection]:
@@ -226,10 +237,11 @@ class Store:
 
     def close(self) -> None:
         """Let go of every connection."""
-        for conn in (self._writes, self._looks):
+        for conn in (self._writes, self._looks, *self._reads):
             if conn is not None:
                 conn.close()
         self._writes = self._looks = None
+        self._reads.clear()
         self._engine.dispose()
 
     def _change_all(self, changes: list[_Change[Any]]) -> None:
@@ -310,10 +322,14 @@ def _transaction(conn: Connection) -> Iterator[None]:
         if driver(conn).in_transaction:  # SQLAlchemy was not asked for anything
             run(conn, "COMMIT")
     except BaseException:
-        conn.rollback()
-        if driver(conn).in_transaction:
-            run(conn, "ROLLBACK")
+        _undo(conn)
         raise
+
+
+def _undo(conn: Connection) -> None:
+    conn.rollback()
+    if driver(conn).in_transaction:  # as above
+        run(conn, "ROLLBACK")
 
 
 def _opened_lock(path: str) -> int:
@@ -348,6 +364,7 @@ def _engine(path: Path) -> Engine:
         f"sqlite:///{path}",
         connect_args={"timeout": BUSY_TIMEOUT_MS / 1000},
         hide_parameters=True,  # the text of an error quotes no row
+        poolclass=NullPool,  # the store keeps those that it uses
     )
 
     @event.listens_for(engine, "connect")
