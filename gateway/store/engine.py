@@ -48,8 +48,8 @@ _PRAGMAS = (
     "secure_delete=ON",
     "temp_store=MEMORY",
     "foreign_keys=ON",
-    # 16 MiB: a page that many small changes write again goes to the database once
-    "wal_autocheckpoint=4000",
+    # 8 MiB: a page that many small changes write again goes to the database once
+    "wal_autocheckpoint=2000",
     f"busy_timeout={BUSY_TIMEOUT_MS}",
 )
 
