@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.partner import BOXES, Box
@@ -18,6 +19,7 @@ from gateway.exchange.context import Exchange, Visit
 from gateway.exchange.download import Download
 from gateway.exchange.protocol import Attributes, OpenFlag, Refused, Space, Status
 from gateway.exchange.reading_room import Reading
+from gateway.exchange.threads import in_thread
 from gateway.exchange.tree import (
     BadName,
     Below,
@@ -236,7 +238,7 @@ class Conversation:
                 raise Refused(Status.FAILURE, _RESUME)
         if sum(isinstance(opened, Upload) for opened in self._handles.values()) >= MOST_UPLOADS:
             raise Refused(Status.FAILURE, f"Too many files open for writing: at most {MOST_UPLOADS}")
-        upload = await asyncio.to_thread(Upload, self.exchange, self.visit, name)
+        upload = await in_thread(partial(Upload, self.exchange, self.visit, name))
         # What OPEN says of mode and times is recorded; a size announced there binds to nothing.
         upload.set_attributes(
             Attributes(mode=attributes.mode, accessed=attributes.accessed, modified=attributes.modified)
@@ -255,7 +257,7 @@ class Conversation:
         del self._handles[handle]
         match opened:
             case Upload():
-                state = await asyncio.to_thread(opened.close)
+                state = await in_thread(opened.close)
                 self.totals.uploads += 1
                 if state is DeliveryState.ARRIVED:
                     self.exchange.on_arrival()

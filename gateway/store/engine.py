@@ -130,7 +130,7 @@ class Store:
             yield conn
         finally:
             _undo(conn)
-        self._reads.append(conn)
+            self._reads.append(conn)
 
     @contextmanager
     def glance(self) -> Iterator[Connection]:
