@@ -265,7 +265,7 @@ class Store:
         with self.write(is_durable=any(change.is_durable for change in changes)) as conn:
             for change in changes:
                 change.result = change.error = None
-                conn.exec_driver_sql("SAVEPOINT change")
+                run(conn, "SAVEPOINT change")
                 try:
                     change.result = change.work(conn)
                 except Exception as exc:
@@ -273,8 +273,8 @@ class Store:
                         # SQLite may have rolled back the whole transaction: none of it may count as done
                         raise
                     change.error = exc
-                    conn.exec_driver_sql("ROLLBACK TO change")
-                conn.exec_driver_sql("RELEASE change")
+                    run(conn, "ROLLBACK TO change")
+                run(conn, "RELEASE change")
 
     def _change_alone(self, change: _Change[Any]) -> None:
         """Without a savepoint: what it raises undoes the transaction, which is its own."""
