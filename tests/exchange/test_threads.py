@@ -30,7 +30,9 @@ async def test_as_many_at_once_as_may_be():
 
 
 async def test_a_call_that_is_not_waited_for_any_more():
-    """It is carried through, and the next one gets its thread."""
+    """It is carried through in silence, and the next one gets its thread."""
+    errors = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: errors.append(context))
     begun, go_on = threading.Event(), threading.Event()
     call = in_thread(lambda: begun.set() or go_on.wait(20))
     await in_thread(lambda: begun.wait(20))
@@ -38,6 +40,9 @@ async def test_a_call_that_is_not_waited_for_any_more():
     go_on.set()
     assert await in_thread(lambda: "next") == "next"
     assert call.cancelled()
+    # what the first thread had to tell was told before
+    await in_thread(lambda: None)
+    assert errors == []
 
 
 def test_a_loop_that_ends_first():
