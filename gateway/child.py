@@ -21,6 +21,8 @@ _log = logs.get("daemon")
 
 #: linux/prctl.h: the signal that comes when the parent ends, in whatever way.
 _PR_SET_PDEATHSIG = 1
+#: How far the processes that nobody waits for step back; they hold the database for a moment at a time only.
+_NICE = 5
 
 
 def live(
@@ -34,6 +36,9 @@ def live(
 ) -> int:
     """Be that part until the supervisor says otherwise; the exit status. For a process that was just forked."""
     _end_with(parent)
+    if part is not Part.EXCHANGE:
+        # who waits for an answer comes first
+        os.nice(_NICE)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number in (signal.SIGTERM, signal.SIGINT):

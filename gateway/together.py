@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Event, Lock
 from typing import Generic, TypeVar
 
@@ -17,8 +17,8 @@ class _Turn(Generic[T]):
     item: T
     is_done: bool = False
     error: BaseException | None = None
-    #: set when the round is done, or when it is this caller's turn to do the next one
-    told: Event = field(default_factory=Event)
+    #: of one that waits: set when its round is done, or when it is its turn to do the next one
+    told: Event | None = None
 
 
 class Together(Generic[T]):
@@ -41,8 +41,10 @@ class Together(Generic[T]):
         turn = _Turn(item)
         with self._lock:
             self._waiting.append(turn)
-            leads, self._is_busy = not self._is_busy, True
-        if not leads:
+            if self._is_busy:
+                turn.told = Event()
+            self._is_busy = True
+        if turn.told is not None:
             turn.told.wait()
         if not turn.is_done:
             self._do_round()
@@ -59,8 +61,13 @@ class Together(Generic[T]):
             error = exc
         with self._lock:
             self._is_busy = bool(self._waiting)
-            if self._waiting:
-                self._waiting[0].told.set()
+            _wake(self._waiting[:1])
         for turn in turns:
             turn.error, turn.is_done = error, True
+        _wake(turns)
+
+
+def _wake(turns: list[_Turn[T]]) -> None:
+    for turn in turns:
+        if turn.told is not None:
             turn.told.set()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.partner import BOXES, Box
@@ -18,6 +19,7 @@ from gateway.exchange.context import Exchange, Visit
 from gateway.exchange.download import Download
 from gateway.exchange.protocol import Attributes, OpenFlag, Refused, Space, Status
 from gateway.exchange.reading_room import Reading
+from gateway.exchange.threads import in_thread
 from gateway.exchange.tree import (
     BadName,
     Below,
@@ -198,10 +200,7 @@ class Conversation:
                 return self._add(await self._open_upload(name, flags, attributes))
             case File(Box.INBOX, name):
                 here = self._under_way(name) is not None
-                if (
-                    not here
-                    and await asyncio.to_thread(inbox.newest, self.exchange, self.visit, name) is None
-                ):
+                if not here and await inbox.look_up(self.exchange, self.visit, name) is None:
                     raise Refused(Status.NO_SUCH_FILE)
                 raise Refused(Status.PERMISSION_DENIED, "What was sent can't be read back")
             case File(box, name) if not writes:
@@ -229,7 +228,7 @@ class Conversation:
             raise Refused(Status.FAILURE, _RESUME)
         exclusive, creates = bool(flags & OpenFlag.EXCLUSIVE), bool(flags & OpenFlag.CREATE)
         if exclusive or not creates:
-            received = await asyncio.to_thread(inbox.newest, self.exchange, self.visit, name)
+            received = await inbox.look_up(self.exchange, self.visit, name)
             exists = received is not None or self._under_way(name) is not None
             if exclusive and exists:
                 raise Refused(Status.FAILURE, "There is a file of that name")
@@ -239,7 +238,7 @@ class Conversation:
                 raise Refused(Status.FAILURE, _RESUME)
         if sum(isinstance(opened, Upload) for opened in self._handles.values()) >= MOST_UPLOADS:
             raise Refused(Status.FAILURE, f"Too many files open for writing: at most {MOST_UPLOADS}")
-        upload = await asyncio.to_thread(Upload, self.exchange, self.visit, name)
+        upload = await in_thread(partial(Upload, self.exchange, self.visit, name))
         # What OPEN says of mode and times is recorded; a size announced there binds to nothing.
         upload.set_attributes(
             Attributes(mode=attributes.mode, accessed=attributes.accessed, modified=attributes.modified)
@@ -258,7 +257,7 @@ class Conversation:
         del self._handles[handle]
         match opened:
             case Upload():
-                state = await asyncio.to_thread(opened.close)
+                state = await in_thread(opened.close)
                 self.totals.uploads += 1
                 if state is DeliveryState.ARRIVED:
                     self.exchange.on_arrival()
@@ -283,7 +282,7 @@ class Conversation:
             case File(Box.INBOX, name):
                 if upload := self._under_way(name):
                     return upload.attributes()
-                if file := await asyncio.to_thread(inbox.newest, self.exchange, self.visit, name):
+                if file := await inbox.look_up(self.exchange, self.visit, name):
                     return inbox.attributes_of(file)
             case File(box, name):
                 if outgoing := await asyncio.to_thread(download.find, self.exchange, self.visit, box, name):

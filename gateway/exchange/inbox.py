@@ -1,10 +1,11 @@
-"""A partner's inbox as it sees it: what it sent, under the names it gave. Blocking: runs in threads.
+"""A partner's inbox as it sees it: what it sent, under the names it gave. Blocking, so it runs in threads; but `look_up`.
 
 Names are sealed; a name is found by its token under the index key of the month in which it was stored.
 """
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
@@ -69,6 +70,16 @@ def newest(exchange: Exchange, visit: Visit, name: str) -> Received | None:
     """The file that the partner sees under that name."""
     with exchange.store.read() as conn:
         found = find(exchange, conn, visit.partner.id, name)
+    return found[-1] if found else None
+
+
+async def look_up(exchange: Exchange, visit: Visit, name: str) -> Received | None:
+    """The same, at once: clients ask before each file that they send."""
+    try:
+        with exchange.store.glance() as conn:
+            found = find(exchange, conn, visit.partner.id, name)
+    except BlockingIOError:
+        return await asyncio.to_thread(newest, exchange, visit, name)
     return found[-1] if found else None
 
 

@@ -49,8 +49,8 @@ from gateway.vault.stream import SealedReader
 _log = logs.get("intake")
 
 
-def process(context: Context, delivery: Claimed) -> None:
-    """Process one claimed delivery to its end; for the holder of `Store.exclusive()`.
+def process(context: Context, delivery: Claimed) -> bool:
+    """Process one claimed delivery to its end; whether it was taken. For the holder of `Store.exclusive()`.
 
     A refusal is an outcome: the file is REJECTED, its sender gets a receipt. Anything that is raised is ours:
     the delivery goes back to the queue.
@@ -81,6 +81,7 @@ def process(context: Context, delivery: Claimed) -> None:
             if context.scanner is not None:
                 scan(context.scanner, reader.chunks())
             _take(context, received, reader)
+            return True
     except DeliveryError as refusal:
         _refuse(context, received, refusal)
     except (BlobDamaged, BlobMissing) as damage:
@@ -91,6 +92,7 @@ def process(context: Context, delivery: Claimed) -> None:
         )
         again = DeliveryError("F01", "het bestand is na ontvangst beschadigd; stuur het opnieuw")
         _refuse(context, received, again)
+    return False
 
 
 def _take(context: Context, received: Received, reader: SealedReader) -> None:

@@ -19,7 +19,7 @@ from gateway.pipeline.removing import RemovalKind, keep_signals
 from gateway.pipeline.row_keys import RowKey, RowKeys
 from gateway.pipeline.tally import Tally
 from gateway.pipeline.touching import Touching, mark_urgent
-from gateway.store import Connection, answers, data_keys, exclusions, meldingen, shares, signals
+from gateway.store import Connection, answers, data_keys, exclusions, meldingen, queue, shares, signals
 from gateway.store.data_keys import NO_MUNICIPALITY
 from gateway.store.meldingen import Spot
 from gateway.store.queue import Claimed, Decidable
@@ -233,7 +233,10 @@ def _share(located: Located) -> str:
 
 
 def drop_staged(context: Context, delivery_id: str) -> None:
-    """Take away what a delivery staged and never showed, in short transactions."""
+    """Take away what a delivery staged and never showed, if it did, in short transactions."""
+    with context.store.read() as conn:
+        if not queue.has_staged(conn, delivery_id):
+            return
     for drop in (signals.drop_staged, answers.drop_staged, exclusions.drop_staged):
         dropped = _DROP_ROWS
         while dropped:

@@ -130,8 +130,9 @@ def step(context: Context, *, takes_files: bool = True, makes_worklists: bool = 
             return True
         if takes_files and (delivery := _claim(context)) is not None:
             try:
-                process(context, delivery)
-                context.write_removals()
+                if process(context, delivery):
+                    # of what was refused nothing was kept that could go
+                    context.write_removals()
             except Exception as exc:  # noqa: BLE001 - whatever it is, the delivery must not be lost
                 _log.error(
                     "delivery.crashed",
@@ -150,7 +151,8 @@ def step(context: Context, *, takes_files: bool = True, makes_worklists: bool = 
 
 
 def _claim(context: Context) -> Claimed | None:
-    with context.store.write() as conn:
+    # a power cut gives it back, as any other end of ours does
+    with context.store.write(is_durable=False) as conn:
         return queue.claim_next(conn, context.clock.now())
 
 

@@ -20,6 +20,7 @@ from sqlalchemy import (
     update,
 )
 
+from gateway.store.prepared import Prepared
 from gateway.store.tables import AuditCheckpoint, AuditEntry, AuditPruned
 
 _ENTRY: Table = AuditEntry.__table__  # type: ignore[attr-defined]
@@ -37,7 +38,7 @@ _NOTED = (
 )
 
 #: made once: each change writes one
-_ADD = insert(_ENTRY)
+_ADD = Prepared(insert(_ENTRY), ("at", "entry"))
 
 #: A whole log is read in pieces of this many rows.
 _ROWS_AT_ONCE = 5_000
@@ -65,8 +66,8 @@ class StoredCheckpoint:
 
 def insert_entries(conn: Connection, entries: Sequence[tuple[datetime, bytes]]) -> None:
     """Add entries (instant, canonical JSON) to the caller's transaction, in their order."""
-    if entries:
-        conn.execute(_ADD, [{"at": at, "entry": entry} for at, entry in entries])
+    for at, entry in entries:
+        _ADD.count(conn, {"at": at, "entry": entry})
 
 
 def unnumbered(conn: Connection) -> list[tuple[int, bytes]]:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Table, bindparam, delete, exists, func, inser
 from gateway.store import key_versions
 from gateway.store.bulk import as_list, insert_rows, listed
 from gateway.store.places import CHUNK, chunks
+from gateway.store.prepared import Prepared
 from gateway.store.tables import DataKeyRow, SignalRow
 
 _DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
@@ -38,9 +39,11 @@ class StoredKey:
 
 _COLUMNS = [_DATA_KEY.c[name] for name in StoredKey.__slots__]
 # built once: each outgoing file, each key that is opened
-_ADD = insert(_DATA_KEY).returning(_DATA_KEY.c.id)
-_OF_OBJECT = select(*_COLUMNS).where(
-    _DATA_KEY.c.object_id == bindparam("object"), _DATA_KEY.c.municipality == ""
+_ADD = Prepared(
+    insert(_DATA_KEY).returning(_DATA_KEY.c.id), [name for name in StoredKey.__slots__ if name != "id"]
+)
+_OF_OBJECT = Prepared(
+    select(*_COLUMNS).where(_DATA_KEY.c.object_id == bindparam("object"), _DATA_KEY.c.municipality == "")
 )
 _BY_ID = select(*_COLUMNS).where(listed(_DATA_KEY.c.id))
 
@@ -63,8 +66,8 @@ def add(
         KeySuperseded: the key that wraps it has a newer version in force: wrap it again.
     """
     key_versions.check(conn, key_id, key_version)
-    stored_id: int = conn.execute(
-        _ADD,
+    ((stored_id,),) = _ADD.rows(
+        conn,
         {
             "object_id": object_id,
             "partner_id": partner_id,
@@ -75,8 +78,8 @@ def add(
             "wrapped": wrapped,
             "commitment": commitment,
         },
-    ).scalar_one()
-    return stored_id
+    )
+    return int(stored_id)
 
 
 def add_all(conn: Connection, keys: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -95,8 +98,9 @@ def add_all(conn: Connection, keys: Sequence[Mapping[str, Any]]) -> list[int]:
 
 def of_object(conn: Connection, object_id: str) -> StoredKey | None:
     """The key of a received file or a dispatch; None when it is gone."""
-    row = conn.execute(_OF_OBJECT, {"object": object_id}).one_or_none()
-    return None if row is None else StoredKey(**dict(zip(StoredKey.__slots__, row, strict=True)))
+    for row in _OF_OBJECT.rows(conn, {"object": object_id}):
+        return StoredKey(**dict(zip(StoredKey.__slots__, row, strict=True)))
+    return None
 
 
 def of_objects(conn: Connection, object_ids: Iterable[str]) -> dict[str, StoredKey]:

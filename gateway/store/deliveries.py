@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Table, and_, bindparam, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from gateway.domain.delivery import DeliveryState, check_transition
+from gateway.store.prepared import Prepared
 from gateway.store.tables import Counter, DataKeyRow, Delivery
 
 _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
@@ -82,8 +83,8 @@ def begin(
     process: str,
 ) -> None:
     """OPEN: a delivery begins, RECEIVING by a process."""
-    conn.execute(
-        _BEGIN,
+    _BEGIN.count(
+        conn,
         {
             "id": delivery_id,
             "partner_id": partner_id,
@@ -114,23 +115,25 @@ def receive(
     `client_values` is what SETSTAT said, as for `record_client_attributes`.
     """
     arrived = state is DeliveryState.ARRIVED
-    return _advance(
-        conn,
-        delivery_id,
-        DeliveryState.RECEIVING,
-        state,
-        closed_at=closed_at,
-        received_at=closed_at if arrived else None,
-        arrival=_next_arrival(conn) if arrived else None,
-        name_sealed=name.sealed,
-        name_token=name.token,
-        name_key=name.key_id,
-        size_bytes=size_bytes,
-        sealed_bytes=sealed_bytes,
-        raw_due_on=raw_due_on,
-        is_trial=is_trial,
+    check_transition(DeliveryState.RECEIVING, state)
+    values: dict[str, Any] = {
+        **dict.fromkeys(_CLIENT_VALUES),
         **client_values,
-    )
+        "of": delivery_id,
+        "before": DeliveryState.RECEIVING,
+        "state": state,
+        "closed_at": closed_at,
+        "received_at": closed_at if arrived else None,
+        "arrival": _next_arrival(conn) if arrived else None,
+        "name_sealed": name.sealed,
+        "name_token": name.token,
+        "name_key": name.key_id,
+        "size_bytes": size_bytes,
+        "sealed_bytes": sealed_bytes,
+        "raw_due_on": raw_due_on,
+        "is_trial": is_trial,
+    }
+    return _RECEIVE.count(conn, values) == 1
 
 
 def arrive(conn: Connection, delivery_id: str, *, received_at: datetime, name: Name) -> bool:
@@ -184,8 +187,11 @@ def listed(conn: Connection, partner_id: str, since: datetime) -> list[Received]
 
 def named(conn: Connection, partner_id: str, tokens: Collection[bytes], since: datetime) -> list[Received]:
     """The files of that name that a partner sees, newest last."""
-    rows = conn.execute(_NAMED, {"of": partner_id, "since": since, "tokens": list(tokens)})
-    return [_received(row) for row in rows]
+    given = {"of": partner_id, "since": since}
+    if len(tokens) == 1:
+        (token,) = tokens
+        return [_received(row) for row in _NAMED_BY_ONE.rows(conn, given | {"token": token})]
+    return [_received(row) for row in conn.execute(_NAMED, given | {"tokens": list(tokens)})]
 
 
 def hide(conn: Connection, delivery_ids: Sequence[str]) -> None:
@@ -226,17 +232,29 @@ _SEEN = (
     .where(
         _DELIVERY.c.partner_id == bindparam("of"),
         _DELIVERY.c.is_hidden.is_(False),
-        _DELIVERY.c.state.not_in((*_UNSEEN, DeliveryState.STAGED)) & _SINCE
+        and_(*(_DELIVERY.c.state != state for state in (*_UNSEEN, DeliveryState.STAGED)), _SINCE)
         | (_DELIVERY.c.state == DeliveryState.STAGED),
     )
     .order_by(_DELIVERY.c.closed_at, _DELIVERY.c.arrival)
 )
 _NAMED = _SEEN.where(_DELIVERY.c.name_token.in_(bindparam("tokens", expanding=True)))
-_BEGIN = insert(_DELIVERY)
+# but at a turn of the month
+_NAMED_BY_ONE = Prepared(_SEEN.where(_DELIVERY.c.name_token == bindparam("token")))
+_BEGIN = Prepared(
+    insert(_DELIVERY), ("id", "partner_id", "state", "opened_at", "key_fingerprint", "blob", "process")
+)
 _ADVANCE = update(_DELIVERY).where(
     _DELIVERY.c.id == bindparam("of"), _DELIVERY.c.state == bindparam("before")
 )
-_NEXT_ARRIVAL = (
+_CLIENT_VALUES = ("client_mode", "client_modified", "client_accessed")
+_RECEIVE = Prepared(
+    _ADVANCE,
+    (
+        *("state", "closed_at", "received_at", "arrival", "name_sealed", "name_token", "name_key"),
+        *("size_bytes", "sealed_bytes", "raw_due_on", "is_trial", *_CLIENT_VALUES),
+    ),
+)
+_NEXT_ARRIVAL = Prepared(
     upsert(_COUNTER)
     .values(name="arrival", value=1)
     .on_conflict_do_update(index_elements=[_COUNTER.c.name], set_={"value": _COUNTER.c.value + 1})
@@ -244,8 +262,8 @@ _NEXT_ARRIVAL = (
 )
 
 
-def _received(row: Row[Any]) -> Received:
-    values = dict(row._mapping)
+def _received(row: Sequence[Any]) -> Received:
+    values = dict(zip(Received.__slots__, row, strict=True))
     return Received(**values | {"state": DeliveryState(values["state"])})
 
 
@@ -266,4 +284,5 @@ def _advance(
 
 
 def _next_arrival(conn: Connection) -> int:
-    return int(conn.execute(_NEXT_ARRIVAL).scalar_one())
+    ((number,),) = _NEXT_ARRIVAL.rows(conn, {})
+    return int(number)

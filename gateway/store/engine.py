@@ -1,7 +1,8 @@
 """The database: opened once per process, read and written through short transactions.
 
 SQLite in WAL with `synchronous=FULL`: a commit is on disk when `write()` ends. One writer at a time
-holds the database (BEGIN IMMEDIATE); readers never wait. Short changes that many want at once share one
+holds the database, and the next waits for a lock of ours, which is had the moment it is free: SQLite would look
+for its own in ever longer pauses. Readers never wait. Short changes that many want at once share one
 transaction (`together`): a commit costs the same for one as for thirty.
 """
 
@@ -15,24 +16,27 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
+from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
 from gateway.domain.delivery import TRANSITIONS
 from gateway.errors import StoreError
 from gateway.store import retention_tables as _retention_tables  # noqa: F401  # its tables are made too
 from gateway.store import tables as _tables
+from gateway.store.prepared import driver, run
 from gateway.together import Together
 
 T = TypeVar("T")
 
-#: How long a transaction waits for the one before it.
+#: How long a transaction waits for what is no writer of ours.
 BUSY_TIMEOUT_MS = 30_000
 
-#: Shared by writers, held alone while the database is compacted.
+#: Held by the one who writes, or compacts the database.
 _WINDOW_LOCK = ".window"
 #: How often is looked whether the writers let go, in seconds.
 _LOOK_AGAIN_S = 0.002
@@ -44,6 +48,8 @@ _PRAGMAS = (
     "secure_delete=ON",
     "temp_store=MEMORY",
     "foreign_keys=ON",
+    # 8 MiB: a page that many small changes write again goes to the database once
+    "wal_autocheckpoint=2000",
     f"busy_timeout={BUSY_TIMEOUT_MS}",
 )
 
@@ -82,8 +88,18 @@ class Store:
         self._make_room = make_room
         self._changes: Together[_Change[Any]] = Together(self._change_all)
         self._engine = _engine(path)
-        #: whose commits wait for no disk; the next one of the other makes them durable
-        self._hasty = _engine(path, "synchronous=NORMAL")
+        self._window = str(path.with_suffix(_WINDOW_LOCK))
+        #: held by the thread that writes
+        self._writing = Lock()
+        #: the connection that writes: kept, and with it what it holds of the database
+        self._writes: Connection | None = None
+        #: whether its commits wait for the disk
+        self._is_durable = True
+        #: connections that read, while nobody does
+        self._reads: list[Connection] = []
+        #: one for glances, and who has it
+        self._looking = Lock()
+        self._looks: Connection | None = None
         try:
             with self.read() as conn:
                 conn.execute(text("SELECT 1 FROM delivery LIMIT 1"))
@@ -105,8 +121,39 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A snapshot: what it sees does not change until it ends."""
-        with self._engine.connect() as conn, conn.begin():
+        try:
+            conn = self._reads.pop()
+        except IndexError:
+            conn = self._engine.connect()
+        try:
+            run(conn, "BEGIN")
             yield conn
+        finally:
+            _undo(conn)
+            self._reads.append(conn)
+
+    @contextmanager
+    def glance(self) -> Iterator[Connection]:
+        """For one look that an index answers: each statement sees a state of its own, and waits for nobody.
+
+        It may be used where nothing may wait: what it reads are a few pages, which are in memory but at the first time.
+
+        Raises:
+            BlockingIOError: the database is being recovered, or another's; `read` waits for that.
+        """
+        with self._looking:
+            conn = self._looks
+            if conn is None:
+                conn = self._looks = self._engine.connect()
+                run(conn, "PRAGMA busy_timeout=0")
+            try:
+                yield conn
+            except OperationalError as exc:
+                if getattr(exc.orig, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise
+                raise BlockingIOError from exc
+            finally:
+                conn.rollback()
 
     @contextmanager
     def write(self, *, is_durable: bool = True) -> Iterator[Connection]:
@@ -119,13 +166,7 @@ class Store:
         fails, and makes room for the next try.
         """
         try:
-            with (
-                self._writer(),
-                (self._engine if is_durable else self._hasty)
-                .connect()
-                .execution_options(gateway_write=True) as conn,
-                conn.begin(),
-            ):
+            with self._writer(is_durable=is_durable) as conn, _transaction(conn):
                 yield conn
         except DatabaseError as exc:
             if _is_full(exc):
@@ -196,8 +237,12 @@ class Store:
 
     def close(self) -> None:
         """Let go of every connection."""
+        for conn in (self._writes, self._looks, *self._reads):
+            if conn is not None:
+                conn.close()
+        self._writes = self._looks = None
+        self._reads.clear()
         self._engine.dispose()
-        self._hasty.dispose()
 
     def _change_all(self, changes: list[_Change[Any]]) -> None:
         try:
@@ -220,7 +265,7 @@ class Store:
         with self.write(is_durable=any(change.is_durable for change in changes)) as conn:
             for change in changes:
                 change.result = change.error = None
-                conn.exec_driver_sql("SAVEPOINT change")
+                run(conn, "SAVEPOINT change")
                 try:
                     change.result = change.work(conn)
                 except Exception as exc:
@@ -228,8 +273,8 @@ class Store:
                         # SQLite may have rolled back the whole transaction: none of it may count as done
                         raise
                     change.error = exc
-                    conn.exec_driver_sql("ROLLBACK TO change")
-                conn.exec_driver_sql("RELEASE change")
+                    run(conn, "ROLLBACK TO change")
+                run(conn, "RELEASE change")
 
     def _change_alone(self, change: _Change[Any]) -> None:
         """Without a savepoint: what it raises undoes the transaction, which is its own."""
@@ -244,19 +289,54 @@ class Store:
                 raise _Undone from exc
 
     @contextmanager
-    def _writer(self) -> Iterator[None]:
-        fd = self._open_lock(_WINDOW_LOCK)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH)
-            yield
-        finally:
-            os.close(fd)
+    def _writer(self, *, is_durable: bool) -> Iterator[Connection]:
+        with self._writing:
+            fd = _opened_lock(self._window)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                yield self._connection(is_durable=is_durable)
+            finally:
+                os.close(fd)
+
+    def _connection(self, *, is_durable: bool) -> Connection:
+        conn = self._writes
+        if conn is None:
+            conn = self._writes = self._engine.connect()
+            self._is_durable = True
+        if is_durable is not self._is_durable:
+            run(conn, f"PRAGMA synchronous={'FULL' if is_durable else 'NORMAL'}")
+            self._is_durable = is_durable
+        return conn
 
     def _open_lock(self, suffix: str) -> int:
-        try:
-            return os.open(self._path.with_suffix(suffix), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as exc:
-            raise StoreError(f"the database can't be written ({exc.strerror})") from exc
+        return _opened_lock(str(self._path.with_suffix(suffix)))
+
+
+@contextmanager
+def _transaction(conn: Connection) -> Iterator[None]:
+    """One that writes. Statements may go through SQLAlchemy, or past it (`prepared.py`)."""
+    run(conn, "BEGIN IMMEDIATE")
+    try:
+        yield
+        conn.commit()
+        if driver(conn).in_transaction:  # SQLAlchemy was not asked for anything
+            run(conn, "COMMIT")
+    except BaseException:
+        _undo(conn)
+        raise
+
+
+def _undo(conn: Connection) -> None:
+    conn.rollback()
+    if driver(conn).in_transaction:  # as above
+        run(conn, "ROLLBACK")
+
+
+def _opened_lock(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise StoreError(f"the database can't be written ({exc.strerror})") from exc
 
 
 def _locked(fd: int, within_s: float) -> bool:
@@ -279,23 +359,25 @@ def _is_full(exc: DatabaseError) -> bool:
     return code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
 
 
-def _engine(path: Path, *pragmas: str) -> Engine:
+def _engine(path: Path) -> Engine:
     engine = create_engine(
         f"sqlite:///{path}",
         connect_args={"timeout": BUSY_TIMEOUT_MS / 1000},
         hide_parameters=True,  # the text of an error quotes no row
+        poolclass=NullPool,  # the store keeps those that it uses
     )
 
     @event.listens_for(engine, "connect")
     def _on_connect(dbapi: Any, _record: Any) -> None:
         dbapi.isolation_level = None  # BEGIN is ours
-        for pragma in (*_PRAGMAS, *pragmas):
+        for pragma in _PRAGMAS:
             dbapi.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
     def _on_begin(conn: Connection) -> None:
-        is_write = conn.get_execution_options().get("gateway_write", False)
-        conn.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
+        # a transaction that writes has begun before SQLAlchemy knows of it
+        if not driver(conn).in_transaction:
+            run(conn, "BEGIN")
 
     return engine
 

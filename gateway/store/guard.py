@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Table, bindparam, case, delete, func, insert,
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from gateway.domain.guard import Standing
+from gateway.store.prepared import Prepared
 from gateway.store.tables import DayUse, OpenSessions, PenaltyRow
 
 _PENALTY: Table = PenaltyRow.__table__  # type: ignore[attr-defined]
@@ -92,7 +93,8 @@ def used(conn: Connection, partner_id: str, day: date) -> Use:
 def add_use(conn: Connection, partner_id: str, day: date, sent: Use) -> Use:
     """Add to what a partner sent on a day, and say what it is now; what was counted for another day is dropped."""
     values = {"partner_id": partner_id, "day": day, "files": sent.files, "bytes": sent.bytes}
-    return Use(*conn.execute(_ADD_USE, values).one())
+    ((files, size),) = _ADD_USE.rows(conn, values)
+    return Use(files, size)
 
 
 def _adding_use() -> Any:
@@ -111,4 +113,4 @@ def _adding_use() -> Any:
 _USED = select(_USE.c.files, _USE.c.bytes).where(
     _USE.c.partner_id == bindparam("of"), _USE.c.day == bindparam("on")
 )
-_ADD_USE = _adding_use()
+_ADD_USE = Prepared(_adding_use())

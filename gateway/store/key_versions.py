@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Table, bindparam, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from gateway.errors import KeySuperseded
+from gateway.store.prepared import Prepared
 from gateway.store.retention_tables import KeyRow
 from gateway.store.tables import DataKeyRow
 
@@ -43,7 +44,7 @@ class Versions:
 
 _COLUMNS = [_KEY.c[name] for name in Versions.__slots__]
 # built once: it is asked with each outgoing file
-_VERSION = select(_KEY.c.version).where(_KEY.c.id == bindparam("key"))
+_VERSION = Prepared(select(_KEY.c.version).where(_KEY.c.id == bindparam("key")))
 
 
 def all_keys(conn: Connection) -> dict[str, Versions]:
@@ -71,9 +72,9 @@ def check(conn: Connection, key_id: str, version: int) -> None:
     Raises:
         KeySuperseded: wrap it again.
     """
-    known = conn.execute(_VERSION, {"key": key_id}).scalar_one_or_none()
-    if known is not None and version < known:
-        raise KeySuperseded(f"version {version} of {key_id} gave way to version {known}")
+    for (known,) in _VERSION.rows(conn, {"key": key_id}):
+        if version < known:
+            raise KeySuperseded(f"version {version} of {key_id} gave way to version {known}")
 
 
 def want(conn: Connection, versions: Mapping[str, int]) -> None:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Table, func, select, update
+from sqlalchemy import Connection, Table, bindparam, exists, func, or_, select, update
 
 from gateway.domain.delivery import MOST_ATTEMPTS, DeliveryState, Kind, check_transition
-from gateway.store.tables import Delivery
+from gateway.store.prepared import Prepared
+from gateway.store.tables import AnswerRow, DataKeyRow, Delivery, ExclusionRow, SignalRow
 
 _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
+_DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
 
 #: How long a delivery rests after its nth crash.
 _RESTS = (timedelta(0), timedelta(0), timedelta(seconds=2), timedelta(seconds=10), timedelta(seconds=60))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Claimed:
     """A delivery that this worker processes."""
 
@@ -35,10 +37,45 @@ class Claimed:
     attempts: int
 
 
+_HELD = (
+    select(_DELIVERY.c.partner_id, func.min(_DELIVERY.c.arrival).label("arrival"))
+    .where(or_(*(_DELIVERY.c.state == state for state in (DeliveryState.ARRIVED, DeliveryState.FAILED))))
+    .group_by(_DELIVERY.c.partner_id)
+    .subquery()
+)
+# made once: each file asks them
+_FIRST_IN_LINE = Prepared(
+    select(_DELIVERY.c.claimed_at, *(_DELIVERY.c[name] for name in Claimed.__slots__))
+    .join(_HELD, _DELIVERY.c.arrival == _HELD.c.arrival)
+    .where(_DELIVERY.c.state == DeliveryState.ARRIVED)
+    .order_by(_DELIVERY.c.arrival)
+)
+_CLAIM = Prepared(
+    update(_DELIVERY).where(_DELIVERY.c.id == bindparam("of")), ("state", "claimed_at", "attempts")
+)
+_HAS_STAGED = Prepared(
+    select(
+        or_(
+            *(
+                exists().where(table.c.delivery_id == bindparam("of"))
+                for table in (SignalRow.__table__, AnswerRow.__table__, ExclusionRow.__table__)  # type: ignore[attr-defined]
+            ),
+            exists().where(_DATA_KEY.c.object_id == bindparam("of"), _DATA_KEY.c.municipality != ""),
+        )
+    )
+)
+
+
 def has_abandoned(conn: Connection) -> bool:
     """Whether a delivery is PROCESSING."""
     query = select(_DELIVERY.c.id).where(_DELIVERY.c.state == DeliveryState.PROCESSING).limit(1)
     return conn.execute(query).first() is not None
+
+
+def has_staged(conn: Connection, delivery_id: str) -> bool:
+    """Whether rows came of a delivery, or keys for them: of one that is undecided they are staged."""
+    ((found,),) = _HAS_STAGED.rows(conn, {"of": delivery_id})
+    return bool(found)
 
 
 def release_abandoned(conn: Connection) -> list[tuple[str, DeliveryState]]:
@@ -62,30 +99,14 @@ def claim_next(conn: Connection, now: datetime) -> Claimed | None:
 
     A FAILED delivery holds back its partner's later ones, nobody else's; one that crashed rests a while.
     """
-    held = (
-        select(_DELIVERY.c.partner_id, func.min(_DELIVERY.c.arrival).label("arrival"))
-        .where(_DELIVERY.c.state.in_((DeliveryState.ARRIVED, DeliveryState.FAILED)))
-        .group_by(_DELIVERY.c.partner_id)
-        .subquery()
-    )
-    rows = conn.execute(
-        select(_DELIVERY)
-        .join(held, _DELIVERY.c.arrival == held.c.arrival)
-        .where(_DELIVERY.c.state == DeliveryState.ARRIVED)
-        .order_by(_DELIVERY.c.arrival)
-    ).mappings()
-    for row in rows:
-        rest = _RESTS[min(row["attempts"], len(_RESTS) - 1)]
-        if row["claimed_at"] is None or row["claimed_at"] + rest <= now:
-            advance(
-                conn,
-                row["id"],
-                DeliveryState.ARRIVED,
-                DeliveryState.PROCESSING,
-                claimed_at=now,
-                attempts=row["attempts"] + 1,
-            )
-            return _claimed(row)
+    for claimed_at, *values in _FIRST_IN_LINE.rows(conn, {}):
+        first = Claimed(*values)
+        if claimed_at is None or claimed_at + _RESTS[min(first.attempts, len(_RESTS) - 1)] <= now:
+            check_transition(DeliveryState.ARRIVED, DeliveryState.PROCESSING)
+            claimed = replace(first, attempts=first.attempts + 1)
+            taken = {"state": DeliveryState.PROCESSING, "claimed_at": now, "attempts": claimed.attempts}
+            _CLAIM.count(conn, {"of": claimed.id, **taken})
+            return claimed
     return None
 
 
@@ -188,9 +209,3 @@ def accepted_before(conn: Connection, partner_id: str, digests: dict[bytes, str]
         )
     )
     return any(key == month_key or every_row_dated for key, every_row_dated in rows)
-
-
-def _claimed(row: RowMapping) -> Claimed:
-    return Claimed(
-        **{name: row[name] for name in Claimed.__slots__ if name != "attempts"}, attempts=row["attempts"] + 1
-    )

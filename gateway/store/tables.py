@@ -43,8 +43,12 @@ class Delivery(SQLModel, table=True):
     __table_args__ = (
         one_of("state", DeliveryState),
         Index("delivery_queue", "state", "partner_id", "arrival"),
-        Index("delivery_name", "partner_id", "name_token"),
-        Index("delivery_digest", "partner_id", "content_digest"),
+        # OPEN knows none of the three: an index that it need not touch costs it nothing
+        Index("delivery_arrival", "arrival", unique=True, sqlite_where=text("arrival IS NOT NULL")),
+        Index("delivery_name", "partner_id", "name_token", sqlite_where=text("name_token IS NOT NULL")),
+        Index(
+            "delivery_digest", "partner_id", "content_digest", sqlite_where=text("content_digest IS NOT NULL")
+        ),
     )
 
     id: str = Field(primary_key=True)
@@ -54,7 +58,7 @@ class Delivery(SQLModel, table=True):
     opened_at: datetime
     closed_at: datetime | None = None
     received_at: datetime | None = None
-    arrival: int | None = Field(default=None, unique=True)
+    arrival: int | None = None
     claimed_at: datetime | None = None
     processed_at: datetime | None = None
     attempts: int = 0

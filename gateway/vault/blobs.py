@@ -27,11 +27,13 @@ _UNFINISHED = ".part"
 class BlobWriter:
     """A blob that is being written; invisible until `commit`."""
 
-    def __init__(self, folder: Path, sync_folder: Callable[[], None]) -> None:
+    def __init__(self, folder: str, sync_folder: Callable[[], None]) -> None:
         #: 128 random bits in hex: never a name that a partner gave
         self.name = secrets.token_hex(16)
         self._sync_folder = sync_folder
-        self._aside = folder / (self.name + _UNFINISHED)
+        # texts: a Path for each costs more than what is done with it
+        self._path = f"{folder}/{self.name}"
+        self._aside = self._path + _UNFINISHED
         self._fd = -1
         try:
             self._fd = os.open(self._aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -51,12 +53,12 @@ class BlobWriter:
         After an error the blob must be aborted: a second sync proves nothing.
         """
         if self._fd < 0:
-            if self._aside.with_suffix("").exists():
+            if os.path.exists(self._path):  # noqa: PTH110
                 return
             raise VaultError("an aborted blob can't be committed")
         try:
             os.fsync(self._fd)
-            self._aside.rename(self._aside.with_suffix(""))
+            os.rename(self._aside, self._path)  # noqa: PTH104
             self._sync_folder()
         except OSError as exc:
             raise VaultError(f"a blob can't be made durable: {exc.strerror}") from exc
@@ -71,8 +73,8 @@ class BlobWriter:
             return
         try:
             self._close()
-            self._aside.unlink(missing_ok=True)
-            self._aside.with_suffix("").unlink(missing_ok=True)  # a commit that failed half-way
+            for path in (self._aside, self._path):  # the second of a commit that failed half-way
+                Path(path).unlink(missing_ok=True)
         except OSError as exc:
             raise VaultError(f"a blob can't be removed: {exc.strerror}") from exc
 
@@ -156,7 +158,7 @@ class BlobFolder:
 
     def create(self) -> BlobWriter:
         """A new blob to write."""
-        return BlobWriter(self._path, self._sync)
+        return BlobWriter(str(self._path), self._sync)
 
     def open(self, name: str) -> BlobFile:
         """A blob to read. Raises BlobMissing."""

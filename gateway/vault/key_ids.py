@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from functools import lru_cache
 
 _KEY_ID = re.compile(r"until-\d{4}-\d{2}-\d{2}|index-\d{4}-\d{2}|hold-[0-9A-Z][0-9A-Z-]{0,63}", re.ASCII)
 _VERSION = re.compile(r"[2-9]|[1-9]\d{1,8}", re.ASCII)
@@ -47,6 +48,7 @@ def name_of(key_id: str, version: int) -> str:
     return key_id if version == 1 else f"{key_id}.v{version}"
 
 
+@lru_cache(maxsize=1024)
 def split(name: str) -> tuple[str, int] | None:
     """The id and version of a name; None when it is not one."""
     key_id, dotted, version = name.partition(".v")

@@ -207,7 +207,7 @@ class Keyring:
         return behind
 
     def _is_behind(self, name: str) -> bool:
-        return self._path(name).with_suffix(BEHIND).exists()
+        return os.path.exists(self._file(name).removesuffix(SUFFIX) + BEHIND)  # noqa: PTH110  # as in `get`
 
     def copies(self) -> dict[str, Path]:
         """Name -> folder of each registered copy; KeyringError when the list is damaged."""

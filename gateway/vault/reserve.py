@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gateway.errors import VaultError
 
-#: Room for the journal of the database (4 MB, more while somebody reads) and for what a night's purge writes.
+#: Room for the journal of the database (8 MB, more while somebody reads) and for what a night's purge writes.
 RESERVE_BYTES = 32 * 1024**2
 
 

@@ -20,7 +20,7 @@ import asyncssh
 import paramiko
 import pytest
 import structlog
-from sqlalchemy import update
+from sqlalchemy import insert, select, update
 
 from gateway import logs
 from gateway.audit.log import Entry, record_all
@@ -37,7 +37,7 @@ from gateway.pipeline.worker import due_municipalities, pending
 from gateway.store import blobs as known_blobs
 from gateway.store import queue
 from gateway.store.status import audit_figures
-from gateway.store.tables import Delivery
+from gateway.store.tables import AnswerRow, Delivery
 
 NOW = datetime(2026, 11, 3, 9, 0, tzinfo=AMSTERDAM)
 
@@ -445,11 +445,26 @@ class Town(Clients):
         )
 
     def crash(self, user: str, *states: str) -> None:
-        """What crashes make of a delivery that waits: processing, or failed at last."""
-        table = Delivery.__table__
+        """What crashes make of a delivery that waits: processing, or failed at last, with a row that was staged."""
+        table, today = Delivery.__table__, self.clock.now().date()
         gateway = open_gateway(self.home, self.clock)
         with gateway.store.write() as conn:
             mine = table.c.partner_id == user
+            conn.execute(
+                insert(AnswerRow).values(
+                    delivery_id=conn.execute(select(table.c.id).where(mine)).scalar_one(),
+                    arrival=1,
+                    line=1,
+                    signal_number="",
+                    melding_id="",
+                    municipality="",
+                    partner_id=user,
+                    outcome="",
+                    on=today,
+                    consents=False,
+                    due_on=today,
+                )
+            )
             for state in states:
                 conn.execute(update(table).where(mine).values(state=state))
         gateway.close()

@@ -138,7 +138,9 @@ def _kinds(call: ast.Call, module: str) -> tuple[str, ...]:
             return ()  # the request of that name
         case ast.Name(id="_checkpoint") if module != "store/compaction":
             return ()
-        case ast.Attribute(attr="write") if call.args or call.keywords:
+        case ast.Attribute(attr="write") if call.args or {word.arg for word in call.keywords} - {
+            "is_durable"
+        }:
             return ()  # of a file
         case ast.Attribute(attr="replace") if len(call.args) != 1 or call.keywords:
             return ()  # of a text or a value

@@ -13,7 +13,7 @@ from durable_steps import arm
 
 from gateway.clock import SteppedClock
 from gateway.daemon import Daemon
-from gateway.exchange import host_keys
+from gateway.exchange import guard, host_keys
 from gateway.exchange.listener import listen
 from gateway.gateway import open_gateway
 
@@ -102,6 +102,8 @@ def serve(home: Path, at: datetime, point: tuple[str, int], log: Path, ready: in
     """Listen, tell the port to `ready`, and go on until `stop` ends, or until the kill."""
 
     async def run() -> None:
+        # whether a look falls into a visit is chance; the work `door` looks
+        guard.LOOK_S = PATIENCE_S
         gateway = open_gateway(home, SteppedClock(at))
         exchange = Daemon(gateway)._exchange()
         keys = host_keys.calendar(gateway.home.keys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from sqlalchemy import update
 from gateway.domain.delivery import DeliveryState
 from gateway.errors import IllegalTransition
 from gateway.store import deliveries
+from gateway.store.engine import Store
 from gateway.store.tables import Delivery
 
 CSV = b"signaal_id;postcode\nA1;9401AB\n"
@@ -310,3 +312,18 @@ def test_stored_state_is_what_the_table_says(quiet_house):
     """A change that the table of transitions does not list is refused by code, before the database is asked."""
     with quiet_house.exchange.store.write() as conn, pytest.raises(IllegalTransition):
         deliveries.abort(conn, "L1", DeliveryState.ARRIVED, at=quiet_house.clock.now(), reason="x")
+
+
+async def test_a_database_that_would_keep_the_loop_waiting(house, monkeypatch):
+    """STAT is answered all the same, by a thread that may wait."""
+
+    @contextmanager
+    def glance(_store):
+        raise BlockingIOError
+        yield
+
+    monkeypatch.setattr(Store, "glance", glance)
+    async with house.raw("woonbron") as raw:
+        assert (await raw.stat("inbox/a.csv")).status == 2
+        assert (await raw.put("inbox/a.csv", b"abc")).status == 0
+        assert (await raw.stat("inbox/a.csv")).size == 3

@@ -222,7 +222,7 @@ async def test_what_goes_wrong_is_not_told(house, monkeypatch):
     def broken(*_arguments):
         raise RuntimeError("the secret name of a resident")
 
-    monkeypatch.setattr(conversation.inbox, "newest", broken)
+    monkeypatch.setattr(conversation.inbox, "look_up", broken)
     with structlog.testing.capture_logs() as lines:
         async with house.raw("woonbron") as raw:
             failed = await raw.stat("inbox/a.csv")

@@ -114,20 +114,20 @@ def test_commit_syncs_the_file_before_its_name_and_the_folder_after(
 ) -> None:
     """The order in which a power cut loses nothing: contents, name, folder."""
     steps: list[str] = []
-    real_fsync, real_rename = os.fsync, Path.rename
+    real_fsync, real_rename = os.fsync, os.rename
 
     def fsync(fd: int) -> None:
         steps.append("folder" if stat.S_ISDIR(os.fstat(fd).st_mode) else "contents")
         real_fsync(fd)
 
-    def rename(self: Path, target: Path) -> Path:
+    def rename(before: str, after: str) -> None:
         steps.append("name")
-        return real_rename(self, target)
+        real_rename(before, after)
 
     writer = blobs.create()
     writer.write(b"x")
     monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(Path, "rename", rename)
+    monkeypatch.setattr(os, "rename", rename)
     writer.commit()
     assert steps == ["contents", "name", "folder"]
 
