@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
@@ -184,7 +183,7 @@ def test_meldingen():
 
 def test_a_melding_is_repeated_on_each_of_its_lines():
     """And a next one has its own cells."""
-    other = replace(MELDING, melding_id="M1731202611-ZZZZZZZZ", klasse=Klasse.SINGLE, rules=(), rank=None)
+    other = MELDING._replace(melding_id="M1731202611-ZZZZZZZZ", klasse=Klasse.SINGLE, rules=(), rank=None)
     lines = table(render_meldingen([OutboxRow(melding=m, signal=SIGNAL) for m in (MELDING, MELDING, other)]))
     assert [(line["melding_id"][-2:], line["klasse"], line["rang"]) for line in lines] == [
         ("3D", "MATCH", "1"),

@@ -31,8 +31,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
     [
         (meldingen.waiting, "melding_touched"),
         (lambda conn: meldingen.waiting(conn, only_urgent=True), "melding_urgent"),
-        (lambda conn: meldingen.touched(conn, "GM1001", only_urgent=False), "melding_touched"),
-        (lambda conn: meldingen.touched(conn, "GM1001", only_urgent=True), "melding_urgent"),
+        (lambda conn: meldingen.touched(conn, ["GM1001"], only_urgent=False), "melding_touched"),
+        (lambda conn: meldingen.touched(conn, ["GM1001"], only_urgent=True), "melding_urgent"),
         (lambda conn: meldingen.touch(conn, {SPAN: {1, 2}}, NOW), "melding_place"),
         (lambda conn: meldingen.mark_urgent(conn, ["GM1001", "GM1002"], TODAY), "melding_touched"),
         (
