@@ -279,6 +279,15 @@ def test_formulas_are_disarmed(start):
     assert guard("") == ""
 
 
+@given(st.lists(st.lists(st.text('a;"=-\t\r\n＠', max_size=3), min_size=1, max_size=4), max_size=9))  # noqa: RUF001
+def test_a_line_that_is_joined_is_what_the_csv_module_writes(rows):
+    """The module is left out where nothing is quoted or guarded: that changes no byte."""
+    expected = io.StringIO()
+    writer = csv.writer(expected, delimiter=";", lineterminator="\r\n")
+    writer.writerows([["a", "b"], *([guard(cell) for cell in row] for row in rows)])
+    assert b"".join(render_csv(("a", "b"), rows)).decode("utf-8-sig") == expected.getvalue()
+
+
 @given(st.lists(st.lists(st.text(max_size=8), min_size=3, max_size=3), max_size=5))
 def test_cells_come_back_as_written_and_none_is_a_formula(rows):
     """Whatever the text: quotes, delimiters, line ends."""
