@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -50,6 +51,7 @@ class SteppedClock:
         self._at += by
 
 
+@lru_cache(maxsize=1024)
 def local_day(at: datetime) -> date:
     """The calendar day of an instant in the Netherlands."""
     return at.astimezone(AMSTERDAM).date()

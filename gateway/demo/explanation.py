@@ -50,7 +50,8 @@ def explain(gateway: Gateway, municipality: str, month: str) -> Explanation:
         if chosen is None:
             raise LookupError(f"{municipality} has no melding with two rules in {month}")
         melding = next(each for each in standing if each.id == chosen)
-        group = next(match.groups(conn, policy, [melding], local_day(gateway.clock.now())))
+        found = match.look_up(conn, [melding], local_day(gateway.clock.now()))
+        (group,) = match.groups(found, policy, [melding])
     ranking = explain_rank(contents, chosen, policy)
     assert ranking is not None
     asked = grounds(month, group.signals, group.earlier, policy.matching)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Klasse(StrEnum):
@@ -35,8 +35,7 @@ class Deadline(StrEnum):
     FINISH = "afronden_voor"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActiveSignal:
+class ActiveSignal(NamedTuple):
     """An active signal as the rules see it: no name, no address, only whether two are the same.
 
     `ref` is the row of the version in force: a changed signal (W) has another ref, and so makes a changed melding.
@@ -52,17 +51,16 @@ class ActiveSignal:
     amount_cents: int
     is_crisis: bool
     warm_handover: bool
-    group: Hashable
     address: Hashable
     contract: Hashable
     signalled_on: date
     received_at: datetime
     since: date
+    group: Hashable
     supply_ends_on: date | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeldingContent:
+class MeldingContent(NamedTuple):
     """What the rules make of a melding; all its ranks and flags follow from this and the policy.
 
     `consecutive` is the wire's `opeenvolgend`, `bridging` its `gaten_dichten`, `several_addresses` its

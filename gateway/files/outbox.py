@@ -6,8 +6,8 @@ One line for each signal, the melding's columns repeated on every one, in the or
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 from gateway.domain.melding import Klasse, Rule
 from gateway.domain.signal import SignalType
@@ -15,8 +15,7 @@ from gateway.files.cells import day, euros, number, render_csv, yes_no
 from gateway.files.columns import MELDING_COLUMNS, MELDING_SIGNAL_COLUMNS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutboxMelding:
+class OutboxMelding(NamedTuple):
     """What a line says of the melding. Of one that lapsed only the first five are told; `rank` None: it has none."""
 
     melding_id: str
@@ -38,8 +37,7 @@ class OutboxMelding:
     offer_by: date | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutboxSignal:
+class OutboxSignal(NamedTuple):
     """What a line says of one signal. `number` is the wire's `signaalnummer`; days are Europe/Amsterdam."""
 
     number: str
@@ -75,8 +73,7 @@ class OutboxSignal:
     held_until: date
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutboxRow:
+class OutboxRow(NamedTuple):
     """One line. `signal` is None on the one line of a melding that lapsed."""
 
     melding: OutboxMelding

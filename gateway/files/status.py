@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 from gateway.domain.codes import STATUS_TEXTS, StatusCode
 from gateway.files.cells import render_csv
 from gateway.files.columns import STATUS_COLUMNS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatusRow:
+class StatusRow(NamedTuple):
     """A signal whose status changed. `municipality` is empty when the signal could not be routed."""
 
     signal_id: str

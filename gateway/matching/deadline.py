@@ -88,6 +88,7 @@ def explain_offer(
     return OfferDeadline(since + timedelta(days=OFFER_DAYS), reason, since)
 
 
+@lru_cache(maxsize=1024)
 def feedback_deadlines(first_received_at: datetime) -> FeedbackDeadlines:
     """By when an answer and an end result are due, from the melding's earliest receipt (aware)."""
     day = local_day(first_received_at)

@@ -6,7 +6,7 @@ What holds is asked of `rules` and `rank`; here is only added what they looked a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from gateway.clock import shift_month
 from gateway.domain.melding import ActiveSignal, MeldingContent, Rule
@@ -154,7 +154,7 @@ def explain_rank(meldingen: Mapping[str, MeldingContent], melding_id: str, polic
 def changed(before: MeldingContent, now: MeldingContent) -> tuple[str, ...]:
     """The fields for which a melding that was published as `before` is published again as `now`."""
     return tuple(
-        field.name
-        for field in fields(MeldingContent)
-        if field.name in _TELLING and getattr(before, field.name) != getattr(now, field.name)
+        name
+        for name in MeldingContent._fields
+        if name in _TELLING and getattr(before, name) != getattr(now, name)
     )

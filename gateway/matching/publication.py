@@ -18,17 +18,12 @@ def fingerprint(melding: MeldingContent | None) -> str:
     """
     if melding is None:
         return LAPSED
-    parts = (
-        melding.klasse.value,
-        "+".join(melding.rules),
-        ",".join(map(str, sorted(melding.refs))),
-        ",".join(map(str, sorted(melding.repeated))),
-        str(melding.creditor_count),
-        ",".join(melding.sectors),
-        str(melding.total_cents),
-        f"{melding.consecutive:d}{melding.bridging:d}{melding.several_addresses:d}",
+    text = (
+        f"{melding.klasse.value};{'+'.join(melding.rules)};{sorted(melding.refs)};{sorted(melding.repeated)};"
+        f"{melding.creditor_count};{','.join(melding.sectors)};{melding.total_cents};"
+        f"{melding.consecutive:d}{melding.bridging:d}{melding.several_addresses:d}"
     )
-    return hashlib.blake2b(";".join(parts).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def is_due(melding: MeldingContent | None, last: str | None) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import Protocol
 
 from gateway.clock import shift_month
 from gateway.domain.melding import ActiveSignal, Klasse, MeldingContent, Rule
@@ -41,26 +42,33 @@ def evaluate(
     """
     if not group:
         raise ValueError("a melding without signals has no content")
-    bridged = _bridged(month, group, earlier, matching)
+    bridged = _bridged(month, group, earlier, matching) if earlier else ()
     rules = tuple([rule for rule, found in _asked(month, group, earlier, bridged, matching) if found])
+    # by column, a row for each signal: nothing is made for one
+    refs, creditors, sectors, _, amounts, _, warm, addresses, _, signalled, received, since, _, ends = zip(
+        *group, strict=True
+    )
+    repeated = (
+        [signal.ref for signal in group if repeats.get(signal.contract, -1) >= signal.amount_cents]
+        if repeats
+        else ()
+    )
     return MeldingContent(
-        klasse=Klasse.MATCH if rules else Klasse.SINGLE,
-        rules=rules,
-        refs=tuple(sorted([signal.ref for signal in group])),
-        creditor_count=len({signal.creditor for signal in group}),
-        total_cents=sum([signal.amount_cents for signal in group]),
-        consecutive=any(map(earlier.get, lookback(month, matching))) if earlier else False,
-        bridging=bool(bridged),
-        several_addresses=matching.key is Grouping.ADDRESS and len({signal.address for signal in group}) > 1,
-        repeated=frozenset(
-            [signal.ref for signal in group if repeats.get(signal.contract, -1) >= signal.amount_cents]
-        ),
-        sectors=tuple(sorted({signal.sector for signal in group})),
-        first_signalled_on=min([signal.signalled_on for signal in group]),
-        first_received_at=min([signal.received_at for signal in group]),
-        oldest_since=min([signal.since for signal in group]),
-        warm_handover=any(signal.warm_handover for signal in group),
-        supply_ends_on=min([each.supply_ends_on for each in group if each.supply_ends_on], default=None),
+        Klasse.MATCH if rules else Klasse.SINGLE,
+        rules,
+        tuple(sorted(refs)),
+        len({*creditors}),
+        sum(amounts),
+        any(map(earlier.get, lookback(month, matching))) if earlier else False,
+        bool(bridged),
+        matching.key is Grouping.ADDRESS and len({*addresses}) > 1,
+        frozenset(repeated),
+        tuple(sorted({*sectors})),
+        min(signalled),
+        min(received),
+        min(since),
+        any(warm),
+        min(filter(None, ends), default=None),
     )
 
 
@@ -92,7 +100,19 @@ def consecutive_months(month: str, matching: Matching) -> tuple[str, ...]:
     return (month, *_before(month, back)) if back >= 1 else ()
 
 
-def highest_amounts(signals: Iterable[ActiveSignal]) -> dict[Hashable, int]:
+class Reported(Protocol):
+    """What a contract came to in an earlier month."""
+
+    @property
+    def contract(self) -> Hashable:
+        """The place of K1."""
+
+    @property
+    def amount_cents(self) -> int:
+        """In euro cents."""
+
+
+def highest_amounts(signals: Iterable[Reported]) -> dict[Hashable, int]:
     """Per contract the highest amount in euro cents: `repeats`, from the signals of the look-back months."""
     highest: dict[Hashable, int] = {}
     for signal in signals:

@@ -28,16 +28,14 @@ class Due(NamedTuple):
     @property
     def lines(self) -> Iterator[tuple[str, Line]]:
         """Each partner that is told of it with what it is told: every line has a version of its own."""
-        version = self.melding.version
         if self.former is not None:
-            version += 1
-            yield self.former, Line(self.melding, version, None)
-        yield self.partner_id, Line(self.melding, version + 1, self.content)
+            yield self.former, Line(self.melding, self.version - 1, None)
+        yield self.partner_id, Line(self.melding, self.version, self.content)
 
     @property
     def version(self) -> int:
         """Its version from now on."""
-        return max(line.version for _, line in self.lines)
+        return self.melding.version + (1 if self.former is None else 2)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,9 +67,14 @@ class Draft:
         self.today = local_day(self.now)
 
     @property
-    def months(self) -> set[str]:
-        """The months of what goes out."""
-        return {due.melding.month for due in self.due.values()}
+    def contents(self) -> dict[str, dict[str, MeldingContent]]:
+        """What goes out, by month and melding id; what lapses has none."""
+        found: dict[str, dict[str, MeldingContent]] = defaultdict(dict)
+        for melding_id, due in self.due.items():
+            month = found[due.melding.month]
+            if due.content:
+                month[melding_id] = due.content
+        return found
 
     @property
     def refs(self) -> list[int]:

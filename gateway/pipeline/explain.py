@@ -109,7 +109,7 @@ def explain(context: Context, melding_id: str, *, actor: str, origin: str) -> Ex
 def _explained(conn: Connection, context: Context, melding: Melding, now: datetime) -> Explained:
     today, predecessors = local_day(now), context.predecessors(melding.municipality)
     policy = policy_of(context, conn, melding.municipality, melding.month)
-    (group,) = match.groups(conn, policy, [melding], today, predecessors)
+    (group,) = match.groups(match.look_up(conn, [melding], today), policy, [melding], predecessors)
     content, matching = group.content(policy), group.matching(policy)
     grounds = explain_rules(melding.month, group.signals, group.earlier, matching) if content else ()
     refs = {signal.ref for signal in group.signals}

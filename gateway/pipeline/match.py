@@ -15,7 +15,7 @@ from gateway.domain.melding import ActiveSignal, MeldingContent
 from gateway.domain.policy import Grouping, Matching, Policy
 from gateway.matching.rules import Earlier, evaluate, highest_amounts, lookback
 from gateway.store import Connection, signals
-from gateway.store.signals import PLACE_COLUMNS
+from gateway.store.signals import Amount
 
 
 class Keyed(Protocol):
@@ -58,76 +58,73 @@ class Group(NamedTuple, Generic[K]):
         return policy.matching if key is policy.matching.key else replace(policy.matching, key=key)
 
 
+class Neighbours(NamedTuple):
+    """The active signals that meldingen are made of and held against."""
+
+    #: by municipality, grouping key and place
+    at: Mapping[tuple[str, str, Hashable], Sequence[ActiveSignal]]
+    #: of earlier months, by municipality and contract
+    amounts: Mapping[tuple[str, Hashable], Sequence[Amount]]
+
+
+def look_up(conn: Connection, meldingen: Iterable[Keyed], today: date) -> Neighbours:
+    """What `groups` needs of meldingen, of however many municipalities.
+
+    Args:
+        conn: reads it.
+        meldingen: that are looked at.
+        today: what is overdue takes no part.
+    """
+    places: dict[str, set[int]] = defaultdict(set)
+    months: set[str] = set()
+    for melding in meldingen:
+        places[melding.level].add(melding.place)
+        months.add(melding.month)
+    at: dict[tuple[str, str, Hashable], list[ActiveSignal]] = defaultdict(list)
+    contracts: set[Any] = set()
+    for level, some in places.items():
+        for municipality, signal in signals.active(conn, Grouping(level), some, today):
+            # one place may serve two levels: a person without a name is known by A2
+            at[municipality, level, signal.group].append(signal)
+            if signal.month in months:
+                contracts.add(signal.contract)
+    amounts: dict[tuple[str, Hashable], list[Amount]] = defaultdict(list)
+    for amount in signals.amounts(conn, contracts, max(months, default=""), today):
+        amounts[amount.municipality, amount.contract].append(amount)
+    return Neighbours(at, amounts)
+
+
 def groups(
-    conn: Connection,
-    policy: Policy,
-    meldingen: Sequence[K],
-    today: date,
-    predecessors: Sequence[str] = (),
+    found: Neighbours, policy: Policy, meldingen: Iterable[K], predecessors: Sequence[str] = ()
 ) -> Iterator[Group[K]]:
     """The groups of one municipality's meldingen, in their order.
 
     Args:
-        conn: reads them.
+        found: was looked up for them.
         policy: of the municipality.
         meldingen: of it.
-        today: what is overdue takes no part.
         predecessors: municipalities that merged into it: it looks back on their signals, which stay theirs.
     """
-    codes = (policy.code, *predecessors)
-    by_place: dict[Hashable, dict[str, list[ActiveSignal]]] = defaultdict(lambda: defaultdict(list))
-    own = defaultdict(lambda: defaultdict(list)) if predecessors else by_place
-    for level in Grouping:
-        places = {melding.place for melding in meldingen if melding.level == level}
-        for code in codes if places else ():
-            for signal in _active(conn, code, PLACE_COLUMNS[level], places, today):
-                # one place may serve two levels: a person without a name is known by A2
-                by_place[level, signal.group][signal.month].append(signal)
-                if own is not by_place and code == policy.code:
-                    own[level, signal.group][signal.month].append(signal)
-    contracts = {
-        signal.contract
-        for melding in meldingen
-        for signal in own[melding.level, melding.place][melding.month]
-    }
-    by_contract: dict[Hashable, list[ActiveSignal]] = defaultdict(list)
-    for code in codes:
-        for signal in _active(conn, code, "place_k1", contracts, today):
-            by_contract[signal.contract].append(signal)
     for melding in meldingen:
-        months = by_place[melding.level, melding.place]
-        group = own[melding.level, melding.place][melding.month]
-        past = frozenset(lookback(melding.month, policy.matching))
+        own = found.at.get((policy.code, melding.level, melding.place), ())
+        group = [signal for signal in own if signal.month == melding.month]
+        theirs = [
+            signal
+            for code in predecessors
+            for signal in found.at.get((code, melding.level, melding.place), ())
+        ]
+        earlier: dict[str, list[ActiveSignal]] = {}
+        if theirs or len(own) > len(group):
+            for signal in (*own, *theirs):
+                earlier.setdefault(signal.month, []).append(signal)
+        past = lookback(melding.month, policy.matching)
         repeats = highest_amounts(
-            other
-            for contract in {signal.contract for signal in group}
-            for other in by_contract[contract]
-            if other.month in past
+            [
+                amount
+                for contract in {signal.contract for signal in group}
+                for code in (policy.code, *predecessors)
+                for amount in found.amounts.get((code, contract), ())
+                if amount.month in past
+            ]
         )
-        yield Group(melding, group, months, repeats)
-
-
-def _active(
-    conn: Connection, municipality: str, column: str, places: Iterable[Any], today: date
-) -> Iterator[ActiveSignal]:
-    for row in signals.active(conn, municipality, column, places, today):
-        yield ActiveSignal(**dict(zip(_FIELDS, row, strict=True)))
-
-
-#: The fields of an ActiveSignal in the order of `signals.active`.
-_FIELDS = (
-    "ref",
-    "creditor",
-    "sector",
-    "month",
-    "amount_cents",
-    "is_crisis",
-    "warm_handover",
-    "address",
-    "contract",
-    "signalled_on",
-    "received_at",
-    "since",
-    "supply_ends_on",
-    "group",
-)
+        yield Group(melding, group, earlier, repeats)

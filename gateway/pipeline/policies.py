@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from datetime import datetime
 from functools import lru_cache
@@ -28,11 +28,19 @@ def policy_hash(policy: Policy) -> str:
 
 def policy_of(context: Context, conn: Connection, municipality: str, month: str) -> Policy:
     """The policy of a municipality's month: as it is, for an earlier month as it was at its last publication."""
-    if month < month_of(local_day(context.clock.now())):
-        before = meldingen.policy_of(conn, municipality, month)
-        if before is not None:
-            return _read(before.policy)
-    return context.policy(municipality)
+    return policies_of(context, conn, (municipality,), month)[municipality]
+
+
+def policies_of(
+    context: Context, conn: Connection, municipalities: Collection[str], month: str
+) -> dict[str, Policy]:
+    """The policy of each municipality's month, as `policy_of`."""
+    is_over = month < month_of(local_day(context.clock.now()))
+    before = meldingen.policies_of(conn, municipalities, month) if is_over else {}
+    return {
+        code: _read(before[code].policy) if code in before else context.policy(code)
+        for code in municipalities
+    }
 
 
 def take_up(context: Context, servers: Mapping[str, str], now: datetime) -> None:
@@ -51,22 +59,31 @@ def take_up(context: Context, servers: Mapping[str, str], now: datetime) -> None
     if not others:
         return
     with context.store.write() as conn:
-        for code, (policy, server) in others.items():
-            meldingen.use_policy(conn, code, month, policy=policy, server=server)
-            meldingen.touch_from(conn, code, month, now)
+        meldingen.use_policies(conn, month, others)
+        meldingen.touch_from(conn, others, month, now)
 
 
-def keep(context: Context, conn: Connection, municipality: str, months: Iterable[str], server: str) -> None:
-    """Earlier months that nothing was published of before have the policy of today from now on."""
-    for month in months:
-        if meldingen.policy_of(conn, municipality, month) is None:
-            policy = _said(context.policy(municipality))
-            meldingen.use_policy(conn, municipality, month, policy=policy, server=server)
+def keep(context: Context, conn: Connection, month: str, servers: Mapping[str, str]) -> None:
+    """An earlier month that nothing was published of before has the policy of today from now on.
+
+    Args:
+        context: the gateway.
+        conn: the transaction of the publication.
+        month: `YYYY-MM`.
+        servers: municipality -> the partner that serves it.
+    """
+    there = meldingen.policies_of(conn, servers, month)
+    fresh = {
+        code: PolicyOfMonth(_said(context.policy(code)), server)
+        for code, server in servers.items()
+        if code not in there
+    }
+    meldingen.use_policies(conn, month, fresh)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def _read(said: str) -> Policy:
-    """Many files ask for the same few: a municipality's months."""
+    """Many files ask for the same few: municipalities' months."""
     return _POLICY.validate_json(said)
 
 

@@ -96,8 +96,9 @@ def _month(
         found[signal.place(of.level)].append(signal.id)
     names = name_groups(list(found.values()), {signal.id: signal.melding_id for signal in placed})
     spots = [of._replace(place=place) for place in found]
+    neighbours = match.look_up(conn, spots, today)
     contents: dict[str, MeldingContent] = {}
-    for name, group in zip(names, match.groups(conn, policy, spots, today, predecessors), strict=True):
+    for name, group in zip(names, match.groups(neighbours, policy, spots, predecessors), strict=True):
         content = group.content(policy)
         assert content is not None
         contents[name] = content

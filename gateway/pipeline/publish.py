@@ -11,14 +11,13 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from gateway import logs
 from gateway.audit.log import Entry, record_all
 from gateway.domain.codes import StatusCode
 from gateway.domain.dispatch import DispatchKind
-from gateway.domain.melding import Klasse, Rule
+from gateway.domain.melding import Klasse, MeldingContent, Rule
 from gateway.errors import ConfigError
 from gateway.files.status import StatusRow
 from gateway.matching.publication import fingerprint, is_due
@@ -29,7 +28,7 @@ from gateway.pipeline.draft import Draft, Due
 from gateway.pipeline.lines import Line
 from gateway.pipeline.outgoing import OutgoingFile, store_files
 from gateway.pipeline.parts import Part, numbers_of, part_of
-from gateway.pipeline.policies import keep, policy_hash, policy_of, take_up
+from gateway.pipeline.policies import keep, policies_of, policy_hash, take_up
 from gateway.pipeline.routing import Router
 from gateway.pipeline.sealing import open_signals
 from gateway.pipeline.statuses import Told, status_file, status_numbers_of
@@ -109,9 +108,8 @@ def publish_together(
     if not only_urgent and only is None:
         take_up(context, {draft.code: draft.server for draft in drafts}, context.clock.now())
     with context.store.read() as conn:
-        for draft in drafts:
-            touched = meldingen.touched(conn, draft.code, only_urgent=only_urgent)
-            _gather(conn, draft, [each for each in touched if only is None or each.id in only])
+        touched = meldingen.touched(conn, municipalities, only_urgent=only_urgent)
+        _gather(conn, drafts, [each for each in touched if only is None or each.id in only])
         opened = open_signals(context, conn, [ref for draft in drafts for ref in draft.refs])
     for draft in drafts:
         draft.opened = opened
@@ -131,29 +129,44 @@ def _server(context: Context, municipality: str) -> str:
     return server
 
 
-def _gather(conn: Connection, draft: Draft, touched: Sequence[Melding]) -> None:
+def _gather(conn: Connection, drafts: Sequence[Draft], touched: Sequence[Melding]) -> None:
     """What of it goes out, and where."""
-    context, code = draft.context, draft.code
-    predecessors = context.predecessors(code)
-    for month, some in groupby(sorted(touched, key=lambda each: each.month), key=lambda each: each.month):
-        policy = draft.policies[month] = policy_of(context, conn, code, month)
-        looked = [
-            (group, group.content(policy))
-            for group in match.groups(conn, policy, list(some), draft.today, predecessors)
-        ]
-        router = Router(context, conn, policy, draft.server)
-        router.load(content for _, content in looked if content)
-        for group, content in looked:
-            melding = group.melding
-            holder = melding.partner_id if melding.published else None
-            # of what lapsed before and was lost, its last holder is told again
-            goes_to = router.partner_of(content) if content else melding.partner_id or draft.server
-            former = holder if holder != goes_to else None
-            if former is not None or melding.is_lost or is_due(content, melding.fingerprint):
-                draft.due[melding.id] = Due(melding, content, goes_to, former)
-                draft.reported[melding.id] = frozenset(group.repeats)
-            else:
-                draft.settled.append(melding.id)
+    if not touched:
+        return
+    found = match.look_up(conn, touched, drafts[0].today)
+    waiting: dict[str, dict[str, list[Melding]]] = defaultdict(lambda: defaultdict(list))
+    for melding in touched:
+        waiting[melding.month][melding.municipality].append(melding)
+    for month in sorted(waiting):
+        policies = policies_of(drafts[0].context, conn, waiting[month], month)
+        for draft in drafts:
+            if draft.code in policies:
+                draft.policies[month] = policies[draft.code]
+                _look_at(conn, draft, month, waiting[month][draft.code], found)
+
+
+def _look_at(
+    conn: Connection, draft: Draft, month: str, waiting: Sequence[Melding], found: match.Neighbours
+) -> None:
+    """The same for one municipality's month."""
+    context, policy = draft.context, draft.policies[month]
+    looked = [
+        (group, group.content(policy))
+        for group in match.groups(found, policy, waiting, context.predecessors(draft.code))
+    ]
+    router = Router(context, conn, policy, draft.server)
+    router.load(content for _, content in looked if content)
+    for group, content in looked:
+        melding = group.melding
+        holder = melding.partner_id if melding.published else None
+        # of what lapsed before and was lost, its last holder is told again
+        goes_to = router.partner_of(content) if content else melding.partner_id or draft.server
+        former = holder if holder != goes_to else None
+        if former is not None or melding.is_lost or is_due(content, melding.fingerprint):
+            draft.due[melding.id] = Due(melding, content, goes_to, former)
+            draft.reported[melding.id] = frozenset(group.repeats)
+        else:
+            draft.settled.append(melding.id)
 
 
 def _commit(context: Context, drafts: Sequence[Draft]) -> list[Published]:
@@ -163,25 +176,28 @@ def _commit(context: Context, drafts: Sequence[Draft]) -> list[Published]:
     with context.store.read() as conn:
         names = {numbers_of(partner_id) for draft in drafts for partner_id in draft.lines}
         numbers = outgoing.last_numbers(conn, names | {status_numbers_of(creditor) for creditor in told})
-        wanted = [
-            _Wanted(draft, partner_id, lines, ranked)
-            for draft in drafts
-            for ranked in [{month: _rank(conn, draft, month) for month in draft.months}]
-            for partner_id, lines in sorted(draft.lines.items())
-        ]
+        ranked = _rank(conn, drafts)
+    wanted = [
+        _Wanted(draft, partner_id, lines, ranked[draft.code])
+        for draft in drafts
+        for partner_id, lines in sorted(draft.lines.items())
+    ]
     made = _seal(context, wanted, told, numbers)
     with context.store.write() as conn:
         meldingen.settle(conn, [each for draft in drafts for each in draft.settled])
-        meldingen.mark_published(
-            conn, [_stored(draft, due) for draft in drafts for due in draft.due.values()]
-        )
+        meldingen.mark_published(conn, [_stored(due) for draft in drafts for due in draft.due.values()], now)
         signals.mark_passed_on(
             conn, [ref for draft in drafts for ref in draft.refs], now, reported_before=again
         )
         outgoing.use_numbers(conn, numbers)
         store_files(context, conn, made.files, now)
-        for draft in drafts:
-            keep(context, conn, draft.code, draft.policies, draft.server)
+        for month in {month for draft in drafts for month in draft.policies}:
+            keep(
+                context,
+                conn,
+                month,
+                {draft.code: draft.server for draft in drafts if month in draft.policies},
+            )
         _record(conn, wanted, made.parts)
         worklists.mark_due(conn, [spot for each in wanted for spot in each.worklists])
     for each, part in zip(wanted, made.parts, strict=True):
@@ -297,21 +313,31 @@ def _record(conn: Connection, wanted: Sequence[_Wanted], parts: Sequence[Part]) 
     )
 
 
-def _rank(conn: Connection, draft: Draft, month: str) -> Mapping[str, Place]:
-    """Ranks among the matches that are published by then, to whichever partner, this publication included."""
-    fresh = {
-        melding_id: due.content
-        for melding_id, due in draft.due.items()
-        if due.melding.month == month and due.content
+def _rank(conn: Connection, drafts: Sequence[Draft]) -> Mapping[str, Mapping[str, Mapping[str, Place]]]:
+    """By municipality and month: ranks among the matches that are published by then, to whichever partner.
+
+    This publication is included.
+    """
+    fresh = {draft.code: draft.contents for draft in drafts}
+    asked: dict[str, list[str]] = defaultdict(list)
+    for code, months in fresh.items():
+        for month, contents in months.items():
+            # without a match there is none to rank
+            if any(content.klasse is Klasse.MATCH for content in contents.values()):
+                asked[month].append(code)
+    due = {melding_id for draft in drafts for melding_id in draft.due}
+    standing: dict[tuple[str, str], dict[str, MeldingContent]] = defaultdict(dict)
+    for month, codes in asked.items():
+        for each in meldingen.matches(conn, codes, month):
+            if each.id not in due:
+                standing[each.municipality, month][each.id] = snapshot.load(each.published)
+    return {
+        draft.code: {
+            month: places(standing[draft.code, month] | contents, draft.policies[month])
+            for month, contents in fresh[draft.code].items()
+        }
+        for draft in drafts
     }
-    if not any(content.klasse is Klasse.MATCH for content in fresh.values()):
-        return places(fresh, draft.policies[month])
-    standing = {
-        melding.id: snapshot.load(melding.published)
-        for melding in meldingen.matches(conn, draft.code, month)
-        if melding.published and melding.id not in draft.due
-    }
-    return places(standing | fresh, draft.policies[month])
 
 
 def _reported_before(draft: Draft) -> set[int]:
@@ -342,19 +368,15 @@ def _statuses(drafts: Sequence[Draft], again: Collection[int]) -> dict[str, list
     return told
 
 
-def _stored(draft: Draft, due: Due) -> dict[str, Any]:
+def _stored(due: Due) -> meldingen.Published:
     """What is remembered of a melding's publication."""
-    melding, content = due.melding, due.content
-    is_crisis = content is not None and Rule.CRISIS in content.rules
-    return {
-        "id": melding.id,
-        "version": due.version,
-        "partner_id": due.partner_id,
-        "klasse": content.klasse if content else Klasse.LAPSED,
-        "fingerprint": fingerprint(content),
-        "published": snapshot.dump(content) if content else None,
-        "first_published_at": melding.first_published_at or draft.now,
-        "published_at": draft.now,
-        # a crisis that is over counts no more for the deadline of the next one
-        "crisis_at": (melding.crisis_at or draft.now) if is_crisis else None,
-    }
+    content = due.content
+    return meldingen.Published(
+        due.version,
+        due.partner_id,
+        (content.klasse if content else Klasse.LAPSED).value,
+        fingerprint(content),
+        snapshot.dump(content) if content else None,
+        content is not None and Rule.CRISIS in content.rules,
+        due.melding.id,
+    )

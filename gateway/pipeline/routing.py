@@ -43,6 +43,8 @@ class Router:
 
     def partner_of(self, content: MeldingContent) -> str:
         """The partner that a melding goes to; the one that serves where its route's is no partner any more."""
+        if not self._policy.routes:
+            return self._server
         chosen = choose(self._policy.routes, self._facts(content), self._server)
         return chosen if chosen in self._context.partners else self._server
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -153,13 +152,13 @@ def _month(context: Context, conn: Connection, due: Due, now: datetime) -> _Mont
     given = answers.of_signals(conn, (each.number for each in opened.signals.values()))
     lines = []
     for melding, content, place in published:
-        left = replace(content, refs=tuple(ref for ref in content.refs if ref in opened.signals))
+        left = content._replace(refs=tuple(ref for ref in content.refs if ref in opened.signals))
         if left.refs:
             told = list(rows(context, policy, Line(melding, melding.version, left), place, opened))
             lines.append(
                 WorklistMelding(
                     # as it was published: that a signal goes is no change
-                    melding=replace(told[0].melding, signal_count=content.signal_count),
+                    melding=told[0].melding._replace(signal_count=content.signal_count),
                     signals=[
                         WorklistSignal(signal=row.signal, answer=latest(given.get(row.signal.number, ())))
                         for row in told

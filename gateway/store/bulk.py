@@ -1,7 +1,7 @@
 """Many rows and many values at once: one statement for all of them, built once, and no object for each row.
 
-A list of values goes to SQLite as one JSON text (https://sqlite.org/json1.html, json_each); rows go to the driver as
-plain tuples, in the form that SQLAlchemy's own types give them.
+A list of values goes to SQLite as one JSON text (https://sqlite.org/json1.html, json_each); rows go to the driver and
+come from it as plain tuples, in the form that SQLAlchemy's own types give them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, bindparam, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, bindparam, func, select
 from sqlalchemy.dialects import sqlite
 
 _DIALECT = sqlite.dialect()
@@ -48,12 +48,10 @@ def insert_rows(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]
     conn.exec_driver_sql(how.sql, _formed(how, rows))
 
 
-def update_rows(conn: Connection, table: Table, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Change rows, each found by its `key`; all change the same columns."""
-    if not rows:
-        return
-    how = _update(table, key, tuple(rows[0]))
-    conn.exec_driver_sql(how.sql, _formed(how, rows))
+def stored(column: Column[Any], value: Any) -> Any:
+    """A value as the database holds it in a column."""
+    form = column.type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
+    return form(value) if form else value
 
 
 def _formed(how: _Statement, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
@@ -98,20 +96,55 @@ def _insert(table: Table, names: tuple[str, ...]) -> _Statement:
     )
 
 
-@lru_cache(maxsize=64)
-def _update(table: Table, key: str, names: tuple[str, ...]) -> _Statement:
-    changed = [name for name in names if name != key]
-    columns = [table.c[name] for name in (*changed, key)]
-    put = ", ".join(f'"{name}" = ?' for name in changed)
-    return _Statement(
-        f'UPDATE {table.name} SET {put} WHERE "{key}" = ?',  # noqa: S608  # our own names
-        itemgetter(*changed, key),
-        _forms(columns),
-        (),
-    )
-
-
 def _forms(columns: Sequence[Column[Any]]) -> tuple[tuple[int, Callable[[Any], Any]], ...]:
     """Place in a row, and what the database holds instead of a value."""
     forms = (column.type.dialect_impl(_DIALECT).bind_processor(_DIALECT) for column in columns)
+    return tuple((place, form) for place, form in enumerate(forms) if form is not None)
+
+
+class _Query(NamedTuple):
+    """How a query is asked, and what its columns hold."""
+
+    sql: str
+    #: of each `?` its name, the form of its value, and the value that the query itself gives it
+    binds: tuple[tuple[str, Callable[[Any], Any] | None, Any], ...]
+    #: place in a row, and what a value of the database stands for
+    forms: tuple[tuple[int, Callable[[Any], Any]], ...]
+
+
+def fetch(
+    conn: Connection, query: Select[Any], values: Mapping[str, Any] | None = None
+) -> list[tuple[Any, ...]]:
+    """All rows of a query that was built once, as plain tuples; in it no list of values but `listed`."""
+    how, values = _query(query), values or {}
+    asked = tuple(
+        [form(values.get(name, own)) if form else values.get(name, own) for name, form, own in how.binds]
+    )
+    rows: list[tuple[Any, ...]] = list(conn.exec_driver_sql(how.sql, asked).cursor.fetchall())
+    if not rows or not how.forms:
+        return rows
+    # by column: a column has few days and instants, each is formed once
+    columns: list[Iterable[Any]] = [*zip(*rows, strict=True)]
+    for place, form in how.forms:
+        columns[place] = map(_Once(form).__getitem__, columns[place])
+    return list(zip(*columns, strict=True))
+
+
+@lru_cache(maxsize=64)
+def _query(query: Select[Any]) -> _Query:
+    compiled = query.compile(dialect=_DIALECT)
+    binds = {name: bind for bind, name in compiled.bind_names.items()}
+    return _Query(
+        str(compiled),
+        tuple(
+            (name, binds[name].type.dialect_impl(_DIALECT).bind_processor(_DIALECT), binds[name].value)
+            for name in compiled.positiontup or ()
+        ),
+        _forms_of(query.selected_columns),
+    )
+
+
+def _forms_of(columns: Iterable[ColumnElement[Any]]) -> tuple[tuple[int, Callable[[Any], Any]], ...]:
+    """Place in a row, and what a value of the database stands for."""
+    forms = (column.type.dialect_impl(_DIALECT).result_processor(_DIALECT, None) for column in columns)
     return tuple((place, form) for place, form in enumerate(forms) if form is not None)

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Table, func, select, text
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.dispatch import LISTED, NUMBERED, DispatchKind, DispatchState
 from gateway.domain.ledger import MOST_IDS, Check, DeliveryFigures, Found
+from gateway.domain.melding import MeldingContent
 from gateway.store.tables import AnswerRow, Counter, Delivery, Dispatch, ExclusionRow, SignalRow
 
 _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
@@ -33,6 +34,8 @@ _WORDS: Mapping[str, str] = {
     "ELSE s.place_person END",
     # deliveries that still stage rows, or may have left some that the next try takes away
     "<undecided>": "('arrived', 'processing', 'failed')",
+    # in what was published of a melding
+    **{f"<{name}>": f"'$[{place}]'" for place, name in enumerate(MeldingContent._fields)},
 }
 
 _SEARCHES: Mapping[Check, tuple[str, ...]] = {
@@ -75,9 +78,9 @@ _SEARCHES: Mapping[Check, tuple[str, ...]] = {
         # passed on, and not in what was published
         "SELECT m.id FROM signal s JOIN melding m ON m.id = s.melding_id "
         "WHERE <active> AND s.state = 'passed_on' AND m.touched_at IS NULL AND s.id NOT IN "
-        "(SELECT j.value FROM json_each(m.published, '$.refs') j)",
+        "(SELECT j.value FROM json_each(m.published, <refs>) j)",
         # published, and no longer in it; what was purged is no change
-        "SELECT m.id FROM melding m, json_each(m.published, '$.refs') j JOIN signal s ON s.id = j.value "
+        "SELECT m.id FROM melding m, json_each(m.published, <refs>) j JOIN signal s ON s.id = j.value "
         "WHERE m.touched_at IS NULL AND s.due_on >= :today AND s.received_at <= m.published_at "
         "AND NOT (s.melding_id IS m.id AND <active>)",
     ),
@@ -87,18 +90,18 @@ _SEARCHES: Mapping[Check, tuple[str, ...]] = {
         "min(s.signalled_on) AS first_on "
         "FROM signal s WHERE <active> GROUP BY s.melding_id) f ON f.melding_id = m.id "
         "WHERE m.touched_at IS NULL AND m.published IS NOT NULL "
-        "AND json_array_length(m.published, '$.refs') = f.signals "
-        "AND (json_extract(m.published, '$.total_cents') != f.total "
-        "OR json_extract(m.published, '$.creditor_count') != f.creditors "
-        "OR json_array_length(m.published, '$.sectors') != f.sectors "
-        "OR json_extract(m.published, '$.first_signalled_on') != f.first_on)",
+        "AND json_array_length(m.published, <refs>) = f.signals "
+        "AND (json_extract(m.published, <total_cents>) != f.total "
+        "OR json_extract(m.published, <creditor_count>) != f.creditors "
+        "OR json_array_length(m.published, <sectors>) != f.sectors "
+        "OR json_extract(m.published, <first_signalled_on>) != f.first_on)",
     ),
     Check.VERSION: (
         "SELECT id FROM melding WHERE CASE WHEN version = 0 THEN "
         "coalesce(klasse, fingerprint, published, published_at) IS NOT NULL "
         "ELSE klasse IS NULL OR fingerprint IS NULL OR published_at IS NULL "
         "OR (klasse = 'VERVALLEN') != (published IS NULL) "
-        "OR klasse != coalesce(json_extract(published, '$.klasse'), 'VERVALLEN') END",
+        "OR klasse != coalesce(json_extract(published, <klasse>), 'VERVALLEN') END",
     ),
     Check.TRACED: (
         "SELECT DISTINCT s.delivery_id FROM signal s WHERE <active> AND s.state = 'passed_on' "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from gateway.domain.melding import Klasse
 from gateway.domain.policy import Grouping
 from gateway.domain.signal import ACTIVE
-from gateway.store.bulk import as_list, insert_rows, listed, update_rows
+from gateway.store.bulk import as_list, fetch, insert_rows, listed, stored
 from gateway.store.places import CHUNK, chunks
 from gateway.store.tables import GroupingRow, MeldingRow, PolicyRow, Publication, SignalRow
 
@@ -24,8 +24,7 @@ _PUBLICATION: Table = Publication.__table__  # type: ignore[attr-defined]
 _POLICY: Table = PolicyRow.__table__  # type: ignore[attr-defined]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Melding:
+class Melding(NamedTuple):
     """A melding as stored."""
 
     id: str
@@ -47,7 +46,7 @@ class Melding:
     due_on: date
 
 
-_COLUMNS = [_MELDING.c[name] for name in Melding.__slots__]
+_COLUMNS = [_MELDING.c[name] for name in Melding._fields]
 
 
 _GROUPING_OF = select(_GROUPING.c.municipality, _GROUPING.c.month, _GROUPING.c.level).where(
@@ -152,7 +151,7 @@ def touch_ids(conn: Connection, melding_ids: Collection[str], now: datetime) -> 
 _TOUCH_FROM = (
     update(_MELDING)
     .where(
-        _MELDING.c.municipality == bindparam("of"),
+        listed(_MELDING.c.municipality),
         _MELDING.c.month >= bindparam("since"),
         _MELDING.c.touched_at.is_(None),
     )
@@ -160,9 +159,9 @@ _TOUCH_FROM = (
 )
 
 
-def touch_from(conn: Connection, municipality: str, month: str, now: datetime) -> None:
-    """A municipality's meldingen of a month and later must be looked at again; `now` unless touched before."""
-    conn.execute(_TOUCH_FROM, {"of": municipality, "since": month, "now": now})
+def touch_from(conn: Connection, municipalities: Collection[str], month: str, now: datetime) -> None:
+    """Municipalities' meldingen of a month and later must be looked at again; `now` unless touched before."""
+    conn.execute(_TOUCH_FROM, {"listed": as_list(municipalities), "since": month, "now": now})
 
 
 class PolicyOfMonth(NamedTuple):
@@ -183,11 +182,6 @@ def policies_of(conn: Connection, municipalities: Collection[str], month: str) -
     return {municipality: PolicyOfMonth(policy, server) for municipality, policy, server in rows}
 
 
-def policy_of(conn: Connection, municipality: str, month: str) -> PolicyOfMonth | None:
-    """The policy that a municipality's month was published under last; None: nothing was."""
-    return policies_of(conn, (municipality,), month).get(municipality)
-
-
 _PUT_POLICY = upsert(_POLICY)
 _USE_POLICY = _PUT_POLICY.on_conflict_do_update(
     index_elements=["municipality", "month"],
@@ -195,10 +189,13 @@ _USE_POLICY = _PUT_POLICY.on_conflict_do_update(
 )
 
 
-def use_policy(conn: Connection, municipality: str, month: str, *, policy: str, server: str) -> None:
-    """From now on a municipality's month is published under this policy."""
-    values = {"municipality": municipality, "month": month, "policy": policy, "server": server}
-    conn.execute(_USE_POLICY, values)
+def use_policies(conn: Connection, month: str, policies: Mapping[str, PolicyOfMonth]) -> None:
+    """From now on the month of each of these municipalities is published under another policy."""
+    if policies:
+        conn.execute(
+            _USE_POLICY,
+            [{"municipality": code, "month": month, **each._asdict()} for code, each in policies.items()],
+        )
 
 
 _HOLDS_CRISIS = exists().where(
@@ -271,16 +268,16 @@ def waiting(conn: Connection, *, only_urgent: bool = False) -> list[Touched]:
 
 _TOUCHED = (
     select(*_COLUMNS)
-    .where(_MELDING.c.municipality == bindparam("of"), _MELDING.c.touched_at.is_not(None))
+    .where(listed(_MELDING.c.municipality), _MELDING.c.touched_at.is_not(None))
     .order_by(_MELDING.c.id)
 )
 _URGENT = _TOUCHED.where(_MELDING.c.is_urgent)
 
 
-def touched(conn: Connection, municipality: str, *, only_urgent: bool) -> list[Melding]:
-    """The meldingen of a municipality to look at again."""
-    rows = conn.execute(_URGENT if only_urgent else _TOUCHED, {"of": municipality})
-    return [_melding(row) for row in rows]
+def touched(conn: Connection, municipalities: Collection[str], *, only_urgent: bool) -> list[Melding]:
+    """The meldingen of municipalities to look at again, by id."""
+    query = _URGENT if only_urgent else _TOUCHED
+    return list(map(Melding._make, fetch(conn, query, {"listed": as_list(municipalities)})))
 
 
 _PUBLISHED = select(*_COLUMNS).where(
@@ -290,12 +287,26 @@ _PUBLISHED = select(*_COLUMNS).where(
 )
 
 
-_MATCHES = _PUBLISHED.where(_MELDING.c.klasse == Klasse.MATCH)
+class Standing(NamedTuple):
+    """A melding whose last publication was MATCH, and its content then, as JSON."""
+
+    id: str
+    municipality: str
+    published: str
 
 
-def matches(conn: Connection, municipality: str, month: str) -> list[Melding]:
-    """The meldingen of a month whose last publication was MATCH: those that have a rank."""
-    return [_melding(row) for row in conn.execute(_MATCHES, {"of": municipality, "in_month": month})]
+_STANDING = select(*(_MELDING.c[name] for name in Standing._fields)).where(
+    listed(_MELDING.c.municipality),
+    _MELDING.c.month == bindparam("in_month"),
+    _MELDING.c.published.is_not(None),
+    _MELDING.c.klasse == Klasse.MATCH,
+)
+
+
+def matches(conn: Connection, municipalities: Collection[str], month: str) -> Iterator[Standing]:
+    """The meldingen of municipalities' month that have a rank."""
+    values = {"listed": as_list(municipalities), "in_month": month}
+    return map(Standing._make, fetch(conn, _STANDING, values))
 
 
 def published(conn: Connection, municipality: str, month: str) -> list[Melding]:
@@ -361,13 +372,30 @@ def settle(conn: Connection, melding_ids: Collection[str]) -> None:
         conn.execute(_SETTLE, {"listed": as_list(melding_ids)})
 
 
-#: Of a melding that was looked at.
-_SETTLED = {"touched_at": None, "is_urgent": False, "is_lost": False}
+class Published(NamedTuple):
+    """What is remembered of a melding's publication; without content (`published`) it lapsed."""
+
+    version: int
+    partner_id: str
+    klasse: str
+    fingerprint: str
+    published: str | None
+    is_crisis: bool
+    id: str
 
 
-def mark_published(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Store what was published; each row has the `id` of the melding and the columns that change."""
-    update_rows(conn, _MELDING, "id", [{**row, **_SETTLED} for row in rows])
+# Text, as in `places`: a crisis that is over counts no more for the deadline of the next one.
+_MARK_PUBLISHED = (
+    "UPDATE melding SET version = ?, partner_id = ?, klasse = ?, fingerprint = ?, published = ?, "
+    "crisis_at = CASE WHEN ? THEN coalesce(crisis_at, ?) END, first_published_at = coalesce(first_published_at, ?), "
+    "published_at = ?, touched_at = NULL, is_urgent = 0, is_lost = 0 WHERE id = ?"
+)
+
+
+def mark_published(conn: Connection, rows: Iterable[Published], now: datetime) -> None:
+    """Store what was published."""
+    at = stored(_MELDING.c.published_at, now)
+    conn.exec_driver_sql(_MARK_PUBLISHED, [(*each[:6], at, at, at, each.id) for each in rows])
 
 
 def add_publications(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -376,4 +404,4 @@ def add_publications(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> Non
 
 
 def _melding(row: Any) -> Melding:
-    return Melding(**dict(zip(Melding.__slots__, row, strict=True)))
+    return Melding(*row)

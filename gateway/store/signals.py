@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, or_, select, update
 
+from gateway.domain.melding import ActiveSignal
 from gateway.domain.policy import Grouping
 from gateway.domain.signal import ACTIVE, SignalState
-from gateway.store.bulk import as_list, insert_rows, listed
+from gateway.store.bulk import as_list, fetch, insert_rows, listed
 from gateway.store.places import CHUNK, chunks
 from gateway.store.tables import MeldingRow, SignalRow
 
@@ -160,6 +161,7 @@ def show(
             conn.execute(update(_SIGNAL).where(_SIGNAL.c.id.in_(chunk)).values(**values))
 
 
+#: Every column of an ActiveSignal but `group`, the place by which it is looked up, and `supply_ends_on`.
 _ACTIVE = [
     _SIGNAL.c[name]
     for name in (
@@ -175,33 +177,48 @@ _ACTIVE = [
         "signalled_on",
         "first_received_at",
         "since",
-        "supply_ends_on",
     )
 ]
-
-
-def _today() -> ColumnElement[date]:
-    return bindparam("today", type_=_SIGNAL.c.due_on.type)
-
-
-_ACTIVE_BY = {
-    column: select(*_ACTIVE, _SIGNAL.c[column]).where(
-        listed(_SIGNAL.c[column]),
-        _SIGNAL.c.in_force,
-        _SIGNAL.c.state.in_(ACTIVE),
-        _SIGNAL.c.municipality == bindparam("of"),
-        _SIGNAL.c.due_on >= _today(),
+_IS_ACTIVE = (
+    _SIGNAL.c.in_force
+    & or_(*(_SIGNAL.c.state == state for state in ACTIVE))
+    & (_SIGNAL.c.due_on >= bindparam("today", type_=_SIGNAL.c.due_on.type))
+)
+_ACTIVE_AT = {
+    level: select(_SIGNAL.c.municipality, *_ACTIVE, _SIGNAL.c[column], _SIGNAL.c.supply_ends_on).where(
+        listed(_SIGNAL.c[column]), _IS_ACTIVE
     )
-    for column in (*PLACE_COLUMNS.values(), "place_k1")
+    for level, column in PLACE_COLUMNS.items()
 }
 
 
 def active(
-    conn: Connection, municipality: str, column: str, places: Iterable[int], today: date
-) -> Iterator[tuple[Any, ...]]:
-    """Active signals of a municipality by place, none that is overdue: the columns of `_ACTIVE`, then the place."""
-    values = {"listed": as_list(places), "of": municipality, "today": today}
-    yield from (tuple(row) for row in conn.execute(_ACTIVE_BY[column], values).all())
+    conn: Connection, level: Grouping, places: Iterable[int], today: date
+) -> Iterator[tuple[str, ActiveSignal]]:
+    """Active signals at places of a grouping key, none that is overdue, each with its municipality."""
+    values = {"listed": as_list(places), "today": today}
+    for municipality, *fields in fetch(conn, _ACTIVE_AT[level], values):
+        yield municipality, ActiveSignal._make(fields)
+
+
+_AMOUNTS = select(_SIGNAL.c.municipality, _SIGNAL.c.place_k1, _SIGNAL.c.month, _SIGNAL.c.amount_cents).where(
+    listed(_SIGNAL.c.place_k1), _SIGNAL.c.month < bindparam("before"), _IS_ACTIVE
+)
+
+
+class Amount(NamedTuple):
+    """What an active signal of a contract came to."""
+
+    municipality: str
+    contract: int
+    month: str
+    amount_cents: int
+
+
+def amounts(conn: Connection, contracts: Iterable[int], before: str, today: date) -> Iterator[Amount]:
+    """The active signals of contracts (their `place_k1`) in months before one (`YYYY-MM`), none that is overdue."""
+    values = {"listed": as_list(contracts), "before": before, "today": today}
+    return map(Amount._make, fetch(conn, _AMOUNTS, values))
 
 
 class Placed(NamedTuple):
@@ -258,8 +275,7 @@ def numbers(conn: Connection, ids: Iterable[int]) -> dict[int, str]:
     return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sealed:
+class Sealed(NamedTuple):
     """What is printed of a signal: clear columns, and the sealed ones with their key (None: not kept)."""
 
     id: int
@@ -287,7 +303,7 @@ class Sealed:
     sealed: bytes | None
 
 
-_SEALED = [_SIGNAL.c[name] for name in Sealed.__slots__]
+_SEALED = [_SIGNAL.c[name] for name in Sealed._fields]
 
 
 _SEALED_BY_ID = select(*_SEALED).where(listed(_SIGNAL.c.id))
@@ -295,8 +311,7 @@ _SEALED_BY_ID = select(*_SEALED).where(listed(_SIGNAL.c.id))
 
 def sealed(conn: Connection, ids: Iterable[int]) -> Iterator[Sealed]:
     """Signals with their sealed contents, by row id."""
-    for row in conn.execute(_SEALED_BY_ID, {"listed": as_list(ids)}):
-        yield Sealed(**dict(zip(Sealed.__slots__, row, strict=True)))
+    return map(Sealed._make, fetch(conn, _SEALED_BY_ID, {"listed": as_list(ids)}))
 
 
 def live(conn: Connection, delivery_id: str, today: date) -> Iterator[Sealed]:
@@ -311,7 +326,7 @@ def live(conn: Connection, delivery_id: str, today: date) -> Iterator[Sealed]:
     )
     # the order of the index: nothing is sorted
     for row in conn.execute(query.order_by(_SIGNAL.c.data_key_id, _SIGNAL.c.id)):
-        yield Sealed(**dict(zip(Sealed.__slots__, row, strict=True)))
+        yield Sealed._make(row)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

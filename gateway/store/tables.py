@@ -327,7 +327,7 @@ class MeldingRow(SQLModel, table=True):
 
     `is_lost` says that the file it was published in went before it was collected: it is published again.
 
-    `published` is the content of the last publication as JSON (counts, flags, dates; no personal data):
+    `published` is the content of the last publication as a JSON array (counts, flags, dates; no personal data):
     ranks are made from it. `crisis_at` is the first publication with rule CRISIS. `due_on` is the latest
     due day of any signal it ever held: an emptied melding comes back under its id until then.
     """

@@ -160,7 +160,7 @@ DAMAGES = {
         {Check.WAITING},
     ),
     "in no publication": (
-        "UPDATE melding SET published = json_set(published, '$.refs', json_array(1)) WHERE municipality = 'GM0303'",
+        "UPDATE melding SET published = json_set(published, '$[2]', json_array(1)) WHERE municipality = 'GM0303'",
         {Check.PUBLISHED, Check.VERSION},
     ),
     "published and withdrawn": (

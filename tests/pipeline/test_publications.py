@@ -230,15 +230,15 @@ def test_municipalities_that_are_due_at_once_go_together(world, row):
 def test_one_municipalitys_error_stops_no_other(world, row, monkeypatch, capsys):
     """What could not go together goes alone; what can't waits, is told of, and comes when it can."""
     world.send("woonservice", row("a"), row("b", postcode="8251AA", huisnummer="1"))
-    gather = publish_steps._gather
+    look_at = publish_steps._look_at
 
-    def damaged(conn, draft, touched):
+    def damaged(conn, draft, *rest):
         if draft.code == "GM0303":
             raise RuntimeError("damaged")
-        gather(conn, draft, touched)
+        look_at(conn, draft, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(publish_steps, "_gather", damaged)
+        patch.setattr(publish_steps, "_look_at", damaged)
         assert [each["klantnummer"] for each in world.publish()] == ["k-a"]
     told = capsys.readouterr().out
     assert "batch.divided" in told

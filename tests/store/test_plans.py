@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
+from gateway.domain.policy import Grouping
 from gateway.store import meldingen, signals
 from gateway.store.engine import Store
 from gateway.store.meldingen import Span
@@ -31,8 +32,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
     [
         (meldingen.waiting, "melding_touched"),
         (lambda conn: meldingen.waiting(conn, only_urgent=True), "melding_urgent"),
-        (lambda conn: meldingen.touched(conn, "GM1001", only_urgent=False), "melding_touched"),
-        (lambda conn: meldingen.touched(conn, "GM1001", only_urgent=True), "melding_urgent"),
+        (lambda conn: meldingen.touched(conn, ["GM1001"], only_urgent=False), "melding_touched"),
+        (lambda conn: meldingen.touched(conn, ["GM1001"], only_urgent=True), "melding_urgent"),
         (lambda conn: meldingen.touch(conn, {SPAN: {1, 2}}, NOW), "melding_place"),
         (lambda conn: meldingen.mark_urgent(conn, ["GM1001", "GM1002"], TODAY), "melding_touched"),
         (
@@ -40,6 +41,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
             "sqlite_autoindex_melding_1",
         ),
         (lambda conn: list(signals.unpublished(conn, "GM1001", TODAY)), "signal_unpublished"),
+        (lambda conn: list(signals.active(conn, Grouping.ADDRESS, [1, 2], TODAY)), "signal_a1"),
+        (lambda conn: list(signals.amounts(conn, [1, 2], "2026-11", TODAY)), "signal_k1"),
+        (lambda conn: list(meldingen.matches(conn, ["GM1001"], "2026-11")), "sqlite_autoindex_melding_2"),
     ],
     ids=[
         *(
@@ -51,7 +55,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
             "mark_urgent",
             "mark_urgent_among",
         ),
-        "unpublished",
+        *("unpublished", "active", "amounts", "matches"),
     ],
 )
 def test_finds_by_its_index(store: Store, ask: Callable[[Connection], object], index: str) -> None:
