@@ -134,6 +134,8 @@ class Connection(asyncssh.SSHServerConnection):
         self._gathering: Channel | None = None
         self._gathered = 0
         self._out: list[bytes | bytearray] = []
+        #: whether anything came since the keepalive timer was set
+        self._was_heard = False
         #: what is sent goes out when all that came is taken, or when the loop comes round
         self._is_receiving = self._flush_is_due = False
         #: why its sessions may not write now
@@ -175,6 +177,17 @@ class Connection(asyncssh.SSHServerConnection):
             self._reset_keepalive_timer()
             self._take(len(self._rest) + count)
 
+    def _reset_keepalive_timer(self) -> None:
+        """The client is there: its timer is looked at when it fires, not made anew for each read."""
+        self._was_heard = True
+
+    def _keepalive_timer_callback(self) -> None:
+        if self._was_heard:
+            self._was_heard = False
+            self._set_keepalive_timer()
+        else:
+            super()._keepalive_timer_callback()
+
     def connection_lost(self, exc: Exception | None = None) -> None:
         """Nothing more comes."""
         if self._buffers.reader is self:
@@ -184,16 +197,15 @@ class Connection(asyncssh.SSHServerConnection):
     def _take(self, end: int) -> None:
         """Take every whole packet of what was received up to `end`, and keep the rest."""
         self._rest, self._is_receiving = b"", True
-        begin = taken = 0
+        begin, taken = 0, -1
         try:
             try:
-                while begin < end and self._transport is not None:
-                    there = self._buffers.received[begin:end]
-                    cipher = self._opening()
-                    taken = self._hand_over(there) if cipher is None else self._take_packet(cipher, there)
-                    if not taken:
-                        break
-                    begin += taken
+                while taken < begin < end and self._transport is not None:
+                    taken, cipher = begin, self._opening()
+                    if cipher is None:
+                        begin += self._hand_over(self._buffers.received[begin:end])
+                    else:
+                        begin = self._take_packets(cipher, begin, end)
             finally:
                 self._hand_data_over()
         except DisconnectError as exc:
@@ -227,32 +239,43 @@ class Connection(asyncssh.SSHServerConnection):
             pass
         return len(there)
 
-    def _take_packet(self, cipher: PacketCipher, there: memoryview) -> int:
-        """Take the first packet; how many bytes it has, 0 when it is not whole."""
-        if len(there) < LENGTH_BYTES:
-            return 0
-        length = cipher.length(self._recv_seq, there[:LENGTH_BYTES])
-        if not _LEAST_PACKET <= length <= min(self._max_recv_pktlen, _MOST_PACKET):
-            raise ProtocolError("Max packet size exceeded")  # no word of how long: it may be encrypted
-        end = LENGTH_BYTES + length + TAG_BYTES
-        if end > len(there):
-            return 0
-        # Data is to lie behind data: what comes before it takes the place of the last that is gathered, for a moment.
-        plain = self._buffers.opened[self._gathered : self._gathered + length]
-        under = bytes(plain[: _DATA_HEADER.size])
-        try:
-            cipher.open(self._recv_seq, there[:end], plain)
-            is_data = self._gather(plain)
-            other = b"" if is_data else bytes(plain)
-        finally:
-            plain[: len(under)] = under
-        if not is_data:
-            self._hand_data_over()
-            self._take_seldom(cipher, other)
-        return end
+    def _take_packets(self, cipher: PacketCipher, begin: int, end: int) -> int:
+        """Take whole packets of what was received, and where the first lies that was not taken.
 
-    def _gather(self, plain: memoryview) -> bool:
-        """Keep the data of a packet where it lies; False when something about it is not ours to judge.
+        Data of one channel is gathered as long as it comes; after any other packet all may be different.
+
+        Raises:
+            ProtocolError: a packet has a length or a padding that none has.
+        """
+        received, opened = self._buffers.received, self._buffers.opened
+        most = min(self._max_recv_pktlen, _MOST_PACKET)
+        while begin + LENGTH_BYTES <= end:
+            length = cipher.length(self._recv_seq, received[begin : begin + LENGTH_BYTES])
+            if not _LEAST_PACKET <= length <= most:
+                raise ProtocolError("Max packet size exceeded")  # no word of how long: it may be encrypted
+            stop = begin + LENGTH_BYTES + length + TAG_BYTES
+            if stop > end:
+                break
+            # Data is to lie behind data: what comes before it takes the place of the last that is gathered, for a moment.
+            plain = opened[self._gathered : self._gathered + length]
+            under = bytes(plain[: _DATA_HEADER.size])
+            try:
+                cipher.open(self._recv_seq, received[begin:stop], plain)
+                size = self._data_bytes(plain)
+                other = b"" if size else bytes(plain)
+            finally:
+                plain[: len(under)] = under
+            begin = stop
+            if not size:
+                self._hand_data_over()
+                self._take_seldom(cipher, other)
+                break
+            self._recv_seq = (self._recv_seq + 1) & 0xFFFFFFFF
+            self._gathered += size
+        return begin
+
+    def _data_bytes(self, plain: memoryview) -> int:
+        """How many bytes of data a packet has to be gathered; 0 when something about it is not ours to judge.
 
         Raises:
             ProtocolError: its padding is none.
@@ -260,25 +283,32 @@ class Connection(asyncssh.SSHServerConnection):
         if not _LEAST_PADDING <= plain[0] <= len(plain) - 2:
             raise ProtocolError("Invalid padding")
         if plain[1] != MSG_CHANNEL_DATA or len(plain) < _DATA_HEADER.size:
-            return False
+            return 0
+        number: int
+        size: int
         padding, _, number, size = _DATA_HEADER.unpack_from(plain)
+        if _DATA_HEADER.size + size + padding != len(plain):
+            return 0
+        if not self._gathered:
+            self._gathering = self._receiving(number)
+        channel = self._gathering
+        if channel is None or channel._recv_chan != number or self._gathered + size > channel._recv_window:
+            return 0
+        return size
+
+    def _receiving(self, number: int) -> Channel | None:
+        """The channel whose data may be gathered; None: what comes for it is the library's to judge."""
         channel = self._channels.get(number)
         if (
             channel is None
-            or (self._gathered and channel is not self._gathering)
             or not self._auth_complete
             or self._decompressor
             or channel._recv_state != "open"
             or channel._recv_paused
             or channel._encoding is not None
-            or _DATA_HEADER.size + size + padding != len(plain)
-            or self._gathered + size > channel._recv_window
         ):
-            return False
-        self._recv_seq = (self._recv_seq + 1) & 0xFFFFFFFF
-        self._gathering = channel  # type: ignore[assignment]  # all are of `create_server_channel`
-        self._gathered += size
-        return True
+            return None
+        return channel  # type: ignore[return-value]  # all are of `create_server_channel`
 
     def _hand_data_over(self) -> None:
         """A session takes what was gathered for it."""

@@ -60,7 +60,8 @@ class Sealer:
     """Seals a stream as it comes in; hands out nothing but ciphertext.
 
     `sink` gets each segment (the first with the header before it) as a view of a buffer that is used
-    again afterwards: it must be done with the bytes when it returns. One segment is held back, since
+    again afterwards: it must be done with the bytes when it returns, or give another buffer of
+    `SEGMENT_BYTES` that the next segment is sealed into. One segment is held back, since
     only `finish` makes a segment the last. After an error of the sink the stream is dead: an index is
     sealed once, always. Without `is_hashed` there is no `sha256`: whoever reads the file first makes it.
     """
@@ -69,7 +70,7 @@ class Sealer:
         self,
         file_key: bytes,
         associated: bytes,
-        sink: Callable[[memoryview], object],
+        sink: Callable[[memoryview], memoryview | None],
         *,
         is_hashed: bool = True,
     ) -> None:
@@ -78,7 +79,7 @@ class Sealer:
         self._key = _stream_key(file_key, salt, associated)
         self._sink = sink
         self._hash = sha256() if is_hashed else None
-        self._out = bytearray(SEGMENT_BYTES)
+        self._out = memoryview(bytearray(SEGMENT_BYTES))
         self._out[:HEADER_BYTES] = bytes([HEADER_BYTES]) + salt + self._prefix
         self._held = bytearray(TEXT_BYTES)
         self._held_bytes = 0
@@ -136,13 +137,13 @@ class Sealer:
         start = HEADER_BYTES if index == 0 else 0
         end = start + len(text) + TAG_BYTES
         self._open = False
-        out = memoryview(self._out)
+        out = self._out
         self._key.encrypt_into(_nonce(self._prefix, index, last=last), text, None, out[start:end])
         self._index = index + 1
         self._room = TEXT_BYTES
         if self._hash is not None:
             self._hash.update(out[:end])
-        self._sink(out[:end])
+        self._out = self._sink(out[:end]) or out
         self.sealed_bytes += end
         self._open = True
 
