@@ -76,7 +76,7 @@ class Answers(Protocol):
     def write(self, handle: bytes, offset: int, data: memoryview) -> None:
         """Take in data of a WRITE. Raises Refused: the status and text of the reply."""
 
-    async def answer(self, number: int, request: Request) -> bytes:
+    async def answer(self, number: int, request: Request) -> bytes | bytearray:
         """The reply to a request. Raises Refused: the status and text of the reply."""
 
     async def run(self, command: str, has_no_input: Callable[[], Awaitable[bool]]) -> Outcome | None:
@@ -235,7 +235,7 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
             return self._failure(write.number, exc)
         return b""
 
-    def _send(self, reply: bytes) -> None:
+    def _send(self, reply: bytes | bytearray) -> None:
         if not self._channel.is_closing():
             self._channel.write(reply)
             self._bytes_out += len(reply)
@@ -359,7 +359,7 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
                     await self._arrived.wait()
         return self._ended and not self._waiting
 
-    async def _reply(self, packet: bytes) -> bytes:
+    async def _reply(self, packet: bytes) -> bytes | bytearray:
         number = request_id(packet)
         try:
             return await self._conversation.answer(number, parse(packet))

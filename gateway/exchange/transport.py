@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
 from socket import socket
 from struct import Struct
 from typing import Any
@@ -98,27 +97,27 @@ class Channel(asyncssh.SSHServerChannel[bytes]):
             raise ProtocolError("Invalid maximum packet size")
         super().process_open(send_chan, send_window, send_pktsize, session)
 
-    def write(self, data: bytes, datatype: asyncssh.DataType = None) -> None:
-        """Send data, as far as the client's window is open; what is not open waits."""
+    def write(self, data: bytes | bytearray, datatype: asyncssh.DataType = None) -> None:
+        """Send data, as far as the client's window is open; what is not open waits. It is changed by nobody any more."""
         if datatype is not None or self._send_state != "open":
             super().write(data, datatype)
         elif data:
-            self._send_buf.append((memoryview(bytes(data)), None))  # type: ignore[arg-type]  # never changed
+            self._send_buf.append((memoryview(data), None))  # type: ignore[arg-type]
             self._send_buf_len += len(data)
             self._flush_send_buf()
 
     def _flush_send_buf(self) -> None:
         while self._send_buf and self._send_window and self._send_buf[0][1] is None:
             data = memoryview(self._send_buf[0][0])
-            size = min(self._send_window, self._send_pktsize, len(data), _MOST_DATA)
+            size = min(self._send_window, len(data))
             if size < len(data):
                 self._send_buf[0] = (data[size:], None)  # type: ignore[assignment]
             else:
                 del self._send_buf[0]
             self._send_buf_len -= size
             self._send_window -= size
-            head = _DATA_START.pack(self._send_chan, size)
-            self._conn.send_packet(MSG_CHANNEL_DATA, head, data[:size], handler=self)  # type: ignore[arg-type]
+            most = min(self._send_pktsize, _MOST_DATA)
+            self._conn.send_data(self, data[:size], most)  # type: ignore[attr-defined]  # all are of this module
         super()._flush_send_buf()
 
 
@@ -327,6 +326,18 @@ class Connection(asyncssh.SSHServerConnection):
 
     # what goes out
 
+    def send_data(self, channel: Channel, data: memoryview, most: int) -> None:
+        """Send data of a channel, at most so many bytes in a packet."""
+        number = channel._send_chan
+        for begin in range(0, len(data), most):
+            piece = data[begin : begin + most]
+            cipher = self._send_encryption
+            if isinstance(cipher, PacketCipher) and self._can_send_at_once():
+                self._seal(cipher, _DATA_HEADER.pack(0, MSG_CHANNEL_DATA, number, len(piece)), piece)
+            else:
+                head = _DATA_START.pack(number, len(piece))
+                self.send_packet(MSG_CHANNEL_DATA, head, piece, handler=channel)  # type: ignore[arg-type]  # a view will do
+
     def send_packet(self, pkttype: int, *args: bytes, handler: Any = None) -> None:
         """Send a packet: of a channel the short way, when nothing stands in it."""
         cipher = _cipher(self._send_encryption)
@@ -335,7 +346,7 @@ class Connection(asyncssh.SSHServerConnection):
             if pkttype == MSG_IGNORE:
                 return
             if pkttype >= MSG_CHANNEL_FIRST and self._can_send_at_once():
-                self._seal(cipher, pkttype, args)
+                self._seal(cipher, bytes((0, pkttype)), b"".join(args))
                 return
         super().send_packet(pkttype, *args, handler=handler)
         if self._deferred_packets:
@@ -350,17 +361,16 @@ class Connection(asyncssh.SSHServerConnection):
             and (not self._rekey_seconds or time.monotonic() < self._rekey_time)
         )
 
-    def _seal(self, cipher: PacketCipher, pkttype: int, parts: Sequence[bytes]) -> None:
-        plain, end = self._buffers.sealing, 2
-        for part in parts:
-            plain[end : end + len(part)] = part
-            end += len(part)
+    def _seal(self, cipher: PacketCipher, head: bytes, rest: bytes | memoryview) -> None:
+        """Seal a packet whose first byte is to be that of its padding."""
+        plain, end = self._buffers.sealing, len(head) + len(rest)
+        plain[: len(head)] = head
+        plain[len(head) : end] = rest
         padding = -(self._send_enchdrlen + end - 1) % self._send_blocksize
         if padding < _LEAST_PADDING:
             padding += self._send_blocksize
-        plain[0], plain[1] = padding, pkttype
-        plain[end : end + padding] = os.urandom(padding)
         length = end + padding
+        plain[0], plain[end:length] = padding, os.urandom(padding)
         packet = bytearray(LENGTH_BYTES + length + TAG_BYTES)
         cipher.seal(self._send_seq, plain[:length], memoryview(packet))
         self._send_seq = (self._send_seq + 1) & 0xFFFFFFFF

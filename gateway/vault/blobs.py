@@ -125,6 +125,7 @@ class BlobFile:
             raise VaultError(f"blob {path.name} can't be opened: {exc.strerror}") from exc
         #: bytes of ciphertext
         self.size = os.fstat(self._fd).st_size
+        self._now = memoryview(b"")
 
     def read_at(self, offset: int, n: int) -> bytes:
         """The `n` bytes from `offset` on; fewer only at the end of the blob."""
@@ -136,13 +137,15 @@ class BlobFile:
             raise VaultError(f"a blob can't be read: {exc.strerror}") from exc
         return data
 
-    def read_now(self, offset: int, n: int) -> bytearray:
-        """The same from memory.
+    def read_now(self, offset: int, n: int) -> memoryview:
+        """The same from memory, for one thread: a view that is good until it reads on.
 
         Raises:
             BlockingIOError: not all of it is there, or the file system can't tell: reading may wait for the disk.
         """
-        data = bytearray(n)
+        if len(self._now) < n:
+            self._now = memoryview(bytearray(n))
+        data = self._now[:n]
         try:
             count = os.preadv(self._fd, [data], offset, os.RWF_NOWAIT)
         except OSError as exc:
