@@ -19,7 +19,7 @@ from struct import Struct
 from typing import Any
 
 import asyncssh
-from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_FIRST, MSG_IGNORE
+from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_FIRST, MSG_CHANNEL_WINDOW_ADJUST, MSG_IGNORE
 from asyncssh.encryption import ChachaEncryption, Encryption, GCMEncryption
 from asyncssh.misc import DisconnectError, ProtocolError
 
@@ -38,12 +38,15 @@ _LEAST_PACKET, _LEAST_PADDING = 6, 4
 _MOST_PACKET = _BUFFER_BYTES - _LEAST_ROOM - LENGTH_BYTES - TAG_BYTES
 #: Data in one packet that goes out, whatever its receiver would take.
 _MOST_DATA = 1 << 18
+#: What is gathered before it is sent, at most.
+_MUCH_BYTES = 1 << 18
 #: A receiver that takes less at a time has us make thousands of packets of one reply.
 _LEAST_RECEIVED = 1 << 10
 #: Bytes, and packets held back by a key exchange, that a client may leave unread: more than its sessions' replies.
 _MOST_UNSENT_BYTES, _MOST_DEFERRED = 1 << 22, 1_000
 
-#: A packet of SSH_MSG_CHANNEL_DATA: bytes of padding, kind, channel, length of the data (RFC 4254, section 5.2)
+#: A packet of SSH_MSG_CHANNEL_DATA: bytes of padding, kind, channel, length of the data (RFC 4254, section 5.2); and of
+#: SSH_MSG_CHANNEL_WINDOW_ADJUST, where the last is how far the window opens
 _DATA_HEADER = Struct(">BBII")
 #: channel, length of the data
 _DATA_START = Struct(">II")
@@ -133,6 +136,7 @@ class Connection(asyncssh.SSHServerConnection):
         self._gathering: Channel | None = None
         self._gathered = 0
         self._out: list[bytes | bytearray] = []
+        self._out_bytes = 0
         #: whether anything came since the keepalive timer was set
         self._was_heard = False
         #: what is sent goes out when all that came is taken, or when the loop comes round
@@ -267,7 +271,8 @@ class Connection(asyncssh.SSHServerConnection):
             begin = stop
             if not size:
                 self._hand_data_over()
-                self._take_seldom(cipher, other)
+                if not self._open_window(other):
+                    self._take_seldom(cipher, other)
                 break
             self._recv_seq = (self._recv_seq + 1) & 0xFFFFFFFF
             self._gathered += size
@@ -308,6 +313,19 @@ class Connection(asyncssh.SSHServerConnection):
         ):
             return None
         return channel  # type: ignore[return-value]  # all are of `create_server_channel`
+
+    def _open_window(self, plain: bytes) -> bool:
+        """A client that reads a file says so every few packets; False when something about it is not ours to judge."""
+        if plain[1] != MSG_CHANNEL_WINDOW_ADJUST or len(plain) < _DATA_HEADER.size:
+            return False
+        padding, _, number, more = _DATA_HEADER.unpack_from(plain)
+        channel = self._receiving(number)
+        if channel is None or self._transport is None or _DATA_HEADER.size + padding != len(plain):
+            return False
+        self._recv_seq = (self._recv_seq + 1) & 0xFFFFFFFF
+        channel._send_window += more
+        channel._flush_send_buf()
+        return True
 
     def _hand_data_over(self) -> None:
         """A session takes what was gathered for it."""
@@ -378,15 +396,18 @@ class Connection(asyncssh.SSHServerConnection):
         self._send(packet)
 
     def _send(self, data: bytes | bytearray) -> None:
-        """Gather what is sent until all that came is taken."""
+        """Gather what is sent until all that came is taken, or it is much: it is sent while the caches have it."""
         self._out.append(data)
-        if not (self._is_receiving or self._flush_is_due):
+        self._out_bytes += len(data)
+        if self._out_bytes >= _MUCH_BYTES:
+            self._flush()
+        elif not (self._is_receiving or self._flush_is_due):
             self._flush_is_due = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flush_is_due = False
-        out, self._out = self._out, []
+        out, self._out, self._out_bytes = self._out, [], 0
         if not out or self._transport is None:
             return
         self._transport.writelines(out)
