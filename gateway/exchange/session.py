@@ -190,7 +190,11 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
         self._arrived.set()
 
     def _take_writes(self, data: memoryview) -> memoryview:
-        """Take in the data of WRITEs as it comes, when nothing is before it; what is left waits for its turn."""
+        """Take in the data of WRITEs as it comes, when nothing is before it; what is left waits for its turn.
+
+        What came at once is answered at once, in one packet of the channel.
+        """
+        replies = b""
         while data and (self._write is not None or self._begin_write(data)):
             write = self._write
             if write is None:
@@ -205,7 +209,9 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
             data = data[len(piece) :]
             if not write.left:
                 self._write = None
-                self._send(write.refusal or status_reply(write.number, Status.OK))
+                replies += write.refusal or status_reply(write.number, Status.OK)
+        if replies:
+            self._send(replies)
         return data
 
     def _begin_write(self, data: memoryview) -> bool:

@@ -40,6 +40,8 @@ _MOST_PACKET = _BUFFER_BYTES - _LEAST_ROOM - LENGTH_BYTES - TAG_BYTES
 _MOST_DATA = 1 << 18
 #: What is gathered before it is sent, at most.
 _MUCH_BYTES = 1 << 18
+#: Padding that is drawn at once: more than any packet's.
+_RANDOM_BYTES = 1 << 12
 #: A receiver that takes less at a time has us make thousands of packets of one reply.
 _LEAST_RECEIVED = 1 << 10
 #: Bytes, and packets held back by a key exchange, that a client may leave unread: more than its sessions' replies.
@@ -75,6 +77,14 @@ class Buffers:
         self.sealing = _buffer()
         #: whose read is under way
         self.reader: Connection | None = None
+        self._random = memoryview(b"")
+
+    def padding(self, count: int) -> memoryview:
+        """Random bytes that nobody was given: one call of the system for some hundred packets."""
+        if len(self._random) < count:
+            self._random = memoryview(os.urandom(_RANDOM_BYTES))
+        padding, self._random = self._random[:count], self._random[count:]
+        return padding
 
 
 def _buffer() -> memoryview:
@@ -388,7 +398,7 @@ class Connection(asyncssh.SSHServerConnection):
         if padding < _LEAST_PADDING:
             padding += self._send_blocksize
         length = end + padding
-        plain[0], plain[end:length] = padding, os.urandom(padding)
+        plain[0], plain[end:length] = padding, self._buffers.padding(padding)
         packet = bytearray(LENGTH_BYTES + length + TAG_BYTES)
         cipher.seal(self._send_seq, plain[:length], memoryview(packet))
         self._send_seq = (self._send_seq + 1) & 0xFFFFFFFF
