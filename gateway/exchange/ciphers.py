@@ -80,9 +80,9 @@ class GCMCipher(PacketCipher):
         self._fixed, self._count = iv[:4], int.from_bytes(iv[4:], "big")
 
     def _nonce(self) -> bytes:
-        nonce = self._fixed + self._count.to_bytes(8, "big")
-        self._count = (self._count + 1) & 0xFFFFFFFFFFFFFFFF
-        return nonce
+        count = self._count
+        self._count = (count + 1) & 0xFFFFFFFFFFFFFFFF
+        return self._fixed + count.to_bytes(8, "big")
 
     def length(self, seq: int, head: memoryview) -> int:
         """As it stands."""
@@ -90,10 +90,8 @@ class GCMCipher(PacketCipher):
 
     def open(self, seq: int, packet: memoryview, into: memoryview) -> None:
         """Decrypt and verify in one pass."""
-        count = len(packet) - LENGTH_BYTES - TAG_BYTES
-        head, sealed = packet[:LENGTH_BYTES], packet[LENGTH_BYTES:]
         try:
-            self._aead.decrypt_into(self._nonce(), sealed, head, into[:count])
+            self._aead.decrypt_into(self._nonce(), packet[LENGTH_BYTES:], packet[:LENGTH_BYTES], into)
         except InvalidTag as exc:
             raise MACError("MAC verification failed") from exc
 

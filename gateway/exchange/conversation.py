@@ -85,7 +85,7 @@ class Conversation:
         self._upload(handle).write(offset, data)
         self.totals.bytes_in += len(data)
 
-    async def answer(self, number: int, request: sftp.Request) -> bytes:
+    async def answer(self, number: int, request: sftp.Request) -> bytes | bytearray:
         """The reply to a request.
 
         Raises:
@@ -95,9 +95,7 @@ class Conversation:
             case sftp.Write(handle, offset, data):
                 self.write(handle, offset, data)
             case sftp.Read(handle, offset, length):
-                read = await self._read(handle, offset, length)
-                self.totals.bytes_out += len(read)
-                return replies.data_reply(number, read)
+                return await self._read(number, handle, offset, length)
             case sftp.Init():
                 return replies.version_reply()
             case sftp.Open(path, flags, attributes):
@@ -245,12 +243,18 @@ class Conversation:
         )
         return upload
 
-    async def _read(self, handle: bytes, offset: int, length: int) -> bytes:
+    async def _read(self, number: int, handle: bytes, offset: int, length: int) -> bytes | bytearray:
         opened = self._readable(handle)
         if isinstance(opened, Reading):  # it is in memory
-            return opened.read(offset, length)
-        read = opened.read_now(offset, length)
-        return await asyncio.to_thread(opened.read, offset, length) if read is None else read
+            data = opened.read(offset, length)
+            self.totals.bytes_out += len(data)
+            return replies.data_reply(number, data)
+        reply = opened.read_now(offset, length)
+        if reply is None:
+            reply = await asyncio.to_thread(opened.read, offset, length)
+        self.totals.bytes_out += len(reply) - sftp.DATA_HEAD_BYTES
+        replies.begin_data_reply(number, reply)
+        return reply
 
     async def _close(self, handle: bytes) -> None:
         opened = self._opened(handle)

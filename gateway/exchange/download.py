@@ -13,14 +13,14 @@ from gateway.domain.partner import Box
 from gateway.errors import BlobDamaged, KeyMissing, VaultError
 from gateway.exchange import inbox
 from gateway.exchange.context import Exchange, Visit
-from gateway.exchange.protocol import MOST_READ_BYTES, Attributes, Refused, Status
+from gateway.exchange.protocol import DATA_HEAD_BYTES, MOST_READ_BYTES, Attributes, Refused, Status
 from gateway.exchange.spans import MOST_SPANS, Spans
 from gateway.exchange.tree import file_attributes
 from gateway.store import dispatches
 from gateway.store.dispatches import Outgoing
 from gateway.vault.ids import new_id
 from gateway.vault.objects import dispatched_file
-from gateway.vault.stream import SealedReader
+from gateway.vault.stream import Sealed, SealedReader
 
 _log = logs.get("exchange")
 
@@ -107,8 +107,8 @@ class Download:
         """What FSTAT answers."""
         return attributes_of(self._box, self._file)
 
-    def read(self, offset: int, length: int) -> bytes:
-        """READ: as many bytes as were asked for, fewer only at the end of the file.
+    def read(self, offset: int, length: int) -> bytearray:
+        """READ: as many bytes as were asked for, fewer only at the end, behind room for the head of the reply.
 
         Raises:
             Refused: EOF, or the file was damaged while it was open.
@@ -118,7 +118,7 @@ class Download:
         except VaultError as exc:
             raise self._damaged(exc) from exc
 
-    def read_now(self, offset: int, length: int) -> bytes | None:
+    def read_now(self, offset: int, length: int) -> bytearray | None:
         """READ without waiting, on the event loop; None: `read` has to, for the disk or to tell of damage.
 
         OPEN has read the whole file just now: the system has most of it in memory.
@@ -134,16 +134,17 @@ class Download:
         finally:
             self._may_wait = True
 
-    def _read(self, offset: int, length: int) -> bytes:
+    def _read(self, offset: int, length: int) -> bytearray:
         if offset >= self._reader.size:
             raise Refused(Status.EOF)
-        data = self._reader.read(offset, min(length, MOST_READ_BYTES))
-        if data and len(self._seen) < MOST_SPANS:
-            self._seen.add(offset, offset + len(data))
-        self._bytes += len(data)
+        data = self._reader.read(offset, min(length, MOST_READ_BYTES), before=DATA_HEAD_BYTES)
+        count = len(data) - DATA_HEAD_BYTES
+        if count and len(self._seen) < MOST_SPANS:
+            self._seen.add(offset, offset + count)
+        self._bytes += count
         return data
 
-    def _read_at(self, offset: int, n: int) -> bytes | bytearray:
+    def _read_at(self, offset: int, n: int) -> Sealed:
         return self._blob.read_at(offset, n) if self._may_wait else self._blob.read_now(offset, n)
 
     def close(self) -> None:

@@ -21,6 +21,8 @@ TRANSFER_BYTES = 261_120
 MOST_PACKET_BYTES = PACKET_BYTES + 8_192
 #: The most that one READ is answered with.
 MOST_READ_BYTES = 262_144
+#: What comes before the data of DATA: length, kind, number, length of the data.
+DATA_HEAD_BYTES = 13
 
 _LENGTH = struct.Struct(">I")
 _U32 = struct.Struct(">I")

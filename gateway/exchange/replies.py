@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterable
 
 from gateway.exchange.protocol import (
+    DATA_HEAD_BYTES,
     PACKET_BYTES,
     STATUS_TEXTS,
     TRANSFER_BYTES,
@@ -20,6 +21,7 @@ from gateway.exchange.protocol import (
 
 _U32 = struct.Struct(">I")
 _U64 = struct.Struct(">Q")
+_DATA_HEAD = struct.Struct(">IBII")
 
 _ATTR_SIZE, _ATTR_OWNER, _ATTR_MODE, _ATTR_TIMES = 1, 2, 4, 8
 _VERSION, _STATUS, _HANDLE, _DATA, _NAME, _ATTRS, _EXTENDED_REPLY = 2, 101, 102, 103, 104, 105, 201
@@ -79,6 +81,12 @@ def handle_reply(number: int, handle: bytes) -> bytes:
 def data_reply(number: int, data: bytes) -> bytes:
     """DATA."""
     return _packet(_DATA, _U32.pack(number), _string(data))
+
+
+def begin_data_reply(number: int, reply: bytearray) -> None:
+    """The same where the data lies already, behind `DATA_HEAD_BYTES` that are filled now."""
+    count = len(reply) - DATA_HEAD_BYTES
+    _DATA_HEAD.pack_into(reply, 0, DATA_HEAD_BYTES - 4 + count, _DATA, number, count)
 
 
 def attributes_reply(number: int, attributes: Attributes) -> bytes:

@@ -76,7 +76,7 @@ class Answers(Protocol):
     def write(self, handle: bytes, offset: int, data: memoryview) -> None:
         """Take in data of a WRITE. Raises Refused: the status and text of the reply."""
 
-    async def answer(self, number: int, request: Request) -> bytes:
+    async def answer(self, number: int, request: Request) -> bytes | bytearray:
         """The reply to a request. Raises Refused: the status and text of the reply."""
 
     async def run(self, command: str, has_no_input: Callable[[], Awaitable[bool]]) -> Outcome | None:
@@ -190,7 +190,11 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
         self._arrived.set()
 
     def _take_writes(self, data: memoryview) -> memoryview:
-        """Take in the data of WRITEs as it comes, when nothing is before it; what is left waits for its turn."""
+        """Take in the data of WRITEs as it comes, when nothing is before it; what is left waits for its turn.
+
+        What came at once is answered at once, in one packet of the channel.
+        """
+        replies = b""
         while data and (self._write is not None or self._begin_write(data)):
             write = self._write
             if write is None:
@@ -205,7 +209,9 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
             data = data[len(piece) :]
             if not write.left:
                 self._write = None
-                self._send(write.refusal or status_reply(write.number, Status.OK))
+                replies += write.refusal or status_reply(write.number, Status.OK)
+        if replies:
+            self._send(replies)
         return data
 
     def _begin_write(self, data: memoryview) -> bool:
@@ -235,7 +241,7 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
             return self._failure(write.number, exc)
         return b""
 
-    def _send(self, reply: bytes) -> None:
+    def _send(self, reply: bytes | bytearray) -> None:
         if not self._channel.is_closing():
             self._channel.write(reply)
             self._bytes_out += len(reply)
@@ -359,7 +365,7 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
                     await self._arrived.wait()
         return self._ended and not self._waiting
 
-    async def _reply(self, packet: bytes) -> bytes:
+    async def _reply(self, packet: bytes) -> bytes | bytearray:
         number = request_id(packet)
         try:
             return await self._conversation.answer(number, parse(packet))

@@ -15,13 +15,12 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Sequence
 from socket import socket
 from struct import Struct
 from typing import Any
 
 import asyncssh
-from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_FIRST, MSG_IGNORE
+from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_FIRST, MSG_CHANNEL_WINDOW_ADJUST, MSG_IGNORE
 from asyncssh.encryption import ChachaEncryption, Encryption, GCMEncryption
 from asyncssh.logging import SSHLogger
 from asyncssh.misc import DisconnectError, ProtocolError
@@ -41,12 +40,17 @@ _LEAST_PACKET, _LEAST_PADDING = 6, 4
 _MOST_PACKET = _BUFFER_BYTES - _LEAST_ROOM - LENGTH_BYTES - TAG_BYTES
 #: Data in one packet that goes out, whatever its receiver would take.
 _MOST_DATA = 1 << 18
+#: What is gathered before it is sent, at most.
+_MUCH_BYTES = 1 << 18
+#: Padding that is drawn at once: more than any packet's.
+_RANDOM_BYTES = 1 << 12
 #: A receiver that takes less at a time has us make thousands of packets of one reply.
 _LEAST_RECEIVED = 1 << 10
 #: Bytes, and packets held back by a key exchange, that a client may leave unread: more than its sessions' replies.
 _MOST_UNSENT_BYTES, _MOST_DEFERRED = 1 << 22, 1_000
 
-#: A packet of SSH_MSG_CHANNEL_DATA: bytes of padding, kind, channel, length of the data (RFC 4254, section 5.2)
+#: A packet of SSH_MSG_CHANNEL_DATA: bytes of padding, kind, channel, length of the data (RFC 4254, section 5.2); and of
+#: SSH_MSG_CHANNEL_WINDOW_ADJUST, where the last is how far the window opens
 _DATA_HEADER = Struct(">BBII")
 #: channel, length of the data
 _DATA_START = Struct(">II")
@@ -75,6 +79,14 @@ class Buffers:
         self.sealing = _buffer()
         #: whose read is under way
         self.reader: Connection | None = None
+        self._random = memoryview(b"")
+
+    def padding(self, count: int) -> memoryview:
+        """Random bytes that nobody was given: one call of the system for some hundred packets."""
+        if len(self._random) < count:
+            self._random = memoryview(os.urandom(_RANDOM_BYTES))
+        padding, self._random = self._random[:count], self._random[count:]
+        return padding
 
 
 def _buffer() -> memoryview:
@@ -110,27 +122,27 @@ class Channel(asyncssh.SSHServerChannel[bytes]):
             raise ProtocolError("Invalid maximum packet size")
         super().process_open(send_chan, send_window, send_pktsize, session)
 
-    def write(self, data: bytes, datatype: asyncssh.DataType = None) -> None:
-        """Send data, as far as the client's window is open; what is not open waits."""
+    def write(self, data: bytes | bytearray, datatype: asyncssh.DataType = None) -> None:
+        """Send data, as far as the client's window is open; what is not open waits. It is changed by nobody any more."""
         if datatype is not None or self._send_state != "open":
             super().write(data, datatype)
         elif data:
-            self._send_buf.append((memoryview(bytes(data)), None))  # type: ignore[arg-type]  # never changed
+            self._send_buf.append((memoryview(data), None))  # type: ignore[arg-type]
             self._send_buf_len += len(data)
             self._flush_send_buf()
 
     def _flush_send_buf(self) -> None:
         while self._send_buf and self._send_window and self._send_buf[0][1] is None:
             data = memoryview(self._send_buf[0][0])
-            size = min(self._send_window, self._send_pktsize, len(data), _MOST_DATA)
+            size = min(self._send_window, len(data))
             if size < len(data):
                 self._send_buf[0] = (data[size:], None)  # type: ignore[assignment]
             else:
                 del self._send_buf[0]
             self._send_buf_len -= size
             self._send_window -= size
-            head = _DATA_START.pack(self._send_chan, size)
-            self._conn.send_packet(MSG_CHANNEL_DATA, head, data[:size], handler=self)  # type: ignore[arg-type]
+            most = min(self._send_pktsize, _MOST_DATA)
+            self._conn.send_data(self, data[:size], most)  # type: ignore[attr-defined]  # all are of this module
         super()._flush_send_buf()
 
 
@@ -147,6 +159,9 @@ class Connection(asyncssh.SSHServerConnection):
         self._gathering: Channel | None = None
         self._gathered = 0
         self._out: list[bytes | bytearray] = []
+        self._out_bytes = 0
+        #: whether anything came since the keepalive timer was set
+        self._was_heard = False
         #: what is sent goes out when all that came is taken, or when the loop comes round
         self._is_receiving = self._flush_is_due = False
         #: why its sessions may not write now
@@ -197,6 +212,17 @@ class Connection(asyncssh.SSHServerConnection):
             self._reset_keepalive_timer()
             self._take(len(self._rest) + count)
 
+    def _reset_keepalive_timer(self) -> None:
+        """The client is there: its timer is looked at when it fires, not made anew for each read."""
+        self._was_heard = True
+
+    def _keepalive_timer_callback(self) -> None:
+        if self._was_heard:
+            self._was_heard = False
+            self._set_keepalive_timer()
+        else:
+            super()._keepalive_timer_callback()
+
     def connection_lost(self, exc: Exception | None = None) -> None:
         """Nothing more comes."""
         if self._buffers.reader is self:
@@ -206,16 +232,15 @@ class Connection(asyncssh.SSHServerConnection):
     def _take(self, end: int) -> None:
         """Take every whole packet of what was received up to `end`, and keep the rest."""
         self._rest, self._is_receiving = b"", True
-        begin = taken = 0
+        begin, taken = 0, -1
         try:
             try:
-                while begin < end and self._transport is not None:
-                    there = self._buffers.received[begin:end]
-                    cipher = self._opening()
-                    taken = self._hand_over(there) if cipher is None else self._take_packet(cipher, there)
-                    if not taken:
-                        break
-                    begin += taken
+                while taken < begin < end and self._transport is not None:
+                    taken, cipher = begin, self._opening()
+                    if cipher is None:
+                        begin += self._hand_over(self._buffers.received[begin:end])
+                    else:
+                        begin = self._take_packets(cipher, begin, end)
             finally:
                 self._hand_data_over()
         except DisconnectError as exc:
@@ -249,32 +274,44 @@ class Connection(asyncssh.SSHServerConnection):
             pass
         return len(there)
 
-    def _take_packet(self, cipher: PacketCipher, there: memoryview) -> int:
-        """Take the first packet; how many bytes it has, 0 when it is not whole."""
-        if len(there) < LENGTH_BYTES:
-            return 0
-        length = cipher.length(self._recv_seq, there[:LENGTH_BYTES])
-        if not _LEAST_PACKET <= length <= min(self._max_recv_pktlen, _MOST_PACKET):
-            raise ProtocolError("Max packet size exceeded")  # no word of how long: it may be encrypted
-        end = LENGTH_BYTES + length + TAG_BYTES
-        if end > len(there):
-            return 0
-        # Data is to lie behind data: what comes before it takes the place of the last that is gathered, for a moment.
-        plain = self._buffers.opened[self._gathered : self._gathered + length]
-        under = bytes(plain[: _DATA_HEADER.size])
-        try:
-            cipher.open(self._recv_seq, there[:end], plain)
-            is_data = self._gather(plain)
-            other = b"" if is_data else bytes(plain)
-        finally:
-            plain[: len(under)] = under
-        if not is_data:
-            self._hand_data_over()
-            self._take_seldom(cipher, other)
-        return end
+    def _take_packets(self, cipher: PacketCipher, begin: int, end: int) -> int:
+        """Take whole packets of what was received, and where the first lies that was not taken.
 
-    def _gather(self, plain: memoryview) -> bool:
-        """Keep the data of a packet where it lies; False when something about it is not ours to judge.
+        Data of one channel is gathered as long as it comes; after any other packet all may be different.
+
+        Raises:
+            ProtocolError: a packet has a length or a padding that none has.
+        """
+        received, opened = self._buffers.received, self._buffers.opened
+        most = min(self._max_recv_pktlen, _MOST_PACKET)
+        while begin + LENGTH_BYTES <= end:
+            length = cipher.length(self._recv_seq, received[begin : begin + LENGTH_BYTES])
+            if not _LEAST_PACKET <= length <= most:
+                raise ProtocolError("Max packet size exceeded")  # no word of how long: it may be encrypted
+            stop = begin + LENGTH_BYTES + length + TAG_BYTES
+            if stop > end:
+                break
+            # Data is to lie behind data: what comes before it takes the place of the last that is gathered, for a moment.
+            plain = opened[self._gathered : self._gathered + length]
+            under = bytes(plain[: _DATA_HEADER.size])
+            try:
+                cipher.open(self._recv_seq, received[begin:stop], plain)
+                size = self._data_bytes(plain)
+                other = b"" if size else bytes(plain)
+            finally:
+                plain[: len(under)] = under
+            begin = stop
+            if not size:
+                self._hand_data_over()
+                if not self._open_window(other):
+                    self._take_seldom(cipher, other)
+                break
+            self._recv_seq = (self._recv_seq + 1) & 0xFFFFFFFF
+            self._gathered += size
+        return begin
+
+    def _data_bytes(self, plain: memoryview) -> int:
+        """How many bytes of data a packet has to be gathered; 0 when something about it is not ours to judge.
 
         Raises:
             ProtocolError: its padding is none.
@@ -282,24 +319,44 @@ class Connection(asyncssh.SSHServerConnection):
         if not _LEAST_PADDING <= plain[0] <= len(plain) - 2:
             raise ProtocolError("Invalid padding")
         if plain[1] != MSG_CHANNEL_DATA or len(plain) < _DATA_HEADER.size:
-            return False
+            return 0
+        number: int
+        size: int
         padding, _, number, size = _DATA_HEADER.unpack_from(plain)
+        if _DATA_HEADER.size + size + padding != len(plain):
+            return 0
+        if not self._gathered:
+            self._gathering = self._receiving(number)
+        channel = self._gathering
+        if channel is None or channel._recv_chan != number or self._gathered + size > channel._recv_window:
+            return 0
+        return size
+
+    def _receiving(self, number: int) -> Channel | None:
+        """The channel whose data may be gathered; None: what comes for it is the library's to judge."""
         channel = self._channels.get(number)
         if (
             channel is None
-            or (self._gathered and channel is not self._gathering)
             or not self._auth_complete
             or self._decompressor
             or channel._recv_state != "open"
             or channel._recv_paused
             or channel._encoding is not None
-            or _DATA_HEADER.size + size + padding != len(plain)
-            or self._gathered + size > channel._recv_window
         ):
+            return None
+        return channel  # type: ignore[return-value]  # all are of `create_server_channel`
+
+    def _open_window(self, plain: bytes) -> bool:
+        """A client that reads a file says so every few packets; False when something about it is not ours to judge."""
+        if plain[1] != MSG_CHANNEL_WINDOW_ADJUST or len(plain) < _DATA_HEADER.size:
+            return False
+        padding, _, number, more = _DATA_HEADER.unpack_from(plain)
+        channel = self._receiving(number)
+        if channel is None or self._transport is None or _DATA_HEADER.size + padding != len(plain):
             return False
         self._recv_seq = (self._recv_seq + 1) & 0xFFFFFFFF
-        self._gathering = channel  # type: ignore[assignment]  # all are of `create_server_channel`
-        self._gathered += size
+        channel._send_window += more
+        channel._flush_send_buf()
         return True
 
     def _hand_data_over(self) -> None:
@@ -319,6 +376,18 @@ class Connection(asyncssh.SSHServerConnection):
 
     # what goes out
 
+    def send_data(self, channel: Channel, data: memoryview, most: int) -> None:
+        """Send data of a channel, at most so many bytes in a packet."""
+        number = channel._send_chan
+        for begin in range(0, len(data), most):
+            piece = data[begin : begin + most]
+            cipher = self._send_encryption
+            if isinstance(cipher, PacketCipher) and self._can_send_at_once():
+                self._seal(cipher, _DATA_HEADER.pack(0, MSG_CHANNEL_DATA, number, len(piece)), piece)
+            else:
+                head = _DATA_START.pack(number, len(piece))
+                self.send_packet(MSG_CHANNEL_DATA, head, piece, handler=channel)  # type: ignore[arg-type]  # a view will do
+
     def send_packet(self, pkttype: int, *args: bytes, handler: Any = None) -> None:
         """Send a packet: of a channel the short way, when nothing stands in it."""
         cipher = _cipher(self._send_encryption)
@@ -327,7 +396,7 @@ class Connection(asyncssh.SSHServerConnection):
             if pkttype == MSG_IGNORE:
                 return
             if pkttype >= MSG_CHANNEL_FIRST and self._can_send_at_once():
-                self._seal(cipher, pkttype, args)
+                self._seal(cipher, bytes((0, pkttype)), b"".join(args))
                 return
         super().send_packet(pkttype, *args, handler=handler)
         if self._deferred_packets:
@@ -342,17 +411,16 @@ class Connection(asyncssh.SSHServerConnection):
             and (not self._rekey_seconds or time.monotonic() < self._rekey_time)
         )
 
-    def _seal(self, cipher: PacketCipher, pkttype: int, parts: Sequence[bytes]) -> None:
-        plain, end = self._buffers.sealing, 2
-        for part in parts:
-            plain[end : end + len(part)] = part
-            end += len(part)
+    def _seal(self, cipher: PacketCipher, head: bytes, rest: bytes | memoryview) -> None:
+        """Seal a packet whose first byte is to be that of its padding."""
+        plain, end = self._buffers.sealing, len(head) + len(rest)
+        plain[: len(head)] = head
+        plain[len(head) : end] = rest
         padding = -(self._send_enchdrlen + end - 1) % self._send_blocksize
         if padding < _LEAST_PADDING:
             padding += self._send_blocksize
-        plain[0], plain[1] = padding, pkttype
-        plain[end : end + padding] = os.urandom(padding)
         length = end + padding
+        plain[0], plain[end:length] = padding, self._buffers.padding(padding)
         packet = bytearray(LENGTH_BYTES + length + TAG_BYTES)
         cipher.seal(self._send_seq, plain[:length], memoryview(packet))
         self._send_seq = (self._send_seq + 1) & 0xFFFFFFFF
@@ -360,15 +428,18 @@ class Connection(asyncssh.SSHServerConnection):
         self._send(packet)
 
     def _send(self, data: bytes | bytearray) -> None:
-        """Gather what is sent until all that came is taken."""
+        """Gather what is sent until all that came is taken, or it is much: it is sent while the caches have it."""
         self._out.append(data)
-        if not (self._is_receiving or self._flush_is_due):
+        self._out_bytes += len(data)
+        if self._out_bytes >= _MUCH_BYTES:
+            self._flush()
+        elif not (self._is_receiving or self._flush_is_due):
             self._flush_is_due = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flush_is_due = False
-        out, self._out = self._out, []
+        out, self._out, self._out_bytes = self._out, [], 0
         if not out or self._transport is None:
             return
         self._transport.writelines(out)

@@ -65,7 +65,7 @@ class Upload:
         self._sealer = Sealer(
             self._key.file_key(self.id),
             received_file(partner=visit.partner.id, delivery=self.id),
-            self._blob.write,
+            self._blob.take,
             # whoever reads it first makes the digests: nothing that others wait for is done here
             is_hashed=False,
         )

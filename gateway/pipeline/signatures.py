@@ -35,7 +35,7 @@ def take_signature(context: Context, received: Received, reader: SealedReader) -
     """
     if reader.size > MOST_BYTES:
         raise DeliveryError("F06")
-    approval, signature = _find(context, received, reader.read(0, reader.size))
+    approval, signature = _find(context, received, bytes(reader.read(0, reader.size)))
     actor = received.delivery.partner_id
 
     def show(conn: Connection) -> None:

@@ -18,7 +18,11 @@ from types import TracebackType
 
 from gateway.errors import BlobMissing, VaultError
 from gateway.together import Together
+from gateway.vault.direct import Lane, Lanes
 from gateway.vault.durable import sync_folder, write_all
+
+#: From here on a stream that is sealed goes past the page cache: a multiple of a segment's bytes.
+LARGE_BYTES = 8 << 20
 
 _NAME = re.compile(r"[0-9a-f]{32}")
 _UNFINISHED = ".part"
@@ -27,10 +31,12 @@ _UNFINISHED = ".part"
 class BlobWriter:
     """A blob that is being written; invisible until `commit`."""
 
-    def __init__(self, folder: str, sync_folder: Callable[[], None]) -> None:
+    def __init__(self, folder: str, sync_folder: Callable[[], None], lanes: Lanes) -> None:
         #: 128 random bits in hex: never a name that a partner gave
         self.name = secrets.token_hex(16)
         self._sync_folder = sync_folder
+        self._lanes, self._bytes = lanes, 0
+        self._lane: Lane | None = None
         # texts: a Path for each costs more than what is done with it
         self._path = f"{folder}/{self.name}"
         self._aside = self._path + _UNFINISHED
@@ -47,6 +53,25 @@ class BlobWriter:
         except OSError as exc:
             raise VaultError(f"a blob can't be written: {exc.strerror}") from exc
 
+    def take(self, segment: memoryview) -> memoryview | None:
+        """Append the next segment of a stream, and give where the one after it is sealed; None: where this one was.
+
+        Raises:
+            VaultError: the disk takes it not, or did not take an earlier one; its cause is the OSError.
+        """
+        if self._lane is None:
+            self.write(segment)
+            self._bytes += len(segment)
+            if self._bytes != LARGE_BYTES:
+                return None
+            self._lane = self._lanes.take(self._aside, self._bytes)
+            return None if self._lane is None else self._lane.room
+        try:
+            self._lane.take(len(segment))
+        except OSError as exc:
+            raise VaultError(f"a blob can't be written: {exc.strerror}") from exc
+        return self._lane.room
+
     def commit(self) -> None:
         """Make the blob durable and visible: sync, rename, sync the folder. May be repeated once done.
 
@@ -57,6 +82,10 @@ class BlobWriter:
                 return
             raise VaultError("an aborted blob can't be committed")
         try:
+            if self._lane is not None:
+                rest = self._lane.rest()
+                os.lseek(self._fd, self._lane.offset, os.SEEK_SET)
+                write_all(self._fd, rest)
             os.fsync(self._fd)
             os.rename(self._aside, self._path)  # noqa: PTH104
             self._sync_folder()
@@ -81,6 +110,9 @@ class BlobWriter:
     def _close(self) -> None:
         fd, self._fd = self._fd, -1
         os.close(fd)
+        if self._lane is not None:
+            self._lane.close()
+            self._lane = None
 
 
 class BlobFile:
@@ -95,6 +127,7 @@ class BlobFile:
             raise VaultError(f"blob {path.name} can't be opened: {exc.strerror}") from exc
         #: bytes of ciphertext
         self.size = os.fstat(self._fd).st_size
+        self._now = memoryview(b"")
 
     def read_at(self, offset: int, n: int) -> bytes:
         """The `n` bytes from `offset` on; fewer only at the end of the blob."""
@@ -106,13 +139,15 @@ class BlobFile:
             raise VaultError(f"a blob can't be read: {exc.strerror}") from exc
         return data
 
-    def read_now(self, offset: int, n: int) -> bytearray:
-        """The same from memory.
+    def read_now(self, offset: int, n: int) -> memoryview:
+        """The same from memory, for one thread: a view that is good until it reads on.
 
         Raises:
             BlockingIOError: not all of it is there, or the file system can't tell: reading may wait for the disk.
         """
-        data = bytearray(n)
+        if len(self._now) < n:
+            self._now = memoryview(bytearray(n))
+        data = self._now[:n]
         try:
             count = os.preadv(self._fd, [data], offset, os.RWF_NOWAIT)
         except OSError as exc:
@@ -152,13 +187,14 @@ class BlobFolder:
         self._path = path
         # who renames or removes while another syncs shares the next sync
         self._syncs: Together[None] = Together(lambda _: sync_folder(path))
+        self._lanes = Lanes()
 
     def __repr__(self) -> str:
         return f"BlobFolder({str(self._path)!r})"
 
     def create(self) -> BlobWriter:
         """A new blob to write."""
-        return BlobWriter(str(self._path), self._sync)
+        return BlobWriter(str(self._path), self._sync, self._lanes)
 
     def open(self, name: str) -> BlobFile:
         """A blob to read. Raises BlobMissing."""

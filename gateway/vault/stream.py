@@ -43,6 +43,10 @@ MOST_SEGMENTS = 1 << 32
 SEGMENTS_KEPT = 3
 
 
+#: What is read of a sealed file; a view is good until the next read.
+Sealed = bytes | bytearray | memoryview
+
+
 def associated_data(*, partner: str, delivery: str, object_id: str, kind: str) -> bytes:
     """What binds a stream to its place: sealed for one place, it opens at no other."""
     return b"gw/v1/file\0" + length_prefixed(partner, delivery, object_id, kind)
@@ -60,7 +64,8 @@ class Sealer:
     """Seals a stream as it comes in; hands out nothing but ciphertext.
 
     `sink` gets each segment (the first with the header before it) as a view of a buffer that is used
-    again afterwards: it must be done with the bytes when it returns. One segment is held back, since
+    again afterwards: it must be done with the bytes when it returns, or give another buffer of
+    `SEGMENT_BYTES` that the next segment is sealed into. One segment is held back, since
     only `finish` makes a segment the last. After an error of the sink the stream is dead: an index is
     sealed once, always. Without `is_hashed` there is no `sha256`: whoever reads the file first makes it.
     """
@@ -69,7 +74,7 @@ class Sealer:
         self,
         file_key: bytes,
         associated: bytes,
-        sink: Callable[[memoryview], object],
+        sink: Callable[[memoryview], memoryview | None],
         *,
         is_hashed: bool = True,
     ) -> None:
@@ -78,7 +83,7 @@ class Sealer:
         self._key = _stream_key(file_key, salt, associated)
         self._sink = sink
         self._hash = sha256() if is_hashed else None
-        self._out = bytearray(SEGMENT_BYTES)
+        self._out = memoryview(bytearray(SEGMENT_BYTES))
         self._out[:HEADER_BYTES] = bytes([HEADER_BYTES]) + salt + self._prefix
         self._held = bytearray(TEXT_BYTES)
         self._held_bytes = 0
@@ -136,13 +141,13 @@ class Sealer:
         start = HEADER_BYTES if index == 0 else 0
         end = start + len(text) + TAG_BYTES
         self._open = False
-        out = memoryview(self._out)
+        out = self._out
         self._key.encrypt_into(_nonce(self._prefix, index, last=last), text, None, out[start:end])
         self._index = index + 1
         self._room = TEXT_BYTES
         if self._hash is not None:
             self._hash.update(out[:end])
-        self._sink(out[:end])
+        self._out = self._sink(out[:end]) or out
         self.sealed_bytes += end
         self._open = True
 
@@ -167,7 +172,7 @@ class SealedReader:
         self,
         file_key: bytes,
         associated: bytes,
-        read_at: Callable[[int, int], bytes | bytearray],
+        read_at: Callable[[int, int], Sealed],
         sealed_size: int,
     ) -> None:
         self._read_at = read_at
@@ -187,19 +192,25 @@ class SealedReader:
         self.size = sealed_size - HEADER_BYTES - self._segments * TAG_BYTES
         self._keep(self._segments - 1, self._open_segment(self._segments - 1))
 
-    def read(self, offset: int, n: int) -> bytes:
-        """The `n` plaintext bytes from `offset` on; fewer only at the end of the contents."""
-        end = min(offset + n, self.size)
-        if offset < 0 or n < 0:
+    def read(self, offset: int, n: int, *, before: int = 0) -> bytearray:
+        """The `n` plaintext bytes from `offset` on, fewer only at the end; behind `before` bytes that are the caller's."""
+        if n < 0:
             raise ValueError("offset and length are not negative")
-        pieces = []
-        while offset < end:
-            index, within = _locate(offset)
-            segment = self._segment(index)
-            piece = segment[within : within + end - offset]
-            pieces.append(piece)
-            offset += len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        data = bytearray(before + max(0, min(n, self.size - offset)))
+        self.read_into(offset, memoryview(data)[before:])
+        return data
+
+    def read_into(self, offset: int, into: memoryview) -> int:
+        """Fill `into` with plaintext from `offset` on; how many bytes, fewer only at the end of the contents."""
+        if offset < 0:
+            raise ValueError("offset and length are not negative")
+        index, within = _locate(offset)
+        count = max(0, min(len(into), self.size - offset))
+        at = 0
+        while at < count:
+            at += self._fill(index, within, into[at:count])
+            index, within = index + 1, 0
+        return count
 
     def chunks(self, start: int = 0) -> Iterator[bytes]:
         """The plaintext from `start` on, a segment at a time."""
@@ -215,8 +226,9 @@ class SealedReader:
 
     def authenticate(self) -> None:
         """Open every segment and keep none; BlobDamaged if one was altered."""
+        text = memoryview(bytearray(TEXT_BYTES))
         for index in range(self._segments):
-            self._open_segment(index)
+            self._decrypt_into(index, self._read_segment(index), text)
 
     def digests(self) -> Digests:
         """Open every segment and keep none, hashing what was read and what it held; BlobDamaged if one was altered."""
@@ -244,23 +256,50 @@ class SealedReader:
     def _open_segment(self, index: int) -> bytes:
         return self._decrypt(index, self._read_segment(index))
 
-    def _read_segment(self, index: int) -> bytes | bytearray:
-        start = index * SEGMENT_BYTES if index else HEADER_BYTES
-        end = min((index + 1) * SEGMENT_BYTES, self._sealed_size)
+    def _fill(self, index: int, within: int, room: memoryview) -> int:
+        """Fill `room` with the text of a segment from `within` on; how many bytes. What is read in part is kept."""
+        start, end = self._span(index)
+        whole = end - start - TAG_BYTES
+        if not within and len(room) >= whole and index not in self._kept:
+            self._decrypt_into(index, self._read_segment(index), room)
+            return whole
+        text = memoryview(self._segment(index))[within : within + len(room)]
+        room[: len(text)] = text
+        return len(text)
+
+    def _span(self, index: int) -> tuple[int, int]:
+        """Where a segment lies in the sealed file."""
+        return index * SEGMENT_BYTES if index else HEADER_BYTES, min(
+            (index + 1) * SEGMENT_BYTES, self._sealed_size
+        )
+
+    def _read_segment(self, index: int) -> Sealed:
+        start, end = self._span(index)
         sealed = self._read_at(start, end - start)
         if len(sealed) != end - start:
             raise BlobDamaged("the sealed file is shorter than it was")
         return sealed
 
-    def _decrypt(self, index: int, sealed: bytes | bytearray) -> bytes:
+    def _decrypt(self, index: int, sealed: Sealed) -> bytes:
         try:
-            return self._key.decrypt(
-                _nonce(self._prefix, index, last=index == self._segments - 1), sealed, None
-            )
+            return self._key.decrypt(self._nonce(index), sealed, None)
         except InvalidTag as exc:
-            raise BlobDamaged(
-                f"segment {index} of {self._segments} of the sealed file was altered, or belongs elsewhere"
-            ) from exc
+            raise self._altered(index) from exc
+
+    def _decrypt_into(self, index: int, sealed: Sealed, room: memoryview) -> None:
+        """The same, into the beginning of `room`, of which nothing is to be used on error."""
+        try:
+            self._key.decrypt_into(self._nonce(index), sealed, None, room[: len(sealed) - TAG_BYTES])
+        except InvalidTag as exc:
+            raise self._altered(index) from exc
+
+    def _nonce(self, index: int) -> bytes:
+        return _nonce(self._prefix, index, last=index == self._segments - 1)
+
+    def _altered(self, index: int) -> BlobDamaged:
+        return BlobDamaged(
+            f"segment {index} of {self._segments} of the sealed file was altered, or belongs elsewhere"
+        )
 
 
 def _locate(offset: int) -> tuple[int, int]:
@@ -301,7 +340,6 @@ class SealedFile(io.RawIOBase):
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # typeshed: Buffer
         """Fill `buffer` with plaintext; the number of bytes, 0 at the end."""
-        data = self._reader.read(self._at, len(buffer))
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
+        count = self._reader.read_into(self._at, memoryview(buffer))
+        self._at += count
+        return count

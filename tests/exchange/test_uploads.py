@@ -20,7 +20,7 @@ from gateway.domain.partner import Mode
 from gateway.exchange.context import Visit
 from gateway.exchange.protocol import Refused
 from gateway.exchange.upload import Upload, abort_stale, abort_unfinished
-from gateway.vault import blobs
+from gateway.vault import blobs, direct
 from gateway.vault.key_ids import index_id, until_id
 
 CSV = b"signaal_id;postcode\nA1;9401AB\n"
@@ -307,6 +307,36 @@ async def test_a_full_disk_fails_the_upload_only(house, monkeypatch):
         assert (await raw.close(handle)).status == 4
         assert (await raw.put("inbox/b.csv", CSV)).status == 0
     assert house.states() == ["aborted", "arrived"]
+
+
+async def test_a_large_file_goes_past_the_page_cache(house, monkeypatch):
+    """It is received as it was sent; a disk that fails meanwhile fails this upload only."""
+    monkeypatch.setattr(blobs, "LARGE_BYTES", 1 << 17)
+    content = os.urandom(4_000_000)
+
+    async def write(raw, handle):
+        steps = range(0, len(content), 200_000)
+        return [(await raw.write(handle, at, content[at : at + 200_000])).status for at in steps]
+
+    async with house.raw("woonbron") as raw:
+        handle = (await raw.open("inbox/a.csv")).string
+        assert {*await write(raw, handle)} == {0}
+        assert (await raw.close(handle)).status == 0
+
+        def full(_fd, _data):
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(direct, "write_all", full)
+            handle = (await raw.open("inbox/b.csv")).string
+            written = await write(raw, handle)
+            closed = (await raw.close(handle)).status
+        took_it = closed == 0  # a file system without O_DIRECT
+        assert (written[0], written[-1], closed) == ((0, 0, 0) if took_it else (0, 4, 4))
+        assert (await raw.put("inbox/c.csv", CSV)).status == 0
+    assert house.received(house.rows()[0]) == content
+    assert house.states() == ["arrived", "arrived" if took_it else "aborted", "arrived"]
+    assert len(house.blob_files()) == (3 if took_it else 2)
 
 
 def visit_of(house):
