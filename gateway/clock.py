@@ -57,7 +57,7 @@ def local_day(at: datetime) -> date:
 
 def month_of(day: date) -> str:
     """The calendar month of a day, as `YYYY-MM`."""
-    return f"{day:%Y-%m}"
+    return day.isoformat()[:7]
 
 
 def add_months(day: date, months: int) -> date:

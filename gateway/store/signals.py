@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func
 
 from gateway.domain.policy import Grouping
 from gateway.domain.signal import ACTIVE, SignalState
-from gateway.store.bulk import as_list, insert_rows, listed
+from gateway.store.bulk import as_list, insert_values, listed, update_rows
 from gateway.store.places import CHUNK, chunks
 from gateway.store.tables import MeldingRow, SignalRow
 
@@ -54,6 +54,26 @@ class Version:
 
 
 _VERSION = [_SIGNAL.c[name] for name in Version.__slots__]
+
+#: The columns of a row that `stage` and `move` take, in their order: those of its version come first.
+STAGED = (
+    *Version.__slots__,
+    "delivery_id",
+    "line",
+    "creditor",
+    "sector",
+    "is_crisis",
+    "warm_handover",
+    "amount_cents",
+    "since",
+    "supply_ends_on",
+    "received_at",
+    "place_p1",
+    "place_as",
+    "contents_due_on",
+    "sealed",
+    "data_key_id",
+)
 
 
 _BY = {
@@ -108,20 +128,14 @@ def next_id(conn: Connection) -> int:
     return int(conn.execute(select(func.coalesce(func.max(_SIGNAL.c.id), 0))).scalar_one()) + 1
 
 
-def stage(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows that nobody sees yet."""
-    insert_rows(conn, _SIGNAL, rows)
+def stage(conn: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows, of the columns of `STAGED`, that nobody sees yet."""
+    insert_values(conn, _SIGNAL, STAGED, rows)
 
 
-def move(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Give rows another municipality, with all that follows from it; each has `id` and the same columns."""
-    if rows:
-        names = [name for name in rows[0] if name != "id"]
-        new = {name: bindparam(f"new_{name}", type_=_SIGNAL.c[name].type) for name in names}
-        conn.execute(
-            update(_SIGNAL).where(_SIGNAL.c.id == bindparam("row")).values(new),
-            [{"row": row["id"]} | {f"new_{name}": row[name] for name in names} for row in rows],
-        )
+def move(conn: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Give rows, of the columns of `STAGED`, another municipality, with all that follows from it."""
+    update_rows(conn, _SIGNAL, "id", [dict(zip(STAGED, row, strict=True)) for row in rows])
 
 
 def supersede(conn: Connection, ids: Collection[int]) -> None:
