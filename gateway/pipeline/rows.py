@@ -290,8 +290,8 @@ class RowIntake:
             municipality=located.municipality,
             month=month,
             # plain text: of another type SQLite's driver asks first what it is
-            state=str(located.state),
-            signal_type=str(row.signal_type),
+            state=located.state.value,
+            signal_type=row.signal_type.value,
             signalled_on=signalled_on,
             first_received_at=replaced.first_received_at if replaced else delivery.received_at,
             first_arrival=replaced.first_arrival if replaced else delivery.arrival,

@@ -56,7 +56,7 @@ class Staging:
         self._context, self._delivery, self._keying = context, delivery, keying
         self._row_keys = RowKeys(context, delivery)
         self._levels: dict[tuple[str, str], Grouping] = {}
-        #: melding id; None: looked for, and there is none
+        #: melding id, of the batch; None: looked for, and there is none
         self._meldingen: dict[Spot, str | None] = {}
         #: the columns of `signals.STAGED` but the last, and the data key that it names
         self._rows: list[tuple[tuple[Any, ...], RowKey | None]] = []
@@ -214,6 +214,7 @@ class Staging:
         self._rows.clear()
         self._moved.clear()
         self._new_meldingen.clear()
+        self._meldingen.clear()
         self._lengthened.clear()
 
     def show(self, conn: Connection, tally: Tally) -> None:

@@ -150,6 +150,22 @@ def drop_staged(conn: Connection, delivery_id: str, at_most: int) -> int:
     return conn.execute(delete(_SIGNAL).where(_SIGNAL.c.id.in_(some.limit(at_most)))).rowcount
 
 
+#: Rows that one statement makes visible.
+_SHOWN_AT_ONCE = 2_000
+_IDS_OF = select(func.min(_SIGNAL.c.id), func.max(_SIGNAL.c.id)).where(
+    _SIGNAL.c.delivery_id == bindparam("of")
+)
+_SHOW = (
+    update(_SIGNAL)
+    .where(
+        _SIGNAL.c.id.between(bindparam("first"), bindparam("last")),
+        # found by id: the index of deliveries would walk all of it each time
+        func.likely(_SIGNAL.c.delivery_id == bindparam("of")),
+    )
+    .values(in_force=True)
+)
+
+
 def show(
     conn: Connection,
     delivery_id: str,
@@ -163,7 +179,10 @@ def show(
 
     A replaced version goes in the night of `today`.
     """
-    conn.execute(update(_SIGNAL).where(_SIGNAL.c.delivery_id == delivery_id).values(in_force=True))
+    first, last = conn.execute(_IDS_OF, {"of": delivery_id}).one()
+    # a statement remembers each page that it changes, until it ends
+    for begin in range(first or 0, (last or -1) + 1, _SHOWN_AT_ONCE):
+        conn.execute(_SHOW, {"of": delivery_id, "first": begin, "last": begin + _SHOWN_AT_ONCE - 1})
     ends: tuple[tuple[Collection[int], dict[str, Any]], ...] = (
         (replaced, {"in_force": False, "due_on": today, "contents_due_on": today}),
         (superseded, {"state": SignalState.SUPERSEDED}),
