@@ -107,7 +107,6 @@ class Staging:
             return melding_id
         digits = municipality.removeprefix("GM") + month.replace("-", "")
         melding_id = self._meldingen[at] = new_id(f"M{digits}-", 8)
-        self._touching.marked.add(melding_id)
         self._new_meldingen.append(
             {
                 "id": melding_id,
@@ -150,6 +149,8 @@ class Staging:
     def add(self, placed: Placed, version: Version) -> None:
         """A version of a signal; of a municipality that is not connected no contents are kept (D41)."""
         self._rows.append(self._values(placed, version))
+        if placed.row.is_crisis and version.melding_id:
+            self._touching.marked.add(version.melding_id)
         self._shares[_share(placed.located)] += 1
 
     def move(self, placed: Placed, version: Version) -> None:

@@ -42,7 +42,7 @@ class Touching:
         self._context = context
         self._spans: dict[Span, set[int]] = defaultdict(set)
         self._ids: set[str] = set()
-        #: every melding that was marked
+        #: every melding that was marked, and those that began with a crisis signal
         self.marked: set[str] = set()
         #: municipality and month -> where what comes in it is looked back on, and until when
         self._reach: dict[tuple[str, str], tuple[list[Span], str]] = {}

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func
 
 from gateway.domain.policy import Grouping
 from gateway.domain.signal import ACTIVE, SignalState
-from gateway.store.bulk import as_list, insert_values, listed, update_rows
+from gateway.store.bulk import as_list, insert_values, listed
 from gateway.store.places import CHUNK, chunks
 from gateway.store.tables import MeldingRow, SignalRow
 
@@ -135,7 +135,15 @@ def stage(conn: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
 
 def move(conn: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
     """Give rows, of the columns of `STAGED`, another municipality, with all that follows from it."""
-    update_rows(conn, _SIGNAL, "id", [dict(zip(STAGED, row, strict=True)) for row in rows])
+    if rows:
+        new = {name: bindparam(f"new_{name}", type_=_SIGNAL.c[name].type) for name in STAGED}
+        conn.execute(
+            update(_SIGNAL).where(_SIGNAL.c.id == bindparam("row")).values(new),
+            [
+                {"row": row[0], **{f"new_{name}": value for name, value in zip(STAGED, row, strict=True)}}
+                for row in rows
+            ],
+        )
 
 
 def supersede(conn: Connection, ids: Collection[int]) -> None:
