@@ -42,7 +42,8 @@ class SignalState(StrEnum):
 ACTIVE = (SignalState.WAITING, SignalState.PASSED_ON)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# not frozen: one is made for each row, and setting its fields past the lock takes three times as long
+@dataclass(slots=True, kw_only=True)
 class Signal:
     """One accepted N or W row of a signal file, normalised; also an I row without signaal_id.
 

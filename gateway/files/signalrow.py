@@ -56,43 +56,45 @@ class Column(NamedTuple):
     field: str
     read: _Read
     code: str
-    #: whether its valid values are so few that each is read once a file
-    is_few: bool = False
+    #: whether its values come again and again, so that each is read once
+    comes_again: bool = False
 
 
 #: Lengths of names and addresses are those of DDAS vroegsignalering.
 COLUMNS: Mapping[str, Column] = {
     "signaal_id": Column("signal_id", lambda text: text if _SIGNAL_ID.fullmatch(text) else None, "V10"),
-    "sector": Column("sector", lambda text: _SECTORS.get(text.lower()), "V06", is_few=True),
-    "product": Column("product", _text(20), "V10"),
+    "sector": Column("sector", lambda text: _SECTORS.get(text.lower()), "V06", comes_again=True),
+    "product": Column("product", _text(20), "V10", comes_again=True),
     "klantnummer": Column("customer_number", _text(35), "V10"),
-    "achternaam": Column("surname", _text(200), "V10"),
+    "achternaam": Column("surname", _text(200), "V10", comes_again=True),
     "postcode": Column("postcode", formats.read_postcode, "V02"),
-    "huisnummer": Column("house_number", formats.read_house_number, "V03"),
+    "huisnummer": Column("house_number", formats.read_house_number, "V03", comes_again=True),
     "bedrag": Column("amount_cents", formats.read_amount, "V04"),
-    "ontstaansdatum": Column("arrears_since", formats.read_date, "V05", is_few=True),
-    "dagen_achterstand": Column("days_in_arrears", formats.read_days, "V15", is_few=True),
+    "ontstaansdatum": Column("arrears_since", formats.read_date, "V05", comes_again=True),
+    "dagen_achterstand": Column("days_in_arrears", formats.read_days, "V15", comes_again=True),
     "sociaal_incasso": Column(
-        _SOCIAL_COLLECTION, lambda text: formats.read_yes_no(text) or None, "V08", is_few=True
+        _SOCIAL_COLLECTION, lambda text: formats.read_yes_no(text) or None, "V08", comes_again=True
     ),
-    "mutatie": Column("mutation", lambda text: _MUTATIONS.get(text.upper()), "V15", is_few=True),
-    "signaaltype": Column("signal_type", lambda text: _SIGNAL_TYPES.get(text.upper()), "V15", is_few=True),
-    "crisissignaal": Column("is_crisis", formats.read_yes_no, "V15", is_few=True),
-    "signaaldatum": Column("signalled_on", formats.read_date, "V05", is_few=True),
-    "voorletters": Column("initials", _text(20), "V10"),
-    "voorvoegsel": Column("infix", _text(200), "V10"),
-    "geboortedatum": Column("born_on", formats.read_date, "V05", is_few=True),
-    "straatnaam": Column("street", _text(200), "V10"),
+    "mutatie": Column("mutation", lambda text: _MUTATIONS.get(text.upper()), "V15", comes_again=True),
+    "signaaltype": Column(
+        "signal_type", lambda text: _SIGNAL_TYPES.get(text.upper()), "V15", comes_again=True
+    ),
+    "crisissignaal": Column("is_crisis", formats.read_yes_no, "V15", comes_again=True),
+    "signaaldatum": Column("signalled_on", formats.read_date, "V05", comes_again=True),
+    "voorletters": Column("initials", _text(20), "V10", comes_again=True),
+    "voorvoegsel": Column("infix", _text(200), "V10", comes_again=True),
+    "geboortedatum": Column("born_on", formats.read_date, "V05", comes_again=True),
+    "straatnaam": Column("street", _text(200), "V10", comes_again=True),
     "huisletter": Column(
         "house_letter", lambda text: text.upper() if _LETTER.fullmatch(text) else None, "V03"
     ),
     "huisnummertoevoeging": Column("house_number_suffix", _text(4), "V10"),
-    "woonplaats": Column("city", _text(200), "V10"),
+    "woonplaats": Column("city", _text(200), "V10", comes_again=True),
     "telefoonnummer": Column("phone", formats.read_phone, "V15"),
     "emailadres": Column("email", formats.read_email, "V15"),
-    "warme_overdracht": Column("warm_handover", formats.read_yes_no, "V15", is_few=True),
-    "gemeentecode": Column("municipality", formats.read_municipality, "V15", is_few=True),
-    "datum_einde_levering": Column("supply_ends_on", formats.read_date, "V05", is_few=True),
+    "warme_overdracht": Column("warm_handover", formats.read_yes_no, "V15", comes_again=True),
+    "gemeentecode": Column("municipality", formats.read_municipality, "V15", comes_again=True),
+    "datum_einde_levering": Column("supply_ends_on", formats.read_date, "V05", comes_again=True),
 }
 
 #: Fields of Signal that a row may leave empty.
@@ -120,6 +122,10 @@ _EMPTY: Mapping[str, Any] = {
 }
 
 
+#: Texts of a column whose values are remembered: more are those of a file that has too many to remember.
+_REMEMBERED = 5_000
+
+
 class _Once(dict[str, object]):
     """A reader that reads each valid text once."""
 
@@ -128,7 +134,7 @@ class _Once(dict[str, object]):
 
     def __missing__(self, text: str) -> object:
         value = self._read(text)
-        if value is not None:
+        if value is not None and len(self) < _REMEMBERED:
             self[text] = value
         return value
 
@@ -200,7 +206,7 @@ def _reader(column: str, partner: Partner) -> _Read:
 
 def _place(column: str, place: int, read: _Read) -> _Place:
     how = COLUMNS[column]
-    return _Place(column, place, how.field, _Once(read).__getitem__ if how.is_few else read)
+    return _Place(column, place, how.field, _Once(read).__getitem__ if how.comes_again else read)
 
 
 def parse_row(line: int, fields: Sequence[str] | None, rules: RowRules) -> ParsedRow:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import date
 from functools import partial
 from typing import NamedTuple
 
 from gateway.clock import month_of
 from gateway.domain.policy import Grouping
-from gateway.domain.signal import Signal
+from gateway.domain.signal import Signal, SignalState
 from gateway.files.signalrow import ParsedRow
 from gateway.matching import keys
-from gateway.matching.keys import Level, Levels, Parts
+from gateway.matching.keys import Level, Parts
 from gateway.pipeline.locate import Located
-from gateway.pipeline.places import Former, Found, Places
+from gateway.pipeline.places import Former, Places, Scoped
 from gateway.store import Connection
-from gateway.vault.ids import random_place
+from gateway.vault.ids import random_places
 from gateway.vault.index import Indexer
 
-#: The levels whose keys are compared within a municipality: those of `Levels`, in their order, and the contract.
-_WITHIN = (Level.ADDRESS, Level.ADDRESS_EXACT, Level.PERSON, Level.ADDRESS_SURNAME, Level.CONTRACT)
+#: The levels whose keys are compared within a municipality: the contract, and those of `Levels`, in their order.
+_WITHIN = (Level.CONTRACT, Level.ADDRESS, Level.ADDRESS_EXACT, Level.PERSON, Level.ADDRESS_SURNAME)
 
 
 class Keyed(NamedTuple):
@@ -72,15 +71,15 @@ class Keying:
 
     def signal_places(self, conn: Connection, batch: Sequence[ParsedRow]) -> dict[int, int]:
         """The place of each row's signaal_id, by line; rejected rows have none."""
-        named: dict[int, Parts] = {}
-        made: dict[int, Parts] = {}
+        named: dict[int, Scoped] = {}
+        made: dict[int, Scoped] = {}
         for row in batch:
             if isinstance(row, tuple):
                 continue
             if row.signal_id is not None:
-                named[row.line] = keys.signal(self._creditor, row.signal_id)
+                named[row.line] = self._creditor, keys.signal(self._creditor, row.signal_id)
             elif isinstance(row, Signal):
-                made[row.line] = made_of(row, self._received_on)
+                made[row.line] = self._creditor, made_of(row, self._received_on)
         return self._by_line(conn, Level.SIGNAL, named) | self._by_line(conn, Level.AUTO_SIGNAL, made)
 
     def auto_token(self, row: Signal) -> bytes:
@@ -97,13 +96,13 @@ class Keying:
         A signal that goes nowhere gets places that nothing leads to: only its signaal_id is remembered.
         """
         keyed: dict[int, Keyed] = {}
-        routed: list[tuple[int, str, Levels, Parts]] = []
+        lines: list[int] = []
+        wanted: dict[Level, list[tuple[str, Parts | None]]] = {level: [] for level in _WITHIN}
         for row in rows:
-            municipality = located[row.line].municipality
-            if not located[row.line].is_routed:
-                keyed[row.line] = Keyed(
-                    s1[row.line], random_place(), random_place(), random_place(), None, None
-                )
+            line, (municipality, state, _) = row.line, located[row.line]
+            if state is not SignalState.WAITING:
+                k1, a1, a2 = random_places(3)
+                keyed[line] = Keyed(s1[line], k1, a1, a2, None, None)
                 continue
             levels = keys.levels(
                 postcode=row.postcode,
@@ -116,50 +115,47 @@ class Keying:
             contract = keys.contract(
                 self._creditor, municipality, row.customer_number, row.sector, row.product
             )
-            routed.append((row.line, municipality, levels, contract))
-        found = self._found(conn, routed)
-        for line, municipality, levels, contract in routed:
-            keyed[line] = Keyed(
-                s1[line],
-                found[Level.CONTRACT][municipality][contract],
-                found[Level.ADDRESS][municipality][levels.address],
-                found[Level.ADDRESS_EXACT][municipality][levels.address_exact],
-                found[Level.PERSON][municipality][levels.person] if levels.person else None,
-                found[Level.ADDRESS_SURNAME][municipality][levels.address_surname]
-                if levels.address_surname
-                else None,
-            )
+            lines.append(line)
+            for many, key in zip(wanted.values(), (contract, *levels), strict=True):
+                many.append((municipality, key))
+        found = self._found(conn, wanted)
+        for line, *places in zip(lines, *found, strict=True):
+            keyed[line] = Keyed(s1[line], *places)
         return keyed
+
+    @property
+    def made(self) -> Set[int]:
+        """Places that were given out since the last `keep`: nothing that is stored is at one of them."""
+        return self._places.made
 
     def keep(self, conn: Connection) -> None:
         """Store the tokens found or made since the last call."""
         self._places.keep(conn)
 
-    def _found(self, conn: Connection, rows: Iterable[tuple[int, str, Levels, Parts]]) -> dict[Level, Found]:
-        """The places of every key of rows (line, municipality, levels, contract), level by level for all of them."""
-        wanted: dict[Level, dict[str, list[Parts]]] = {level: defaultdict(list) for level in _WITHIN}
-        for _, municipality, levels, contract in rows:
-            for level, parts in zip(_WITHIN, (*levels, contract), strict=True):
-                if parts is not None:
-                    wanted[level][municipality].append(parts)
+    def _found(
+        self, conn: Connection, wanted: Mapping[Level, Sequence[tuple[str, Parts | None]]]
+    ) -> list[list[int | None]]:
+        """The places of keys (municipality, parts) level by level, in their order; None for None."""
         merged = {
             municipality: [
                 Former(code, partial(keys.in_municipality, code)) for code in self._predecessors(municipality)
             ]
-            for municipality in wanted[Level.CONTRACT]
+            for municipality in {municipality for municipality, _ in wanted[Level.CONTRACT]}
         }
         same = {
             municipality: [each._replace(as_it_was=lambda key: key) for each in many]
             for municipality, many in merged.items()
         }
-        return {
-            level: self._places.find(conn, level, many, merged if level is Level.CONTRACT else same)
-            for level, many in wanted.items()
-        }
+        found: list[list[int | None]] = []
+        for level, many in wanted.items():
+            scoped = [(municipality, parts) for municipality, parts in many if parts is not None]
+            former = merged if level is Level.CONTRACT else same
+            places = iter(self._places.find(conn, level, scoped, former))
+            found.append([None if parts is None else next(places) for _, parts in many])
+        return found
 
-    def _by_line(self, conn: Connection, level: Level, parts: Mapping[int, Parts]) -> dict[int, int]:
-        found = self._places.find(conn, level, {self._creditor: parts.values()})[self._creditor]
-        return {line: found[key] for line, key in parts.items()}
+    def _by_line(self, conn: Connection, level: Level, wanted: Mapping[int, Scoped]) -> dict[int, int]:
+        return dict(zip(wanted, self._places.find(conn, level, list(wanted.values())), strict=True))
 
 
 def made_of(row: Signal, received_on: date) -> Parts:

@@ -34,9 +34,17 @@ def locate(context: Context, rows: Sequence[Signal]) -> dict[int, Located]:
     """Where each row's signal belongs, by line."""
     hits = reference.find(context.reference, ((row.postcode, row.house_number) for row in rows))
     today = local_day(context.clock.now())
-    return {
-        row.line: _located(context, row, hits.get((row.postcode, row.house_number)), today) for row in rows
-    }
+    #: by what it follows from: many rows have the same
+    known: dict[tuple[str, str, str], Located] = {}
+    found: dict[int, Located] = {}
+    for row in rows:
+        hit = hits.get((row.postcode, row.house_number))
+        of = (hit or row.postcode[:4], row.municipality, row.sector)
+        located = known.get(of)
+        if located is None:
+            located = known[of] = _located(context, row, hit, today)
+        found[row.line] = located
+    return found
 
 
 def candidates(

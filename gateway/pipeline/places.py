@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 from gateway.matching.keys import Level, Parts
 from gateway.store import Connection, places
-from gateway.vault.ids import random_place
+from gateway.vault.ids import random_places
 from gateway.vault.index import Indexer
 from gateway.vault.key_ids import index_id
 
-#: Scope (municipality, or creditor) -> the places of its keys.
-Found = dict[str, dict[Parts, int]]
+#: A scope (municipality, or creditor) and a key within it.
+Scoped = tuple[str, Parts]
 
 
 class Former(NamedTuple):
@@ -41,77 +41,78 @@ class Places:
 
     def __init__(self, indexer: Indexer, month: str, this_month: str) -> None:
         self._indexer = indexer
-        others = (live for live in indexer.live_months() if live <= this_month and live != month)
-        self._months = [month, *others]
+        self._month = month
+        self._others = [live for live in indexer.live_months() if live <= this_month and live != month]
         #: level -> token -> place
         self._fresh: dict[Level, dict[bytes, int]] = defaultdict(dict)
+        #: what was given out since the last `keep`: nothing that is stored is at one of these
+        self.made: set[int] = set()
 
     def find(
         self,
         conn: Connection,
         level: Level,
-        wanted: Mapping[str, Iterable[Parts]],
+        wanted: Sequence[Scoped],
         former: Mapping[str, Sequence[Former]] | None = None,
-    ) -> Found:
-        """The places of keys by scope: a new one where no live token leads to one, in a former scope neither.
+    ) -> list[int]:
+        """The places of keys, in their order: a new one where no live token leads to one, in a former scope neither.
 
         Args:
             conn: reads them.
             level: of the keys.
-            wanted: scope -> its keys.
+            wanted: the keys.
             former: scope -> the municipalities that merged into it.
         """
-        found: Found = {within: {} for within in wanted}
-        missing = {within: list(dict.fromkeys(keys)) for within, keys in wanted.items()}
-        untold: list[tuple[bytes, str, Parts]] = []
-        for month in self._months:
-            told = self._look(conn, level, month, missing, found)
-            if month == self._months[0]:
-                untold = told
-            missing = defaultdict(list)
-            for _, within, key in told:
-                missing[within].append(key)
-            if not told:
-                break
-        for within, keys in missing.items():
-            at = found[within]
-            for earlier in former[within] if former else ():
-                at |= self._in_former(conn, level, earlier, [key for key in keys if key not in at])
-            at |= {key: random_place() for key in keys if key not in at}
-        self._fresh[level].update((token, found[within][key]) for token, within, key in untold)
-        return found
+        tokens = self._indexer.tokens_within(self._month, level, wanted)
+        found = places.find(conn, index_id(self._month), level, tokens)
+        untold = {token: key for token, key in zip(tokens, wanted, strict=True) if token not in found}
+        if untold:
+            at = self._elsewhere(conn, level, list(untold.values()), former or {})
+            fresh = dict(zip(untold, at, strict=True))
+            self._fresh[level] |= fresh
+            found |= fresh
+        return [found[token] for token in tokens]
+
+    def _elsewhere(
+        self, conn: Connection, level: Level, keys: Sequence[Scoped], former: Mapping[str, Sequence[Former]]
+    ) -> list[int]:
+        """The places of keys that have no token under the month's key."""
+        found = self._look(conn, level, keys, self._others)
+        # of several municipalities that merged into one, the first that has a place counts
+        for turn in range(max(map(len, former.values()), default=0)):
+            was = {
+                (scope, parts): (earlier.within, earlier.as_it_was(parts))
+                for scope, parts in keys
+                if (scope, parts) not in found
+                for earlier in former.get(scope, ())[turn : turn + 1]
+            }
+            at = self._look(conn, level, list(was.values()), (self._month, *self._others))
+            found |= {key: at[before] for key, before in was.items() if before in at}
+        drawn = random_places(len(keys) - len(found))
+        self.made.update(drawn)
+        left = iter(drawn)
+        return [found[key] if key in found else next(left) for key in keys]
 
     def _look(
-        self, conn: Connection, level: Level, month: str, wanted: Mapping[str, Sequence[Parts]], found: Found
-    ) -> list[tuple[bytes, str, Parts]]:
-        """Note the places that a month's tokens lead to; the tokens that lead nowhere, with scope and key."""
-        tokens = self._indexer.tokens_within(month, level, wanted)
-        known = places.find(conn, index_id(month), level, (each for many in tokens.values() for each in many))
-        untold = []
-        for within, many in tokens.items():
-            at = found[within]
-            for key, token in zip(wanted[within], many, strict=True):
-                place = known.get(token)
-                if place is None:
-                    untold.append((token, within, key))
-                else:
-                    at[key] = place
-        return untold
-
-    def _in_former(
-        self, conn: Connection, level: Level, former: Former, keys: Iterable[Parts]
-    ) -> dict[Parts, int]:
-        """The places that keys had within a municipality that is part of this one by now."""
-        was = {former.as_it_was(key): key for key in keys}
-        found: Found = {former.within: {}}
-        missing = list(was)
-        for month in self._months:
-            told = self._look(conn, level, month, {former.within: missing}, found)
-            missing = [key for _, _, key in told]
-        return {was[key]: place for key, place in found[former.within].items()}
+        self, conn: Connection, level: Level, keys: Sequence[Scoped], months: Iterable[str]
+    ) -> dict[Scoped, int]:
+        """The places that tokens of these months lead to, the first month first."""
+        found: dict[Scoped, int] = {}
+        missing = keys
+        for month in months:
+            if not missing:
+                break
+            tokens = self._indexer.tokens_within(month, level, missing)
+            known = places.find(conn, index_id(month), level, tokens)
+            found.update(
+                (key, known[token]) for key, token in zip(missing, tokens, strict=True) if token in known
+            )
+            missing = [key for key in missing if key not in found]
+        return found
 
     def keep(self, conn: Connection) -> None:
         """Store the tokens found or made since the last call under the month's key."""
         for level, tokens in self._fresh.items():
-            places.keep(conn, index_id(self._months[0]), level, tokens)
+            places.keep(conn, index_id(self._month), level, tokens)
         self._fresh.clear()
+        self.made.clear()

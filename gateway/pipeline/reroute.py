@@ -168,7 +168,7 @@ class _Batch:
         self._keying = Keying(
             context.indexer, delivery.partner_id, received_on, self._today, context.predecessors
         )
-        self._staging = Staging(context, delivery)
+        self._staging = Staging(context, delivery, self._keying)
         self._tally = Tally(due_on=self._staging.due_on(""))
 
     def place(self, conn: Connection, moving: Sequence[_Found]) -> None:
@@ -239,7 +239,7 @@ class _Batch:
         files = status_of_delivery(context, delivery, self._tally)
         now = context.clock.now()
         with context.store.write() as conn:
-            self._staging.store_in(conn, self._keying)
+            self._staging.store_in(conn)
             signals.supersede(conn, self._tally.superseded_ids)
             data_keys.drop_unused(conn, delivery.id)
             mark_urgent(self._context, conn)

@@ -98,7 +98,10 @@ class RowIntake:
         self._keying = Keying(
             context.indexer, delivery.partner_id, self._received_on, self._today, context.predecessors
         )
-        self._staging = Staging(context, delivery)
+        self._staging = Staging(context, delivery, self._keying)
+        self._content_key = index_id(self._month)
+        #: line -> what its row is known by when it comes again, of the batch
+        self._content: dict[int, bytes] = {}
         #: place of S1 -> the version in force, after the rows above
         self._versions: dict[int, Version] = {}
         #: place of K1 -> the versions in force
@@ -120,6 +123,10 @@ class RowIntake:
         """Decide on some rows and stage what they do."""
         rows = [row for row in batch if isinstance(row, Signal)]
         located = locate(self._context, rows)
+        tokens = self._context.indexer.content_tokens(
+            self._month, self._delivery.partner_id, [row.content for row in rows]
+        )
+        self._content = dict(zip([row.line for row in rows], tokens, strict=True))
         with self._context.store.read() as conn:
             s1 = self._keying.signal_places(conn, batch)
             keyed = self._keying.places(conn, rows, located, s1)
@@ -135,7 +142,7 @@ class RowIntake:
                     self._withdraw(row.line, row.signal_id or "", self._versions.get(s1[row.line]))
                 else:
                     self._apply(conn, row, located[row.line], keyed[row.line])
-        self._staging.store(self._keying)
+        self._staging.store()
 
     def show(self, conn: Connection) -> None:
         """Make all visible, with the caller's transaction."""
@@ -148,12 +155,14 @@ class RowIntake:
     ) -> None:
         """Bring what is in force of these signaal_ids and contracts into memory, each version once.
 
-        Of a contract only the months from those of the rows on: no row looks back, nor ends what came before.
+        Of a contract only the months from those of the rows on: no row looks back, nor ends what came before. What
+        is seen for the first time has no version.
         """
+        made = self._keying.made
         days = [row.signalled_on or self._received_on for row in rows]
         months = [month_of(min(days, default=self._received_on))]
-        contracts = {each.k1 for each in keyed.values()}
-        ids = {each for each in s1.values() if each not in self._versions}
+        contracts = {each.k1 for each in keyed.values()} - made
+        ids = {each for each in s1.values() if each not in self._versions} - made
         for version in signals.in_force(conn, "place_s1", ids, self._today):
             self._versions[version.place_s1] = self._loaded.setdefault(version.id, version)
             contracts.add(version.place_k1)
@@ -170,6 +179,8 @@ class RowIntake:
         """The signaal_ids made for rows without one: what is stored of them, else made of their tokens."""
         fresh = {s1[row.line]: row for row in rows if row.signal_id is None}
         fresh = {place: row for place, row in fresh.items() if place not in self._auto_ids}
+        if not fresh:
+            return
         stored = {version.id: place for place in fresh if (version := self._versions.get(place)) is not None}
         opener = Opener(self._context, conn)
         for signal in signals.sealed(conn, stored):
@@ -181,13 +192,16 @@ class RowIntake:
     def _load_meldingen(
         self, conn: Connection, rows: Sequence[Signal], located: dict[int, Located], keyed: dict[int, Keyed]
     ) -> None:
-        wanted = set()
+        made, months, wanted = self._keying.made, set(), set()
         for row in rows:
-            if located[row.line].is_routed:
+            municipality, state, _ = located[row.line]
+            if state is SignalState.WAITING:
                 of = keyed[row.line]
                 month = month_of(self._signalled_on(row, self._versions.get(of.s1)))
-                wanted.add((located[row.line].municipality, month, of))
-        self._staging.load_meldingen(conn, wanted)
+                months.add((municipality, month))
+                if not {of.a1, of.a2, of.person} <= made:
+                    wanted.add((municipality, month, of))
+        self._staging.load_meldingen(conn, months, wanted)
 
     def _load_excluded(self, conn: Connection, municipalities: Iterable[str]) -> None:
         """Open whom these municipalities exclude, once for the file."""
@@ -275,8 +289,9 @@ class RowIntake:
             number=replaced.number if replaced else new_id("S", 12),
             municipality=located.municipality,
             month=month,
-            state=located.state,
-            signal_type=row.signal_type,
+            # plain text: of another type SQLite's driver asks first what it is
+            state=located.state.value,
+            signal_type=row.signal_type.value,
             signalled_on=signalled_on,
             first_received_at=replaced.first_received_at if replaced else delivery.received_at,
             first_arrival=replaced.first_arrival if replaced else delivery.arrival,
@@ -286,8 +301,8 @@ class RowIntake:
             place_a1=keyed.a1,
             place_a2=keyed.a2,
             place_person=keyed.person,
-            content_token=self._content_token(row, self._month),
-            content_key=index_id(self._month),
+            content_token=self._content[row.line],
+            content_key=self._content_key,
             melding_id=melding_id,
             passed_on_at=replaced.passed_on_at if replaced and stays else None,
             reported_before=replaced.reported_before if replaced and stays else False,

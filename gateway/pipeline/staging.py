@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Set
 from datetime import date, timedelta
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from gateway.clock import local_day
@@ -29,8 +30,8 @@ from gateway.vault.objects import SIGNAL
 
 #: Rows that are dropped at a time.
 _DROP_ROWS = 1_000
-#: What is kept of a signal for a municipality that is not connected (D41): nothing of what it says.
-_NOTHING = {"amount_cents": 0, "is_crisis": False, "warm_handover": False, "supply_ends_on": None}
+#: The columns of a version.
+_columns = attrgetter(*Version.__slots__)
 
 #: States of a signal that no municipality was to get.
 _NOBODYS = (SignalState.NOT_ROUTABLE, SignalState.NOT_CONNECTED)
@@ -51,29 +52,36 @@ class Staging:
     Only for the holder of `Store.exclusive()`.
     """
 
-    def __init__(self, context: Context, delivery: Claimed | Decidable) -> None:
-        self._context, self._delivery = context, delivery
+    def __init__(self, context: Context, delivery: Claimed | Decidable, keying: Keying) -> None:
+        self._context, self._delivery, self._keying = context, delivery, keying
         self._row_keys = RowKeys(context, delivery)
         self._levels: dict[tuple[str, str], Grouping] = {}
-        #: melding id; None: looked for, and there is none
+        #: melding id, of the batch; None: looked for, and there is none
         self._meldingen: dict[Spot, str | None] = {}
-        self._rows: list[tuple[dict[str, Any], RowKey | None]] = []
-        self._moved: list[tuple[dict[str, Any], RowKey | None]] = []
+        #: the columns of `signals.STAGED` but the last, and the data key that it names
+        self._rows: list[tuple[tuple[Any, ...], RowKey | None]] = []
+        self._moved: list[tuple[tuple[Any, ...], RowKey | None]] = []
         self._new_meldingen: list[dict[str, Any]] = []
         self._lengthened: dict[date, set[str]] = defaultdict(set)
         self._touching = Touching(context)
         self._now = context.clock.now()
         self._today = local_day(self._now)
         self._due_days: dict[str, date] = {}
+        self._contents_due: dict[tuple[SignalState, date], date] = {}
         #: municipality -> signals taken for it; empty: for none
         self._shares: Counter[str] = Counter()
         self._moved_shares: Counter[str] = Counter()
 
     # -- meldingen -------------------------------------------------------------------------------
 
-    def load_meldingen(self, conn: Connection, wanted: Collection[tuple[str, str, Keyed]]) -> None:
-        """Bring the meldingen of these municipalities, months and places into memory, all in one query."""
-        self._settle_levels(conn, {(municipality, month) for municipality, month, _ in wanted})
+    def load_meldingen(
+        self, conn: Connection, months: Set[tuple[str, str]], wanted: Collection[tuple[str, str, Keyed]]
+    ) -> None:
+        """Bring what signals of these municipalities and months join into memory, all in one query.
+
+        `wanted` are those of them, with their places, for which there may be a melding.
+        """
+        self._settle_levels(conn, months)
         spots = {
             (municipality, month, (level := self._levels[municipality, month]).value, keyed.at(level))
             for municipality, month, keyed in wanted
@@ -85,11 +93,13 @@ class Staging:
     def melding_of(self, conn: Connection, municipality: str, month: str, keyed: Keyed) -> str:
         """The melding that a signal is in: the one there is, or a new one."""
         level = self._levels.get((municipality, month))
-        at = (municipality, month, level.value, keyed.at(level)) if level else None
-        if level is None or at not in self._meldingen:
-            self.load_meldingen(conn, [(municipality, month, keyed)])
+        if level is None:
+            self._settle_levels(conn, {(municipality, month)})
             level = self._levels[municipality, month]
-            at = (municipality, month, level.value, keyed.at(level))
+        at = (municipality, month, level.value, keyed.at(level))
+        if at not in self._meldingen:
+            is_new = at[3] in self._keying.made
+            self._meldingen[at] = None if is_new else meldingen.find(conn, [at]).get(at)
         due_on = self.due_on(municipality)
         melding_id = self._meldingen[at]
         if melding_id is not None:
@@ -102,7 +112,7 @@ class Staging:
                 "id": melding_id,
                 "municipality": municipality,
                 "month": month,
-                "level": level,
+                "level": at[2],
                 "place": at[3],
                 "created_at": self._delivery.received_at,
                 "touched_at": self._now,
@@ -139,6 +149,8 @@ class Staging:
     def add(self, placed: Placed, version: Version) -> None:
         """A version of a signal; of a municipality that is not connected no contents are kept (D41)."""
         self._rows.append(self._values(placed, version))
+        if placed.row.is_crisis and version.melding_id:
+            self._touching.marked.add(version.melding_id)
         self._shares[_share(placed.located)] += 1
 
     def move(self, placed: Placed, version: Version) -> None:
@@ -147,59 +159,63 @@ class Staging:
         if _share(placed.located):
             self._moved_shares.update({_share(placed.located): 1, "": -1})
 
-    def _values(self, placed: Placed, version: Version) -> tuple[dict[str, Any], RowKey | None]:
+    def _values(self, placed: Placed, version: Version) -> tuple[tuple[Any, ...], RowKey | None]:
         row, signal_id, located, keyed = placed
-        contents_due_on = max(
-            contents_due(located.state, self._delivery.received_at, version.due_on, self._context.terms),
-            self._today,
-        )
-        key = None
-        if located.state is not SignalState.NOT_CONNECTED:
+        contents_due_on = self._contents_due_on(located.state, version.due_on)
+        kept: tuple[Any, ...]
+        if located.state is SignalState.NOT_CONNECTED:
+            key, sealed = None, None
+            # nothing of what it says is kept (D41)
+            kept = (False, False, 0, version.signalled_on, None)
+        else:
             key = self._row_keys.get(located.municipality or NO_MUNICIPALITY, contents_due_on)
-        sealed = key and key.sealer.seal(
-            _contents(row, signal_id), table=SIGNAL, object_id=self._delivery.id, row=row.line
+            sealed = key.sealer.seal(
+                _contents(row, signal_id), table=SIGNAL, object_id=self._delivery.id, row=row.line
+            )
+            arrears_since = since(row, version.signalled_on)
+            kept = (
+                row.is_crisis,
+                row.warm_handover,
+                row.amount_cents,
+                arrears_since,
+                row.supply_ends_on,
+            )
+        values = (
+            *_columns(version),
+            self._delivery.id,
+            row.line,
+            self._delivery.partner_id,
+            row.sector,
+            *kept,
+            self._delivery.received_at,
+            keyed.p1,
+            keyed.by_surname,
+            contents_due_on,
+            sealed,
         )
-        values = {name: getattr(version, name) for name in Version.__slots__}
-        values |= {
-            "delivery_id": self._delivery.id,
-            "line": row.line,
-            "creditor": self._delivery.partner_id,
-            "sector": row.sector,
-            "is_crisis": row.is_crisis,
-            "warm_handover": row.warm_handover,
-            "amount_cents": row.amount_cents,
-            "since": since(row, version.signalled_on),
-            "supply_ends_on": row.supply_ends_on,
-            "received_at": self._delivery.received_at,
-            "place_p1": keyed.p1,
-            "place_as": keyed.by_surname,
-            "contents_due_on": contents_due_on,
-            "sealed": sealed,
-        }
-        if key is None:
-            values |= _NOTHING | {"since": version.signalled_on}
         return values, key
 
-    def store(self, keying: Keying) -> None:
+    def store(self) -> None:
         """One short transaction a batch; nothing of it is seen before `show`."""
         with self._context.store.write() as conn:
-            self.store_in(conn, keying)
+            self.store_in(conn)
 
-    def store_in(self, conn: Connection, keying: Keying) -> None:
+    def store_in(self, conn: Connection) -> None:
         """A batch, in the caller's transaction; what moved is seen with it."""
-        keying.keep(conn)
         self._row_keys.store(conn)
         meldingen.add(conn, self._new_meldingen)
         for due_on, ids in self._lengthened.items():
             meldingen.extend(conn, ids, due_on)
-        signals.stage(conn, [row | {"data_key_id": key and key.id} for row, key in self._rows])
-        signals.move(conn, [row | {"data_key_id": key and key.id} for row, key in self._moved])
+        signals.stage(conn, [(*values, key and key.id) for values, key in self._rows])
+        signals.move(conn, [(*values, key and key.id) for values, key in self._moved])
         shares.add(conn, self._delivery.id, self._moved_shares)
-        self._touching.store(conn, self._context.clock.now())
+        self._touching.store(conn, self._context.clock.now(), self._keying.made)
+        self._keying.keep(conn)
         self._moved_shares.clear()
         self._rows.clear()
         self._moved.clear()
         self._new_meldingen.clear()
+        self._meldingen.clear()
         self._lengthened.clear()
 
     def show(self, conn: Connection, tally: Tally) -> None:
@@ -225,6 +241,14 @@ class Staging:
             due_on = max(signal_due(self._delivery.received_at, term), self._today)
             self._due_days[municipality] = due_on
         return due_on
+
+    def _contents_due_on(self, state: SignalState, due_on: date) -> date:
+        """The due day of sealed contents; tonight when their term is over."""
+        found = self._contents_due.get((state, due_on))
+        if found is None:
+            own = contents_due(state, self._delivery.received_at, due_on, self._context.terms)
+            found = self._contents_due[state, due_on] = max(own, self._today)
+        return found
 
 
 def _share(located: Located) -> str:
@@ -253,7 +277,7 @@ def since(row: Signal, signalled_on: date) -> date:
 
 def _contents(row: Signal, signal_id: str) -> dict[str, object]:
     """What is sealed, under the wire's names; empty values are left out."""
-    contents = {
+    contents: dict[str, object] = {
         "signaal_id": signal_id,
         "product": row.product,
         "klantnummer": row.customer_number,
@@ -272,7 +296,7 @@ def _contents(row: Signal, signal_id: str) -> dict[str, object]:
         "ontstaansdatum": row.arrears_since.isoformat() if row.arrears_since else "",
         "dagen_achterstand": row.days_in_arrears,
     }
-    return {name: value for name, value in contents.items() if value not in ("", None)}
+    return {name: value for name, value in contents.items() if value != "" and value is not None}
 
 
 def signal_of(stored: Sealed, contents: Mapping[str, Any]) -> Signal:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Set
 from datetime import datetime
+from operator import attrgetter
 
 from gateway.clock import local_day
 from gateway.matching.municipality import successors_of
@@ -15,6 +16,8 @@ from gateway.store.meldingen import Span
 from gateway.store.places import chunks
 from gateway.store.signals import PLACE_COLUMNS, Version
 
+#: The places of a version, whatever key its months are grouped by.
+_places = attrgetter(*PLACE_COLUMNS.values())
 #: Signals whose meldingen are marked in one transaction.
 _AT_A_TIME = 500
 
@@ -39,8 +42,10 @@ class Touching:
         self._context = context
         self._spans: dict[Span, set[int]] = defaultdict(set)
         self._ids: set[str] = set()
-        #: every melding that was marked
+        #: every melding that was marked, and those that began with a crisis signal
         self.marked: set[str] = set()
+        #: municipality and month -> where what comes in it is looked back on, and until when
+        self._reach: dict[tuple[str, str], tuple[list[Span], str]] = {}
 
     def add(self, version: Version, contract: Iterable[Version]) -> None:
         """What this signal is in, and what looks back on it.
@@ -51,22 +56,32 @@ class Touching:
         """
         if version.melding_id is None:
             return
-        # whatever key each of these months is grouped by
-        places = [getattr(version, column) for column in PLACE_COLUMNS.values()]
-        # and where its municipality merged, those who took over look back on it
-        for code in (version.municipality, *successors_of(version.municipality, self._context.successors)):
-            last = affected_months(version.month, self._context.policy(code).matching)[-1]
-            self._spans[Span(code, version.month, last)].update(places)
-            self._ids.update(
-                other.melding_id
-                for other in contract
-                if other.melding_id and version.month < other.month <= last
-            )
+        at = version.municipality, version.month
+        reach = self._reach.get(at)
+        if reach is None:
+            reach = self._reach[at] = self._reach_of(*at)
+        spans, last = reach
+        places = _places(version)
+        for span in spans:
+            self._spans[span].update(places)
+        for other in contract:
+            if other.melding_id and version.month < other.month <= last:
+                self._ids.add(other.melding_id)
 
-    def store(self, conn: Connection, now: datetime) -> None:
-        """Mark all that was added since the last call."""
-        if self._spans:
-            self.marked.update(meldingen.touch(conn, self._spans, now))
+    def _reach_of(self, municipality: str, month: str) -> tuple[list[Span], str]:
+        # where a municipality merged, those who took over look back on it
+        codes = (municipality, *successors_of(municipality, self._context.successors))
+        spans = [
+            Span(code, month, affected_months(month, self._context.policy(code).matching)[-1])
+            for code in codes
+        ]
+        return spans, max(span.last for span in spans)
+
+    def store(self, conn: Connection, now: datetime, made: Set[int] = frozenset()) -> None:
+        """Mark all that was added since the last call; no melding that is stored is at the places that were `made`."""
+        spans = {span: old for span, places in self._spans.items() if (old := places - made)}
+        if spans:
+            self.marked.update(meldingen.touch(conn, spans, now))
         self.marked.update(self._ids)
         meldingen.touch_ids(conn, self._ids, now)
         self._spans.clear()

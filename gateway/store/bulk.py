@@ -45,7 +45,16 @@ def insert_rows(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]
     if not rows:
         return
     how = _insert(table, tuple(rows[0]))
-    conn.exec_driver_sql(how.sql, _formed(how, rows))
+    conn.exec_driver_sql(how.sql, _formed(how, map(how.values, rows)))
+
+
+def insert_values(
+    conn: Connection, table: Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """As `insert_rows`, of rows that are the values of the columns `names`."""
+    if rows:
+        how = _insert(table, names)
+        conn.exec_driver_sql(how.sql, _formed(how, rows))
 
 
 def stored(column: Column[Any], value: Any) -> Any:
@@ -54,13 +63,13 @@ def stored(column: Column[Any], value: Any) -> Any:
     return form(value) if form else value
 
 
-def _formed(how: _Statement, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+def _formed(how: _Statement, rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Rows as the database holds them."""
     # a column has few days and instants: each is formed once
     forms = [(place, _Once(form)) for place, form in how.forms]
     formed = []
     for row in rows:
-        values = [*how.values(row), *how.defaults]
+        values = [*row, *how.defaults]
         for place, form in forms:
             values[place] = form[values[place]]
         formed.append(tuple(values))

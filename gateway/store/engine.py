@@ -47,6 +47,8 @@ _PRAGMAS = (
     # what is deleted is overwritten with zeros; compaction does the rest (reference: SQLite residue)
     "secure_delete=ON",
     "temp_store=MEMORY",
+    # KiB of pages: with SQLite's own 2,000 a batch of an intake is written twice
+    "cache_size=-16000",
     "foreign_keys=ON",
     # 8 MiB: a page that many small changes write again goes to the database once
     "wal_autocheckpoint=2000",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from typing import TypeVar
 
 from sqlalchemy import Connection, Table, func, select
@@ -17,7 +17,9 @@ CHUNK = 900
 
 # Text, as a token costs less than building a statement for it.
 _FIND = "SELECT token, place FROM index_token WHERE key_id = ? AND level = ? AND token IN"
-_KEEP = "INSERT INTO index_token (key_id, level, token, place) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_KEEP = "INSERT INTO index_token (key_id, level, token, place) SELECT ?, ?, column1, column2 FROM (VALUES"
+#: Tokens that one statement stores: it takes half as long as one for each.
+_KEPT_AT_ONCE = 100
 
 
 def find(conn: Connection, key_id: str, level: str, tokens: Iterable[bytes]) -> dict[bytes, int]:
@@ -32,10 +34,13 @@ def find(conn: Connection, key_id: str, level: str, tokens: Iterable[bytes]) -> 
 
 def keep(conn: Connection, key_id: str, level: str, places: Mapping[bytes, int]) -> None:
     """Store tokens with their places; those that are there stay as they are."""
-    if places:
-        rows = [(key_id, level, token, place) for token, place in places.items()]
-        # in the order of the table: neighbours share a page
-        conn.exec_driver_sql(_KEEP, sorted(rows))
+    # in the order of the table: neighbours share a page
+    for chunk in chunks(sorted(places.items()), _KEPT_AT_ONCE):
+        marks = ",".join(["(?, ?)"] * len(chunk))
+        # WHERE: else SQLite takes ON for that of a join
+        conn.exec_driver_sql(
+            f"{_KEEP} {marks}) WHERE true ON CONFLICT DO NOTHING", (key_id, level, *chain(*chunk))
+        )
 
 
 def count_by_key(conn: Connection) -> dict[str, int]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 from gateway.errors import CommandError, StoreError
@@ -186,5 +187,6 @@ def _number(postcode: str, number: int) -> int:
     return (int(postcode[:4]) * 676 + letters) * _NUMBERS + number
 
 
+@cache
 def _code(number: int) -> str:
     return f"GM{number:04d}"

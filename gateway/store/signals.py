@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func
 from gateway.domain.melding import ActiveSignal
 from gateway.domain.policy import Grouping
 from gateway.domain.signal import ACTIVE, SignalState
-from gateway.store.bulk import as_list, fetch, insert_rows, listed
+from gateway.store.bulk import as_list, fetch, insert_values, listed
 from gateway.store.places import CHUNK, chunks
 from gateway.store.tables import MeldingRow, SignalRow
 
@@ -55,6 +55,26 @@ class Version:
 
 
 _VERSION = [_SIGNAL.c[name] for name in Version.__slots__]
+
+#: The columns of a row that `stage` and `move` take, in their order: those of its version come first.
+STAGED = (
+    *Version.__slots__,
+    "delivery_id",
+    "line",
+    "creditor",
+    "sector",
+    "is_crisis",
+    "warm_handover",
+    "amount_cents",
+    "since",
+    "supply_ends_on",
+    "received_at",
+    "place_p1",
+    "place_as",
+    "contents_due_on",
+    "sealed",
+    "data_key_id",
+)
 
 
 _BY = {
@@ -109,19 +129,21 @@ def next_id(conn: Connection) -> int:
     return int(conn.execute(select(func.coalesce(func.max(_SIGNAL.c.id), 0))).scalar_one()) + 1
 
 
-def stage(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows that nobody sees yet."""
-    insert_rows(conn, _SIGNAL, rows)
+def stage(conn: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows, of the columns of `STAGED`, that nobody sees yet."""
+    insert_values(conn, _SIGNAL, STAGED, rows)
 
 
-def move(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Give rows another municipality, with all that follows from it; each has `id` and the same columns."""
+def move(conn: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Give rows, of the columns of `STAGED`, another municipality, with all that follows from it."""
     if rows:
-        names = [name for name in rows[0] if name != "id"]
-        new = {name: bindparam(f"new_{name}", type_=_SIGNAL.c[name].type) for name in names}
+        new = {name: bindparam(f"new_{name}", type_=_SIGNAL.c[name].type) for name in STAGED}
         conn.execute(
             update(_SIGNAL).where(_SIGNAL.c.id == bindparam("row")).values(new),
-            [{"row": row["id"]} | {f"new_{name}": row[name] for name in names} for row in rows],
+            [
+                {"row": row[0], **{f"new_{name}": value for name, value in zip(STAGED, row, strict=True)}}
+                for row in rows
+            ],
         )
 
 
@@ -137,6 +159,22 @@ def drop_staged(conn: Connection, delivery_id: str, at_most: int) -> int:
     return conn.execute(delete(_SIGNAL).where(_SIGNAL.c.id.in_(some.limit(at_most)))).rowcount
 
 
+#: Rows that one statement makes visible.
+_SHOWN_AT_ONCE = 2_000
+_IDS_OF = select(func.min(_SIGNAL.c.id), func.max(_SIGNAL.c.id)).where(
+    _SIGNAL.c.delivery_id == bindparam("of")
+)
+_SHOW = (
+    update(_SIGNAL)
+    .where(
+        _SIGNAL.c.id.between(bindparam("first"), bindparam("last")),
+        # found by id: the index of deliveries would walk all of it each time
+        func.likely(_SIGNAL.c.delivery_id == bindparam("of")),
+    )
+    .values(in_force=True)
+)
+
+
 def show(
     conn: Connection,
     delivery_id: str,
@@ -150,7 +188,10 @@ def show(
 
     A replaced version goes in the night of `today`.
     """
-    conn.execute(update(_SIGNAL).where(_SIGNAL.c.delivery_id == delivery_id).values(in_force=True))
+    first, last = conn.execute(_IDS_OF, {"of": delivery_id}).one()
+    # a statement remembers each page that it changes, until it ends
+    for begin in range(first or 0, (last or -1) + 1, _SHOWN_AT_ONCE):
+        conn.execute(_SHOW, {"of": delivery_id, "first": begin, "last": begin + _SHOWN_AT_ONCE - 1})
     ends: tuple[tuple[Collection[int], dict[str, Any]], ...] = (
         (replaced, {"in_force": False, "due_on": today, "contents_due_on": today}),
         (superseded, {"state": SignalState.SUPERSEDED}),

@@ -8,6 +8,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 #: Every key of the vault is this long, in bytes (AES-256).
 KEY_BYTES = 32
 
+#: The lengths of most parts, as they are written.
+_LENGTHS = tuple(length.to_bytes(2, "big") for length in range(256))
+
 
 def length_prefixed(*parts: str | bytes) -> bytes:
     """`lp` of the specification: each part behind its length (u16, big-endian); text as UTF-8.
@@ -18,7 +21,8 @@ def length_prefixed(*parts: str | bytes) -> bytes:
     found = b""
     for part in parts:
         raw = part.encode() if isinstance(part, str) else part
-        found += len(raw).to_bytes(2, "big") + raw
+        length = len(raw)
+        found += (_LENGTHS[length] if length < 256 else length.to_bytes(2, "big")) + raw
     return found
 
 

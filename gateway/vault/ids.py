@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
+import os
+import struct
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+#: A byte's character: of five of its bits, so that each is as likely as any.
+_CHARACTERS = CROCKFORD.encode() * 8
+_NUMBERS = struct.Struct(">Q")
 
 
 def crockford(data: bytes) -> str:
@@ -16,10 +21,15 @@ def crockford(data: bytes) -> str:
 
 def new_id(prefix: str, length: int) -> str:
     """`prefix` and `length` random characters, five bits each."""
-    number = secrets.randbits(5 * length)
-    return prefix + "".join(CROCKFORD[(number >> shift) & 31] for shift in range(0, 5 * length, 5))
+    return prefix + os.urandom(length).translate(_CHARACTERS).decode()
 
 
 def random_place() -> int:
     """A place for a hit level that is seen for the first time: 62 random bits (spec 4, Rows and index)."""
-    return secrets.randbits(62)
+    return random_places(1)[0]
+
+
+def random_places(count: int) -> list[int]:
+    """So many of them."""
+    drawn = os.urandom(8 * count)
+    return [number >> 2 for (number,) in _NUMBERS.iter_unpack(drawn)]

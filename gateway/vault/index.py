@@ -48,23 +48,35 @@ class Indexer:
 
     def tokens(self, month: str, level: str, scope: str, many: Iterable[Sequence[str]]) -> list[bytes]:
         """The tokens of many keys, in their order; the keyring is looked at once."""
-        return _tokens(self._hasher(self._index_key(month), (month, level, scope)), many)
+        return self.tokens_within(month, level, ((scope, parts) for parts in many))
 
-    def tokens_within(
-        self, month: str, level: str, wanted: Mapping[str, Iterable[Sequence[str]]]
-    ) -> dict[str, list[bytes]]:
-        """The tokens of many keys of many scopes, by scope in their order; the keyring is looked at once."""
+    def tokens_within(self, month: str, level: str, many: Iterable[tuple[str, Sequence[str]]]) -> list[bytes]:
+        """The tokens of many keys, each with its scope, in their order; the keyring is looked at once."""
         index_key = self._index_key(month)
-        return {
-            scope: _tokens(self._hasher(index_key, (month, level, scope)), many)
-            for scope, many in wanted.items()
-        }
+        copies: dict[str, Callable[[], blake2b]] = {}
+        found = []
+        for scope, parts in many:
+            copy = copies.get(scope)
+            if copy is None:
+                copy = copies[scope] = self._hasher(index_key, (month, level, scope)).copy
+            hasher = copy()
+            hasher.update(length_prefixed(*parts))
+            found.append(hasher.digest())
+        return found
 
     def content_token(self, month: str, creditor: str, content: bytes) -> bytes:
         """A 16-byte token of a signal's contents: the same signal sent again is known by it."""
-        hasher = self._hasher(self._index_key(month), (month, "content", creditor)).copy()
-        hasher.update(content)
-        return hasher.digest()
+        return self.content_tokens(month, creditor, (content,))[0]
+
+    def content_tokens(self, month: str, creditor: str, many: Iterable[bytes]) -> list[bytes]:
+        """The tokens of the contents of many signals, in their order; the keyring is looked at once."""
+        copy = self._hasher(self._index_key(month), (month, "content", creditor)).copy
+        found = []
+        for content in many:
+            hasher = copy()
+            hasher.update(content)
+            found.append(hasher.digest())
+        return found
 
     def _hasher(self, index_key: bytes, place: tuple[str, str, str]) -> blake2b:
         """The hasher of a month, level and scope, to be copied."""
@@ -94,12 +106,3 @@ class Indexer:
             if self._in_force.get(key_id, 1) == before.get(key_id, 1):
                 raise
             return self._keyring.get(key_id, self._in_force[key_id])
-
-
-def _tokens(keyed: blake2b, many: Iterable[Sequence[str]]) -> list[bytes]:
-    found = []
-    for parts in many:
-        hasher = keyed.copy()
-        hasher.update(length_prefixed(*parts))
-        found.append(hasher.digest())
-    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from json.encoder import encode_basestring as _quoted
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
@@ -21,6 +22,8 @@ _encode = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"), check_circular=False
 ).encode
 _decode = json.JSONDecoder().decode
+#: What needs no more than a look at its type.
+_FLAT = frozenset({str, int})
 
 
 class RowSealer:
@@ -43,7 +46,7 @@ class RowSealer:
         Fields are text, whole numbers, booleans and None, and lists or mappings of these; TypeError for
         anything else.
         """
-        text = _encode(fields).encode()
+        text = _canonical(fields).encode()
         text += b" " * (-len(text) % PADDED_BYTES)
         nonce = os.urandom(NONCE_BYTES)
         return nonce + self._key.encrypt(nonce, text, _place(table, object_id, row, schema))
@@ -60,6 +63,17 @@ class RowSealer:
             raise BlobDamaged(f"a sealed row of {object_id} was altered, or belongs elsewhere") from exc
         fields: dict[str, Any] = _decode(text.decode())
         return fields
+
+
+def _canonical(fields: Mapping[str, object]) -> str:
+    """As `_encode`, which takes three times as long to begin."""
+    if not _FLAT.issuperset(map(type, fields.values())):
+        return _encode(fields)
+    cells = [
+        f"{_quoted(name)}:{_quoted(value) if isinstance(value, str) else value}"
+        for name, value in sorted(fields.items())
+    ]
+    return "{" + ",".join(cells) + "}"
 
 
 def _place(table: str, object_id: str, row: str | int, schema: int) -> bytes:

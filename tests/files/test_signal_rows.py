@@ -6,6 +6,7 @@ import pytest
 
 from gateway.domain.signal import Mutation, RowError, Signal, SignalType, Withdrawal
 from gateway.errors import DeliveryError
+from gateway.files import signalrow
 
 RECEIVED_ON = date(2026, 11, 22)
 
@@ -398,3 +399,16 @@ def test_names_are_composed_and_plainly_spaced(read_signal):
     """NFC, and a no-break space is a space."""
     assert read_signal({"achternaam": "Mu\u0308ller"}).surname == "Müller"
     assert read_signal({"achternaam": "de\u00a0Vries"}).surname == "de Vries"
+
+
+def test_what_is_remembered_of_a_column_is_bounded(read_file, as_csv, good, monkeypatch):
+    """Rows read the same when a file has more values than are remembered, and one that is refused is refused again."""
+    names = [*(f"Naam{number}" for number in range(8)), "", "x" * 201]
+    rows = [
+        {**good, "signaal_id": f"HV-{number}", "achternaam": name} for number, name in enumerate(names * 3)
+    ]
+    read, _ = read_file(as_csv(*rows))
+    monkeypatch.setattr(signalrow, "_REMEMBERED", 2)
+    assert read_file(as_csv(*rows))[0] == read
+    assert [row.surname for row in read if isinstance(row, Signal)] == names[:8] * 3
+    assert [row[0].code for row in read if isinstance(row, tuple)] == ["V01", "V10"] * 3

@@ -6,10 +6,12 @@ import json
 import os
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BlobDamaged
+from gateway.vault.derive import length_prefixed
 from gateway.vault.rows import RowSealer
 
 PLACE = {"table": "signal", "object_id": "K1", "row": "S1"}
@@ -84,3 +86,13 @@ def test_what_has_no_fixed_form_is_refused(sealer: RowSealer) -> None:
     """Dates and money are written as text and cents by the caller, who knows their form."""
     with pytest.raises(TypeError):
         sealer.seal({"bedrag": object()}, **PLACE)
+
+
+@given(fields=st.dictionaries(st.text(max_size=20), values | st.lists(values, max_size=2), max_size=12))
+def test_the_text_is_canonical_json(fields: dict[str, object]) -> None:
+    """Sorted, without white space, as UTF-8; the same whichever way it was written."""
+    key = os.urandom(32)
+    sealed = RowSealer(key).seal(fields, **PLACE)
+    text = AESGCM(key).decrypt(sealed[:12], sealed[12:], length_prefixed(*PLACE.values(), "1"))
+    canonical = json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    assert text.rstrip(b" ").decode() == canonical
