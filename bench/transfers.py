@@ -46,6 +46,8 @@ class Scale:
     """How much is done: in full, or quickly."""
 
     rounds: int
+    #: a round comes first that does not count
+    warm: bool
     large_mib: int
     small_files: int
     sessions: int
@@ -57,8 +59,8 @@ FIGURES = (
     *("upload-aes-gcm", "upload-chacha20", "download-aes-gcm", "small-files", "small-files-32-sessions"),
     *("sessions-at-once", "logins", "idle-memory"),
 )
-FULL = Scale(rounds=5, large_mib=512, small_files=1_000, sessions=64, logins=160, idle=1_000)
-QUICK = Scale(rounds=1, large_mib=128, small_files=160, sessions=32, logins=32, idle=100)
+FULL = Scale(rounds=5, warm=True, large_mib=512, small_files=1_000, sessions=64, logins=160, idle=1_000)
+QUICK = Scale(rounds=1, warm=False, large_mib=128, small_files=160, sessions=32, logins=32, idle=100)
 
 
 def measure(folder: Path, scale: Scale, tell: Tell, only: Sequence[str]) -> Iterator[Row | Failed]:
@@ -73,6 +75,7 @@ def measure(folder: Path, scale: Scale, tell: Tell, only: Sequence[str]) -> Iter
         (small / f"{number:04}.pdf").write_bytes(b"%PDF" + os.urandom(20 * 1024 - 4))
     with ExitStack() as running:
         peers: dict[str, Server] = {}
+        starts: list[Callable[[Path], Server]] = []
         for start in _SERVERS:
             try:
                 server = start(folder)
@@ -81,7 +84,10 @@ def measure(folder: Path, scale: Scale, tell: Tell, only: Sequence[str]) -> Iter
                 continue
             running.callback(server.stop)
             peers[server.name] = server
-        bench = _Bench(key=key, servers=peers, scale=scale, tell=tell, large=large, small=small)
+            starts.append(start)
+        bench = _Bench(
+            key=key, servers=peers, starts=starts, scale=scale, tell=tell, large=large, small=small
+        )
         figures: Mapping[str, Callable[[], Iterator[Row]]] = {
             "upload-aes-gcm": partial(bench.upload, "upload-aes-gcm", GCM),
             "upload-chacha20": partial(bench.upload, "upload-chacha20", CHACHA),
@@ -101,6 +107,8 @@ class _Bench:
 
     key: Path
     servers: Mapping[str, Server]
+    #: how each of them is started elsewhere
+    starts: Sequence[Callable[[Path], Server]]
     scale: Scale
     tell: Tell
     large: Path
@@ -203,12 +211,9 @@ class _Bench:
         """
         folder.mkdir()
         found: dict[str, list[float]] = {}
-        for start in _SERVERS:
+        for start in self.starts:
             with ExitStack() as running:
-                try:
-                    server = start(folder)
-                except Missing:
-                    continue
+                server = start(folder)
                 running.callback(server.stop)
                 self.tell(f"idle-memory: {server.name}")
                 key, first = servers.key_pair(folder), self.scale.idle // 10
@@ -230,6 +235,7 @@ class _Bench:
             {name: partial(then_settled, server) for name, server in self.servers.items()},
             self.scale.rounds,
             lambda text: self.tell(f"{figure}: {text}"),
+            warm=self.scale.warm,
         )
 
     def _speeds(
@@ -332,7 +338,7 @@ def _connect(server: Server, key: Path) -> AbstractAsyncContextManager[asyncssh.
 
 def _timed_logins(server: Server, key: Path, number: int) -> Used:
     """Half of the logins in each of two processes, which are ready before the time runs."""
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     ready, begin = context.Semaphore(0), context.Event()
     args = (_address(server), key, number // 2, ready, begin)
     workers = [context.Process(target=_log_in, args=args) for _ in range(2)]
@@ -388,7 +394,7 @@ class _Idle:
     """Sessions that are open and do nothing, in two processes."""
 
     def __init__(self, server: Server, key: Path, number: int) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("fork")
         self._ready, self._end = context.Semaphore(0), context.Event()
         args = (_address(server), key, number // 2, self._ready, self._end)
         self._workers = [context.Process(target=_stay, args=args) for _ in range(2)]
