@@ -83,14 +83,14 @@ class Scale:
 
 FULL = Scale(
     creditors=400,
-    rows=500,
-    large_rows=10_000,
+    rows=200,
+    large_rows=5_000,
     large=4,
     slow=20,
     dropping=40,
     readings=90,
     hostile=30,
-    due=20_000,
+    due=10_000,
     quiet=120,
     quiet_s=30,
     busy_s=90,
@@ -104,7 +104,7 @@ QUICK = Scale(
     dropping=6,
     readings=8,
     hostile=3,
-    due=1_000,
+    due=400,
     quiet=20,
     quiet_s=3,
     busy_s=6,
@@ -149,9 +149,9 @@ def measure(folder: Path, scale: Scale, tell: Tell, only: Sequence[str]) -> Iter
         return
     day = live(folder / "peak-day", scale, tell)
     write_series(day, scale, RESULTS / "peak-day.json")
+    yield from rows(day, scale)
     if day.problems:
         raise RuntimeError("; ".join(day.problems))
-    yield from rows(day, scale)
 
 
 def live(folder: Path, scale: Scale, tell: Tell) -> Day:
@@ -179,7 +179,7 @@ def live(folder: Path, scale: Scale, tell: Tell) -> Day:
             day.purge_s = (round(purged, 2), round(purged + _command(town.home, "retention", "run"), 2))
             day.told += [client.finish() for client in clients]
             tell("peak day: until nothing is under way")
-            _command(town.home, "wait", "--idle", "--timeout", "300")
+            _command(town.home, "wait", "--idle", "--timeout", "900")
             day.drained_s = round(time.monotonic() - ends, 2)
         day.problems += _problems(town, day)
     return day
