@@ -51,7 +51,7 @@ def render(found: Mapping[str, Any], rows: Sequence[Row], pictures: Mapping[str,
     else:
         parts.append("Every goal was met.")
     parts += [f"Left out: {each['figure']} ({each['reason']})." for each in found["left_out"]] + [
-        f"Not measured: {each['figure']} ({each['reason']})." for each in found["failed"]
+        f"Failed: {each['figure']} ({each['reason']})." for each in found["failed"]
     ]
     parts += [f"![{shows}](performance/{name})" for name, shows in pictures.items()]
     seconds = ", ".join(f"{part.replace('_', ' ')} {took:.0f} s" for part, took in found["seconds"].items())

@@ -97,7 +97,7 @@ def test_the_table_tells_misses_and_omissions() -> None:
     assert "| upload | sshd | 3.00 (2.00 to 4.50) | ≥ 2.5 | 6 | 2 | MiB/s | 3 | met |" in text
     assert "| cpu | sshd | 1.50 |" in text
     assert "Left out: sftpgo (no Go)." in text
-    assert "Not measured: logins (no port)." in text
+    assert "Failed: logins (no port)." in text
     assert "![Ratios](performance/more-is-better.svg)" in text
 
 
