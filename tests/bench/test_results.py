@@ -93,9 +93,11 @@ def _found() -> dict[str, object]:
 
 def test_the_table_tells_misses_and_omissions() -> None:
     """Each by name, with how far off it is."""
-    text = report.render(_found(), [FAST, SLOW, LIMIT], {"more-is-better.svg": "Ratios"})
+    far = row("far", "quiet", [8.0], [1.0], goal=2.0, unit="ms", at_least=False)
+    text = report.render(_found(), [FAST, SLOW, LIMIT, far], {"more-is-better.svg": "Ratios"})
     assert "| upload | sshd | 3.00 (2.00 to 4.50) | ≥ 2.5 | 6 | 2 | MiB/s | 3 | met |" in text
-    assert "| cpu | sshd | 1.50 |" in text
+    # the furthest first
+    assert "| far | quiet | 4.00 |\n| cpu | sshd | 1.50 |" in text
     assert "Left out: sftpgo (no Go)." in text
     assert "Failed: logins (no port)." in text
     assert "![Ratios](performance/more-is-better.svg)" in text
