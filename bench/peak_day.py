@@ -30,7 +30,7 @@ import asyncssh
 
 from bench import crowd, servers
 from bench.crowd import Crowd, Kind, Outcome, Told, Visit
-from bench.measure import Row, cpu_s, pss_bytes
+from bench.measure import Row, cpu_s, held, pss_bytes
 from gateway.cli.init import make_home
 from gateway.clock import SteppedClock, SystemClock
 from gateway.demo.residents import addresses
@@ -48,6 +48,8 @@ RESULTS = Path(__file__).parent / "results"
 _GOAL = 2.0
 #: Memory in the last quarter of the day beside its second quarter.
 _FLAT = 1.15
+#: What a process may take at its highest, until all of the day is published and listed.
+_HIGHEST_MIB = 300
 _SECTORS = ("Huur", "Zorg", "Energie", "Water")
 _HOSTILE = "vreemd"
 #: What a purge finds was received so long ago.
@@ -196,6 +198,8 @@ def rows(day: Day, scale: Scale) -> Iterator[Row]:
             yield _figure(f"{figure}-{name}", "quiet", busy, quiet, _GOAL, "ms", len(times["busy"]))
     for process, (early, late) in _memory(day, scale).items():
         yield _figure(f"peak-day-memory-{process}", "its second quarter", late, early, _FLAT, "MiB", 1)
+    highest = max(sample.pss_mib for sample in day.samples)
+    yield held("peak-day-memory-highest", [highest], limit=_HIGHEST_MIB, unit="MiB")
 
 
 def _figure(

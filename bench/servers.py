@@ -21,7 +21,7 @@ from gateway.cli.init import make_home
 from gateway.settings import Home
 
 USER = "woonservice"
-#: How long a server may work on after its OK, in seconds.
+#: How long a server may need until it listens, and may work on after its OK, in seconds.
 _PATIENCE_S = 300
 _SFTPGO = "github.com/drakkan/sftpgo/v2@v2.6.6"
 
@@ -256,7 +256,7 @@ def _start(log: Path, *words: str) -> subprocess.Popen[bytes]:
 
 
 def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"{process.args!r} ended with {process.returncode}")

@@ -37,6 +37,8 @@ _LARGE = {
 }
 #: A peer for which the spec sets no goal.
 NO_WORSE = 1.0
+#: How long clients may need until they are ready, in seconds.
+_PATIENCE_S = 600
 _NUMBERS = count()
 _SERVERS = (servers.gateway, servers.sshd, servers.rclone_crypt, servers.sftpgo_cryptfs)
 
@@ -347,7 +349,7 @@ def _timed_logins(server: Server, key: Path, number: int) -> Used:
     for worker in workers:
         worker.start()
     for _ in workers:
-        if not ready.acquire(timeout=120):
+        if not ready.acquire(timeout=_PATIENCE_S):
             raise RuntimeError("a client did not start")
 
     def run() -> None:
@@ -405,7 +407,7 @@ class _Idle:
         for worker in self._workers:
             worker.start()
         for _ in self._workers:
-            if not self._ready.acquire(timeout=120):
+            if not self._ready.acquire(timeout=_PATIENCE_S):
                 raise RuntimeError("the idle sessions did not come to be")
         time.sleep(1)  # what the last logins needed is given back
 
