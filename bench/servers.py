@@ -265,6 +265,7 @@ def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
             if tried.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
+    process.kill()
     raise RuntimeError(f"{process.args!r} does not listen")
 
 
