@@ -46,7 +46,7 @@ _STEADY = 6
 class Scale:
     """How many signals are live and how often they are there, the least first; how many rows the file has.
 
-    And of the year: signals a month, of how many creditors.
+    And of the year: signals a month, of how many creditors, who send on each how-manieth working day.
     """
 
     rounds: int
@@ -55,6 +55,7 @@ class Scale:
     rows: int
     year_signals: int
     year_creditors: int
+    year_days_apart: int
     #: what is due goes each Friday night and on the last working day, or then only
     purges_weekly: bool
 
@@ -64,12 +65,20 @@ FULL = Scale(
     live=12_000,
     copies=(1, 10, 100),
     rows=5_000,
-    year_signals=10_000,
+    year_signals=3_000,
     year_creditors=20,
+    year_days_apart=1,
     purges_weekly=True,
 )
 QUICK = Scale(
-    rounds=1, live=600, copies=(1, 10), rows=200, year_signals=120, year_creditors=4, purges_weekly=False
+    rounds=1,
+    live=600,
+    copies=(1, 10),
+    rows=200,
+    year_signals=120,
+    year_creditors=4,
+    year_days_apart=7,
+    purges_weekly=False,
 )
 
 
@@ -126,15 +135,16 @@ def live_home(folder: Path, live: int, sender: month.Creditor, tell: Tell) -> Pa
         count=20, rows=live // len(MONTHS), largest=live // len(MONTHS) // 4, residents=RESIDENTS
     )
     home = make_country(folder / "first", [*creditors, sender], settle_s=0)
-    clock = SteppedClock(AT)
+    clock = SteppedClock(_evening(MONTHS[0]))
+    gateway = open_country(home, clock)
     for each in MONTHS:
         tell(f"{live:,} live signals: {each:%Y-%m}")
         clock.set(_evening(each))
-        gateway = open_country(home, clock)
+        gateway.make_keys()
         for creditor in creditors:
             put(gateway.pipeline(), creditor.id, month.signal_file(creditor, each))
         do_all(gateway.pipeline())
-        gateway.close()
+    gateway.close()
     return home
 
 
@@ -166,9 +176,13 @@ class Month:
 
 def _year(folder: Path, scale: Scale, tell: Tell) -> Iterator[Row]:
     """A year in a process of its own: what others did before has no part in its memory."""
+    creditors = month.national(
+        count=scale.year_creditors, rows=scale.year_signals, largest=scale.year_signals // 4
+    )
+    home = make_country(folder / "year", creditors, settle_s=0)
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_live_a_year, args=(folder / "year", scale, theirs))
+    process = context.Process(target=_live_a_year, args=(home, creditors, scale, theirs))
     process.start()
     theirs.close()
     months: list[Month] = []
@@ -201,12 +215,8 @@ def _year(folder: Path, scale: Scale, tell: Tell) -> Iterator[Row]:
         )
 
 
-def _live_a_year(folder: Path, scale: Scale, to: Connection) -> None:
+def _live_a_year(home: Path, creditors: Sequence[month.Creditor], scale: Scale, to: Connection) -> None:
     logs.set_up(level="ERROR")
-    creditors = month.national(
-        count=scale.year_creditors, rows=scale.year_signals, largest=scale.year_signals // 4
-    )
-    home = make_country(folder, creditors, settle_s=0)
     clock = SteppedClock(working_days(_YEAR[0])[0])
     gateway = open_country(home, clock)
     for number, each in enumerate(_YEAR, start=1):
@@ -215,7 +225,7 @@ def _live_a_year(folder: Path, scale: Scale, to: Connection) -> None:
         purges: list[float] = []
         used = timed(
             os.getpid(),
-            partial(_live_a_month, gateway, clock, creditors, each, purges, weekly=scale.purges_weekly),
+            partial(_live_a_month, gateway, clock, creditors, each, scale=scale, purges=purges),
         )
         database = Home(root=home).db
         to.send(
@@ -236,19 +246,20 @@ def _live_a_month(
     clock: SteppedClock,
     creditors: Sequence[month.Creditor],
     of: date,
-    purges: list[float],
     *,
-    weekly: bool,
+    scale: Scale,
+    purges: list[float],
 ) -> None:
     """Files come on working days and are published at once; what is due goes at night."""
-    days = working_days(of)
+    # the last one is always among them
+    days = working_days(of)[:: -scale.year_days_apart][::-1]
     for at, day in enumerate(days):
         clock.set(day)
         gateway.make_keys()
         for creditor in creditors[at :: len(days)]:
             put(gateway.pipeline(), creditor.id, month.signal_file(creditor, of, day=day.day))
         do_all(gateway.pipeline())
-        if day is days[-1] or (weekly and day.weekday() == 4):
+        if day is days[-1] or (scale.purges_weekly and day.weekday() == 4):
             clock.set(day + timedelta(hours=14))
             began = time.perf_counter()
             report = gateway.purge()

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Sequence
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -34,8 +36,8 @@ from gateway.vault.stream import Sealer
 
 #: Nobody's quota and no visitor's limit is what is measured.
 LIMITS = '[limits]\nsessions = 10_000\nbytes_per_day = "1000 GiB"\nfiles_per_day = 1_000_000\n'
-_GUARD = "[guard]\nconnections = 10_000\nconnections_per_address = 10_000\n"
-_FILE = '[limits]\nfile = "4 GiB"\n'
+GUARD = "[guard]\nconnections = 10_000\nconnections_per_address = 10_000\n"
+FILE = '[limits]\nfile = "4 GiB"\n'
 
 
 def make_country(
@@ -71,8 +73,8 @@ def make_country(
         (home.config / "municipalities" / f"{code}.toml").write_text(
             f'[publish]\nwhen = "{when}"\nsettle_s = {settle_s}\n'
         )
-    home.gateway_file.write_text(_FILE + _GUARD)
-    table.load(home.reference, reference())
+    home.gateway_file.write_text(FILE + GUARD)
+    home.reference.write_bytes(_addresses())
     return home.root
 
 
@@ -137,5 +139,20 @@ def _partner(keys: Path, name: str, own: str) -> str:
     path = keys / name
     path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
     path.chmod(0o600)
-    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-    return f'id = "{name}"\nname = "{name}"\n{own}\n\n{LIMITS}\n[[keys]]\npublic_key = "{public}"\n'
+    return partner_file(
+        name, own, key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    )
+
+
+def partner_file(name: str, own: str, public_key: str) -> str:
+    """What an administrator may write of a partner; `own` is its role and what comes with that."""
+    return f'id = "{name}"\nname = "{name}"\n{own}\n\n{LIMITS}\n[[keys]]\npublic_key = "{public_key}"\n'
+
+
+@cache
+def _addresses() -> bytes:
+    """The table of addresses, which is the same in every home: made once."""
+    with TemporaryDirectory(prefix="gateway-bench-") as folder:
+        path = Path(folder) / "addresses"
+        table.load(path, reference())
+        return path.read_bytes()

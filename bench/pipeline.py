@@ -31,6 +31,7 @@ from gateway.pipeline.context import Context
 from gateway.pipeline.intake import process
 from gateway.pipeline.publish import publish
 from gateway.pipeline.worker import due_municipalities, pending, step
+from gateway.settings.gemeenten import gemeente_names
 from gateway.store import queue
 
 RESULTS = Path(__file__).parent / "results"
@@ -52,6 +53,8 @@ class Scale:
     live: int
     small_rows: int
     small_rounds: int
+    #: that take part, one of which that file is for: each has its worklist made before
+    municipalities: int
     #: of the file that DuckDB reads too
     rows: int
     #: of the national month: creditors, signals, signals of the largest file, and how often
@@ -64,28 +67,30 @@ class Scale:
 
 
 FULL = Scale(
-    rounds=5,
+    rounds=3,
     live=100_000,
     small_rows=500,
     small_rounds=9,
+    municipalities=342,
     rows=50_000,
     creditors=month.CREDITORS,
     month_rows=month.ROWS,
     largest=month.LARGEST,
-    month_rounds=3,
+    month_rounds=1,
     long_rows=100_000,
 )
 QUICK = Scale(
     rounds=1,
-    live=2_000,
+    live=1_000,
     small_rows=500,
     small_rounds=2,
+    municipalities=10,
     rows=5_000,
     creditors=20,
-    month_rows=4_000,
+    month_rows=3_000,
     largest=1_000,
     month_rounds=1,
-    long_rows=10_000,
+    long_rows=5_000,
 )
 
 
@@ -111,7 +116,8 @@ def _listed(folder: Path, scale: Scale, tell: Tell) -> Iterator[Row]:
         count=max(20, scale.live // 500), rows=scale.live, largest=scale.live // 4, residents=month.ROWS * 3
     )
     sender = month.landlord(scale.small_rows, _CODE, residents=month.ROWS * 3)
-    home = make_country(folder, [*creditors, sender], settle_s=0)
+    codes = list(gemeente_names())[: scale.municipalities]
+    home = make_country(folder, [*creditors, sender], municipalities=codes, settle_s=0)
     _receive(home, creditors)
     work(home, worklists=True)
     beside = folder / "beside"

@@ -23,7 +23,14 @@ _BLUE, _ORANGE, _GREEN, _GREY = "#0072b2", "#d55e00", "#009e73", "#555555"
 _COLOURS = (_BLUE, _ORANGE, _GREEN, "#cc79a7", "#e69f00", "#56b4e9")
 #: Up to this, 2 and 5 are labelled too on a logarithmic axis.
 _LABELLED_SPAN = 500
-_UNITS = {"s": "s", "mib": "MiB", "ms": "ms", "us": "µs"}
+#: What is told of a month -> what its axis is called, and by what its values are divided.
+_MONTH = {
+    "seconds": ("all of it,\nseconds", 1),
+    "cpu_s": ("processor,\nseconds", 1),
+    "purge_s": ("its purges,\nseconds", 1),
+    "peak_bytes": ("memory at its\nhighest, MiB", 1 << 20),
+    "db_bytes": ("database and\njournal, MiB", 1 << 20),
+}
 mpl.rcParams.update(
     {
         "svg.hashsalt": "gateway",
@@ -158,33 +165,30 @@ def _peak_day(day: Mapping[str, Any]) -> Figure:
         axes.axvspan(*day["purge_s"], color="#e69f00", alpha=0.15, label="purge")
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     above.annotate(
-        "busy from here", (day["busy_from_s"], 1.0), xycoords=("data", "axes fraction"), color=_GREY
+        "busy from here",
+        (day["busy_from_s"], 1.0),
+        xytext=(4, 2),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        color=_GREY,
     )
     return figure
 
 
 def _growth(months: Sequence[Mapping[str, float]]) -> Figure:
-    """Whatever is known of each month, one plot each."""
-    names = [name for name, value in months[0].items() if name != "month" and isinstance(value, int | float)]
-    figure = Figure(figsize=(9, 2.1 * len(names)))
+    """What is known of each month, one plot each."""
+    names = [name for name in _MONTH if name in months[0]]
+    figure = Figure(figsize=(9, 1.7 * len(names)))
     for axes, name in zip(
         figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0], names, strict=True
     ):
-        label, divisor = _told(name)
+        label, divisor = _MONTH[name]
         values = [each[name] / divisor for each in months]
         axes.plot([each["month"] for each in months], values, color=_BLUE, marker="o", markersize=4)
         axes.set(ylabel=label, ylim=(0, max(values) * 1.15 or 1))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
         axes.grid(visible=True, color="#dddddd", linewidth=0.6)
-    axes.set_xlabel("month")
+    axes.set_xticks([int(each["month"]) for each in months])
+    axes.set_xlabel("month; from the seventh on as many signals go as come")
+    figure.align_ylabels()
     return figure
-
-
-def _told(name: str) -> tuple[str, float]:
-    """What an axis is called, and by what its values are divided: `db_bytes` is `db, MiB`, and so is `db_mib`."""
-    what, _, unit = name.rpartition("_")
-    if unit == "bytes" and what:
-        return f"{what.replace('_', ' ')}, MiB", 1 << 20
-    if unit in _UNITS and what:
-        return f"{what.replace('_', ' ')}, {_UNITS[unit]}", 1
-    return name.replace("_", " "), 1

@@ -47,11 +47,11 @@ def render(found: Mapping[str, Any], rows: Sequence[Row], pictures: Mapping[str,
     """The part that is written anew, in Markdown; `pictures` is what each plot shows by the name of its file."""
     parts = [_machine(found["machine"]), _table(rows)]
     if missed := [row for row in rows if not row.is_met]:
-        parts.append("Missed: " + "; ".join(_missed(row) for row in missed) + ".")
+        parts.append(_missed(missed))
     else:
         parts.append("Every goal was met.")
     parts += [f"Left out: {each['figure']} ({each['reason']})." for each in found["left_out"]] + [
-        f"Not measured: {each['figure']} ({each['reason']})." for each in found["failed"]
+        f"Failed: {each['figure']} ({each['reason']})." for each in found["failed"]
     ]
     parts += [f"![{shows}](performance/{name})" for name, shows in pictures.items()]
     seconds = ", ".join(f"{part.replace('_', ' ')} {took:.0f} s" for part, took in found["seconds"].items())
@@ -84,10 +84,19 @@ def _table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def _missed(row: Row) -> str:
-    """By how much a goal was missed."""
-    times = row.goal / row.ratio if row.at_least else row.ratio / row.goal
-    return f"{row.figure} beside {row.peer or 'its limit'} by a factor of {times:.2f}"
+def _missed(rows: Sequence[Row]) -> str:
+    """By what factor each goal was missed, the furthest first."""
+    factors = {row: row.goal / row.ratio if row.at_least else row.ratio / row.goal for row in rows}
+    return "\n".join(
+        [
+            "| missed | beside | by a factor of |",
+            "|---|---|---|",
+            *(
+                f"| {row.figure} | {row.peer or 'limit'} | {factor:.2f} |"
+                for row, factor in sorted(factors.items(), key=lambda each: -each[1])
+            ),
+        ]
+    )
 
 
 def number(value: float) -> str:

@@ -11,15 +11,17 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.home import FILE, GUARD, partner_file
+from gateway.cli.init import make_home
 from gateway.settings import Home
 
 USER = "woonservice"
-#: How long a server may work on after its OK, in seconds.
+#: How long a server may need until it listens, and may work on after its OK, in seconds.
 _PATIENCE_S = 300
 _SFTPGO = "github.com/drakkan/sftpgo/v2@v2.6.6"
 
@@ -72,24 +74,13 @@ def free_port() -> int:
 
 def gateway(folder: Path) -> Server:
     """This gateway, on a home of its own, sealing all it takes."""
-    home, key = folder / "gateway", key_pair(folder)
-    _run("init", home)
-    add = ("partner", "add", USER, "--role", "creditor", "--sector", "Huur", "--key", f"{key}.pub")
-    _run("--home", home, *add)
-    settings = home / "config" / "gateway.toml"
-    settings.write_text(
-        settings.read_text()
-        .replace('# file = "64 MiB"', 'file = "4 GiB"')
-        .replace("[guard]", "[guard]\nconnections = 10_000\nconnections_per_address = 10_000")
-    )
-    partner = home / "config" / "partners" / f"{USER}.toml"
-    partner.write_text(
-        partner.read_text()
-        .replace('# bytes_per_day = "10 GiB"', 'bytes_per_day = "1000 GiB"')
-        .replace("# files_per_day = 10_000", "files_per_day = 1_000_000")
-        .replace("# sessions = 32", "sessions = 10_000")
-    )
-    return serve(home)
+    home = Home(root=folder / "gateway")
+    make_home(home)
+    home.gateway_file.write_text(FILE + GUARD)
+    public = key_pair(folder).with_suffix(".pub").read_text().strip()
+    own = 'role = "creditor"\nsectors = ["Huur"]'
+    (home.config / "partners" / f"{USER}.toml").write_text(partner_file(USER, own, public))
+    return serve(home.root)
 
 
 def serve(home: Path) -> Server:
@@ -108,7 +99,7 @@ def serve(home: Path) -> Server:
         stop=lambda: _stop(process),
         clear=lambda: None,
         settle=lambda: _settle(home),
-        afterwards=lambda: _pipelines(log),
+        afterwards=lambda: [pid for pid, kind in processes(log).items() if kind == "pipeline"],
     )
 
 
@@ -252,14 +243,11 @@ def _settle(home: Path) -> None:
     raise RuntimeError("deliveries still wait")
 
 
-def _pipelines(log: Path) -> list[int]:
-    """Processes that the gateway's log calls its pipeline."""
-    told = (line for line in log.read_text(errors="replace").splitlines() if "process." in line)
-    return [
-        int(found["pid"])
-        for line in told
-        if re.search(r"\bkind\W+pipeline\b", line) and (found := re.search(r"\bpid\W+(?P<pid>\d+)", line))
-    ]
+def processes(log: Path) -> Mapping[int, str]:
+    """Which part of the gateway each of its processes is, by its log."""
+    told = (line for line in log.read_text(errors="replace").splitlines() if "process.started" in line)
+    found = ({what: re.search(rf"\b{what}\W+(\w+)", line) for what in ("kind", "pid")} for line in told)
+    return {int(each["pid"][1]): each["kind"][1] for each in found if each["kind"] and each["pid"]}
 
 
 def _start(log: Path, *words: str) -> subprocess.Popen[bytes]:
@@ -267,12 +255,8 @@ def _start(log: Path, *words: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=told)
 
 
-def _run(*words: str | Path) -> None:
-    subprocess.run([sys.executable, "-m", "gateway", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
-
-
 def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"{process.args!r} ended with {process.returncode}")
@@ -281,6 +265,7 @@ def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
             if tried.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
+    process.kill()
     raise RuntimeError(f"{process.args!r} does not listen")
 
 

@@ -93,11 +93,13 @@ def _found() -> dict[str, object]:
 
 def test_the_table_tells_misses_and_omissions() -> None:
     """Each by name, with how far off it is."""
-    text = report.render(_found(), [FAST, SLOW, LIMIT], {"more-is-better.svg": "Ratios"})
+    far = row("far", "quiet", [8.0], [1.0], goal=2.0, unit="ms", at_least=False)
+    text = report.render(_found(), [FAST, SLOW, LIMIT, far], {"more-is-better.svg": "Ratios"})
     assert "| upload | sshd | 3.00 (2.00 to 4.50) | ≥ 2.5 | 6 | 2 | MiB/s | 3 | met |" in text
-    assert "Missed: cpu beside sshd by a factor of 1.50." in text
+    # the furthest first
+    assert "| far | quiet | 4.00 |\n| cpu | sshd | 1.50 |" in text
     assert "Left out: sftpgo (no Go)." in text
-    assert "Not measured: logins (no port)." in text
+    assert "Failed: logins (no port)." in text
     assert "![Ratios](performance/more-is-better.svg)" in text
 
 
@@ -119,7 +121,7 @@ def test_the_document_is_written_with_its_plots(tmp_path: Path, monkeypatch: pyt
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
     assert "old" not in text
-    assert "Missed: cpu beside sshd by a factor of 1.50." in text
+    assert "| cpu | sshd | 1.50 |" in text
     for name in ("more-is-better", "less-is-better", "listed-after-ok", "peak-day", "growth"):
         assert f"(performance/{name}.svg)" in text
         assert (tmp_path / "performance" / f"{name}.svg").read_text().startswith("<?xml")
