@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Column, ColumnElement, Connection, Select, Table, bindparam, func, select
 from sqlalchemy.dialects import sqlite
 
+from gateway.store.prepared import Once, Prepared
+
 _DIALECT = sqlite.dialect()
 
 
@@ -66,7 +68,7 @@ def stored(column: Column[Any], value: Any) -> Any:
 def _formed(how: _Statement, rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Rows as the database holds them."""
     # a column has few days and instants: each is formed once
-    forms = [(place, _Once(form)) for place, form in how.forms]
+    forms = [(place, Once(form)) for place, form in how.forms]
     formed = []
     for row in rows:
         values = [*row, *how.defaults]
@@ -74,17 +76,6 @@ def _formed(how: _Statement, rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any,
             values[place] = form[values[place]]
         formed.append(tuple(values))
     return formed
-
-
-class _Once(dict[Any, Any]):
-    """Forms each value once."""
-
-    def __init__(self, form: Callable[[Any], Any]) -> None:
-        self._form = form
-
-    def __missing__(self, value: Any) -> Any:
-        formed = self[value] = self._form(value)
-        return formed
 
 
 @lru_cache(maxsize=64)
@@ -111,49 +102,13 @@ def _forms(columns: Sequence[Column[Any]]) -> tuple[tuple[int, Callable[[Any], A
     return tuple((place, form) for place, form in enumerate(forms) if form is not None)
 
 
-class _Query(NamedTuple):
-    """How a query is asked, and what its columns hold."""
-
-    sql: str
-    #: of each `?` its name, the form of its value, and the value that the query itself gives it
-    binds: tuple[tuple[str, Callable[[Any], Any] | None, Any], ...]
-    #: place in a row, and what a value of the database stands for
-    forms: tuple[tuple[int, Callable[[Any], Any]], ...]
-
-
 def fetch(
     conn: Connection, query: Select[Any], values: Mapping[str, Any] | None = None
 ) -> list[tuple[Any, ...]]:
     """All rows of a query that was built once, as plain tuples; in it no list of values but `listed`."""
-    how, values = _query(query), values or {}
-    asked = tuple(
-        [form(values.get(name, own)) if form else values.get(name, own) for name, form, own in how.binds]
-    )
-    rows: list[tuple[Any, ...]] = list(conn.exec_driver_sql(how.sql, asked).cursor.fetchall())
-    if not rows or not how.forms:
-        return rows
-    # by column: a column has few days and instants, each is formed once
-    columns: list[Iterable[Any]] = [*zip(*rows, strict=True)]
-    for place, form in how.forms:
-        columns[place] = map(_Once(form).__getitem__, columns[place])
-    return list(zip(*columns, strict=True))
+    return _prepared(query).rows(conn, values or {})
 
 
 @lru_cache(maxsize=64)
-def _query(query: Select[Any]) -> _Query:
-    compiled = query.compile(dialect=_DIALECT)
-    binds = {name: bind for bind, name in compiled.bind_names.items()}
-    return _Query(
-        str(compiled),
-        tuple(
-            (name, binds[name].type.dialect_impl(_DIALECT).bind_processor(_DIALECT), binds[name].value)
-            for name in compiled.positiontup or ()
-        ),
-        _forms_of(query.selected_columns),
-    )
-
-
-def _forms_of(columns: Iterable[ColumnElement[Any]]) -> tuple[tuple[int, Callable[[Any], Any]], ...]:
-    """Place in a row, and what a value of the database stands for."""
-    forms = (column.type.dialect_impl(_DIALECT).result_processor(_DIALECT, None) for column in columns)
-    return tuple((place, form) for place, form in enumerate(forms) if form is not None)
+def _prepared(query: Select[Any]) -> Prepared:
+    return Prepared(query)

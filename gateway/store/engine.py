@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
+from threading import Lock, get_ident
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
@@ -91,8 +91,8 @@ class Store:
         self._changes: Together[_Change[Any]] = Together(self._change_all)
         self._engine = _engine(path)
         self._window = str(path.with_suffix(_WINDOW_LOCK))
-        #: held by the thread that writes
-        self._writing = Lock()
+        #: held by the thread that writes, and which that is
+        self._writing, self._writer_id = Lock(), 0
         #: the connection that writes: kept, and with it what it holds of the database
         self._writes: Connection | None = None
         #: whether its commits wait for the disk
@@ -292,12 +292,16 @@ class Store:
 
     @contextmanager
     def _writer(self, *, is_durable: bool) -> Iterator[Connection]:
+        if self._writer_id == get_ident():
+            raise RuntimeError("a transaction within a transaction would wait for itself")
         with self._writing:
             fd = _opened_lock(self._window)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX)
+                self._writer_id = get_ident()
                 yield self._connection(is_durable=is_durable)
             finally:
+                self._writer_id = 0
                 os.close(fd)
 
     def _connection(self, *, is_durable: bool) -> Connection:

@@ -56,8 +56,14 @@ class Prepared:
 
     def rows(self, conn: Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """The rows that it finds or returns."""
-        rows = self._execute(conn, values).fetchall()
-        return [self._formed(row) for row in rows] if self._reads else rows
+        rows: list[tuple[Any, ...]] = self._execute(conn, values).fetchall()
+        if not rows or not self._reads:
+            return rows
+        # by column: a column has few days and instants
+        columns: list[Iterable[Any]] = [*zip(*rows, strict=True)]
+        for place, form in self._reads:
+            columns[place] = map(Once(form).__getitem__, columns[place])
+        return list(zip(*columns, strict=True))
 
     def count(self, conn: Connection, values: Mapping[str, Any]) -> int:
         """How many rows it changed."""
@@ -70,11 +76,16 @@ class Prepared:
             bound[place] = form(bound[place])
         return run(conn, self._sql, bound)
 
-    def _formed(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
-        formed = list(row)
-        for place, form in self._reads:
-            formed[place] = form(formed[place])
-        return tuple(formed)
+
+class Once(dict[Any, Any]):
+    """Forms each value once."""
+
+    def __init__(self, form: Callable[[Any], Any]) -> None:
+        self._form = form
+
+    def __missing__(self, value: Any) -> Any:
+        formed = self[value] = self._form(value)
+        return formed
 
 
 def _present(

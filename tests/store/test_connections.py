@@ -113,3 +113,13 @@ def test_a_glance_that_would_wait_says_so(store):
         assert conn.execute(select(COUNTER.c.name)).all() == []
     add(store, "a")
     assert names(store) == ["a"]
+
+
+def test_a_transaction_within_a_transaction_is_refused(store):
+    """It would wait for itself for ever; the outer one goes on."""
+    with store.write() as conn:
+        with pytest.raises(RuntimeError, match="within"), store.write():
+            pass
+        ADD.count(conn, {"name": "a", "value": 1})
+    add(store, "b")
+    assert names(store) == ["a", "b"]

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 
 from gateway.domain.policy import Grouping
 from gateway.store import meldingen, signals
 from gateway.store.engine import Store
 from gateway.store.meldingen import Span
+from gateway.store.prepared import driver
 
 NOW, TODAY = datetime(2026, 11, 3, tzinfo=UTC), date(2026, 11, 3)
 SPAN = Span("GM1001", "2026-11", "2027-04")
@@ -60,14 +60,11 @@ def store(tmp_path: Path) -> Iterator[Store]:
 )
 def test_finds_by_its_index(store: Store, ask: Callable[[Connection], object], index: str) -> None:
     """The first statement of each is looked up, as SQLite plans it without statistics."""
-    asked: list[tuple[str, Any]] = []
+    asked: list[str] = []
     with store.write() as conn:
-
-        @event.listens_for(conn, "before_cursor_execute")
-        def _note(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-            asked.append((statement, parameters))
-
+        # by the driver: some statements go past SQLAlchemy
+        driver(conn).set_trace_callback(asked.append)
         ask(conn)
-        (statement, parameters), *_ = asked
-        plan = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
-    assert f" INDEX {index}" in plan[0].detail
+        driver(conn).set_trace_callback(None)
+        plan = driver(conn).execute(f"EXPLAIN QUERY PLAN {asked[0]}").fetchall()
+    assert f" INDEX {index}" in plan[0][3]
