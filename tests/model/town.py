@@ -186,13 +186,13 @@ class Town:
         real = store.write
 
         @contextmanager
-        def write() -> Iterator[Any]:
+        def write(**words: bool) -> Iterator[Any]:
             nonlocal count
             count += 1
             dies = count == at
             if dies and where == "before":
                 raise Killed
-            with real() as conn:
+            with real(**words) as conn:
                 yield conn
                 if dies and where == "inside":
                     raise Killed
