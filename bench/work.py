@@ -5,6 +5,7 @@ Its own process: what others did before has no part in its memory.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -61,6 +62,8 @@ def main() -> None:
     """Work until nothing waits."""
     home, result, worklists = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:] == ["worklists"]
     logs.set_up()
+    # as the command line does (gateway/cli/app.py)
+    gc.set_threshold(50_000, 20, 20)
     gateway = open_country(home)
     context = gateway.pipeline()
     began, cpu = time.perf_counter(), tree_cpu_s(os.getpid())
