@@ -7,6 +7,7 @@ result. A small file has two such calls.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
@@ -22,6 +23,16 @@ _calls: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]]] = SimpleQueue
 _lock = Lock()
 #: threads that wait for a call, less the calls that wait for a thread; and all threads
 _free = _started = 0
+
+
+def _begin_anew() -> None:
+    """In a process that was forked: it has none of the threads."""
+    global _calls, _lock, _free, _started  # noqa: PLW0603
+    _calls, _lock = SimpleQueue(), Lock()
+    _free = _started = 0
+
+
+os.register_at_fork(after_in_child=_begin_anew)
 
 
 def in_thread(call: Callable[[], T]) -> asyncio.Future[T]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 
 import pytest
@@ -61,3 +63,18 @@ def test_a_loop_that_ends_first():
         return await asyncio.gather(*(in_thread(lambda: "served") for _ in range(MOST_THREADS)))
 
     assert asyncio.run(come()) == ["served"] * MOST_THREADS
+
+
+def test_a_process_that_was_forked_has_threads_of_its_own():
+    """Those of its parent are not there: a call would wait for them for ever."""
+
+    async def call() -> int:
+        return await in_thread(lambda: 7)
+
+    assert asyncio.run(call()) == 7
+    child = os.fork()
+    if not child:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(20)
+        os._exit(asyncio.run(call()))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
