@@ -96,6 +96,7 @@ async def test_an_exchange_process_is_killed(served):
     assert states.count("aborted") == MANY - whole
     await served.until(lambda: sum(state == "processed" for state, _ in served.rows().values()) >= 1)
     assert not served.processes("receiving")
+    await served.until(lambda: not list(served.opened.home.vault.glob("*.part")))
     with served.opened.store.read() as conn:
         now = served.opened.clock.now()
         assert guard.sessions(conn, now).get("woonservice", 0) <= MANY, "those of the dead count no more"

@@ -201,8 +201,14 @@ class BlobFolder:
         return BlobFile(self._blob(name))
 
     def remove(self, *names: str) -> None:
-        """Remove blobs, for good and durably; absent ones are no error. VaultError if one is left."""
-        paths = [self._blob(name) for name in names]
+        """Remove blobs, for good and durably, also what was never finished; absent ones are no error.
+
+        Raises:
+            VaultError: one is left.
+        """
+        finished = [self._blob(name) for name in names]
+        # who wrote may have been killed before the end
+        paths = [*finished, *(path.with_name(path.name + _UNFINISHED) for path in finished)]
         if not paths:
             return
         try:

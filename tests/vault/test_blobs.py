@@ -161,6 +161,15 @@ def test_remove_is_final_and_may_be_repeated(blobs: BlobFolder, folder: Path) ->
         blobs.open(one)
 
 
+def test_what_a_killed_writer_left_is_removed_by_its_name(blobs: BlobFolder, folder: Path) -> None:
+    """Its row knows the name from the beginning, and nobody may ever finish it."""
+    left = blobs.create()
+    left.write(b"ciphertext")
+    assert [path.name for path in folder.iterdir()] == [left.name + ".part"]
+    blobs.remove(left.name)
+    assert list(folder.iterdir()) == []
+
+
 def test_a_removal_that_fails_is_said(blobs: BlobFolder, folder: Path) -> None:
     """Nobody certifies what still lies there."""
     name = "0" * 32
