@@ -21,6 +21,9 @@ from gateway.gateway import Gateway, open_gateway
 from gateway.settings import Home
 from gateway.store import status
 
+sys.path.append(str(Path(__file__).parent))
+from strict_client import known, sftp  # beside this file
+
 
 @pytest.fixture
 def gateway(tmp_path, monkeypatch):
@@ -44,35 +47,6 @@ def gateway(tmp_path, monkeypatch):
     structlog.reset_defaults()
 
 
-async def sftp(folder: Path, port: int) -> str:
-    """OpenSSH, which trusts its own known_hosts and nothing else, and learns keys where it may; what it said."""
-    options = {
-        "Port": port,
-        "User": "woonbron",
-        "IdentityFile": folder / "key",
-        "IdentitiesOnly": "yes",
-        "BatchMode": "yes",
-        "StrictHostKeyChecking": "yes",
-        "UpdateHostKeys": "yes",
-        "UserKnownHostsFile": folder / "known_hosts",
-        "GlobalKnownHostsFile": "/dev/null",
-    }
-    words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    process = await asyncio.create_subprocess_exec(
-        "sftp", "-F", "/dev/null", *words, "-b", "-", "127.0.0.1",
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await process.communicate(b"ls\n")
-    assert (process.returncode == 0) is (b"inbox" in out)
-    return out.decode() + err.decode()
-
-
-def known(folder: Path) -> set[str]:
-    """The public keys that the client trusts."""
-    lines = (folder / "known_hosts").read_text().splitlines()
-    return {" ".join(line.split()[1:3]) for line in lines}
-
-
 async def test_a_strict_client_survives_a_rotation(gateway, tmp_path):
     """Before, during the announcement, after the turn, after the retirement: it gets in, and trusts what it should."""
     clock = SteppedClock(SystemClock().now())
@@ -83,7 +57,7 @@ async def test_a_strict_client_survives_a_rotation(gateway, tmp_path):
     try:
         (old,) = host_keys.calendar(home.keys)
         (tmp_path / "known_hosts").write_text(f"[127.0.0.1]:{daemon.port} {old.public_key}\n")
-        assert "inbox" in await sftp(tmp_path, daemon.port)
+        assert "inbox" in await sftp(tmp_path, "woonbron", daemon.port)
         assert known(tmp_path) == {old.public_key}
 
         # the command wakes the daemon
@@ -91,7 +65,7 @@ async def test_a_strict_client_survives_a_rotation(gateway, tmp_path):
         new = host_keys.calendar(home.keys)[1]
         async with asyncio.timeout(20):
             while new.public_key not in known(tmp_path):
-                assert "inbox" in await sftp(tmp_path, daemon.port)
+                assert "inbox" in await sftp(tmp_path, "woonbron", daemon.port)
         assert known(tmp_path) == {old.public_key, new.public_key}
         assert json.loads(home.status_file.read_text())["host_key"] == old.fingerprint
 
@@ -102,18 +76,18 @@ async def test_a_strict_client_survives_a_rotation(gateway, tmp_path):
         assert (
             await asyncssh.get_server_host_key("127.0.0.1", daemon.port)
         ).get_fingerprint() == new.fingerprint
-        assert "inbox" in await sftp(tmp_path, daemon.port)
+        assert "inbox" in await sftp(tmp_path, "woonbron", daemon.port)
         assert known(tmp_path) == {old.public_key, new.public_key}
         # whoever was away all those weeks is stopped by its own program, until its owner reads the mail
         learned = (tmp_path / "known_hosts").read_text()
         (tmp_path / "known_hosts").write_text(f"[127.0.0.1]:{daemon.port} {old.public_key}\n")
-        assert "Host key verification failed" in await sftp(tmp_path, daemon.port)
+        assert "Host key verification failed" in await sftp(tmp_path, "woonbron", daemon.port)
         (tmp_path / "known_hosts").write_text(learned)
 
         clock.step(timedelta(days=31))
         await daemon.look_at_keys()
         assert not (home.keys / "host_ed25519").exists()
-        assert "inbox" in await sftp(tmp_path, daemon.port)
+        assert "inbox" in await sftp(tmp_path, "woonbron", daemon.port)
         assert known(tmp_path) == {new.public_key}
         with opened.store.read() as conn:
             actions = [json.loads(entry)["action"] for entry in status.last_entries(conn, 10_000)]

@@ -18,36 +18,8 @@ from gateway.exchange import host_keys
 from gateway.running import running
 
 sys.path.append(str(Path(__file__).parent))
-from served import CSV, KEY, MANY, Served, serving  # beside this file
-
-
-async def openssh(served: Served, port: int) -> str:
-    """OpenSSH, which trusts its own known_hosts and nothing else, and learns keys; what it said."""
-    folder = served.home.root
-    options = {
-        "Port": port,
-        "User": "woonservice",
-        "IdentityFile": folder / "key",
-        "IdentitiesOnly": "yes",
-        "BatchMode": "yes",
-        "StrictHostKeyChecking": "yes",
-        "UpdateHostKeys": "yes",
-        "UserKnownHostsFile": folder / "known_hosts",
-        "GlobalKnownHostsFile": "/dev/null",
-    }
-    words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    process = await asyncio.create_subprocess_exec(
-        "sftp", "-F", "/dev/null", *words, "-b", "-", "127.0.0.1",
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await process.communicate(b"ls\n")
-    return out.decode() + err.decode()
-
-
-def known(served: Served) -> set[str]:
-    """The public keys that the client trusts."""
-    lines = (served.home.root / "known_hosts").read_text().splitlines()
-    return {" ".join(line.split()[1:3]) for line in lines}
+from served import CSV, KEY, MANY, serving  # beside this file
+from strict_client import known, sftp
 
 
 async def shown(port: int) -> set[str]:
@@ -77,8 +49,8 @@ async def test_a_strict_client_survives_a_rotation_of_both(bare_home):
         (new,) = host_keys.rotate(home.keys, now, now + timedelta(days=30), told=lambda _: None)
         await changed(1)
         assert await shown(told.port) == {old.fingerprint}
-        assert "inbox" in await openssh(served, told.port)
-        assert known(served) == {old.public_key, new.public_key}
+        assert "inbox" in await sftp(served.home.root, "woonservice", told.port)
+        assert known(served.home.root) == {old.public_key, new.public_key}
 
         # the thirty days pass
         calendar = home.keys / host_keys.CALENDAR
@@ -91,12 +63,12 @@ async def test_a_strict_client_survives_a_rotation_of_both(bare_home):
             lambda: (is_now := running(home)) is not None and is_now.host_key == new.fingerprint
         )
         for _ in range(4):
-            assert "inbox" in await openssh(served, told.port)
+            assert "inbox" in await sftp(served.home.root, "woonservice", told.port)
 
         host_keys.retire(home.keys, old.fingerprint, opened.clock.now(), told=lambda _: None)
         await changed(3)
-        assert "inbox" in await openssh(served, told.port)
-        assert known(served) == {new.public_key}
+        assert "inbox" in await sftp(served.home.root, "woonservice", told.port)
+        assert known(served.home.root) == {new.public_key}
         await served.until(lambda: not home.host_key.exists())
         # one that is started now knows of it too
         os.kill(served.pids("exchange")[0], signal.SIGKILL)
