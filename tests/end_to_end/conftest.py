@@ -407,7 +407,7 @@ class Town(Clients):
         gateway.close()
 
     def leave_behind(self, user: str) -> None:
-        """What a kill leaves: a file half received, and a blob that no row knows."""
+        """What a kill leaves: a file half received, and two blobs that no row knows, one of them unfinished."""
         gateway = open_gateway(self.home, self.clock)
         visit = Visit(
             partner=gateway.settings.partners[user],
@@ -420,6 +420,7 @@ class Town(Clients):
         orphan = gateway.blobs.create()
         orphan.write(b"x")
         orphan.commit()
+        gateway.blobs.create().write(b"x")
         gateway.close()
 
     def fill_log(self, more: int) -> None:
