@@ -33,11 +33,11 @@ class PacketCipher(Encryption):
     #: a packet that was opened already, and goes through the library all the same
     opened = b""
 
-    def length(self, seq: int, head: memoryview) -> int:
-        """The length that the first four bytes of a packet tell; nobody vouches for it yet."""
+    def length(self, seq: int, received: memoryview, begin: int) -> int:
+        """The length that the first four bytes of the packet at `begin` tell; nobody vouches for it yet."""
         raise NotImplementedError
 
-    def open(self, seq: int, packet: memoryview, into: memoryview) -> None:
+    def open(self, seq: int, received: memoryview, begin: int, end: int, into: memoryview) -> None:
         """Decrypt a packet, with its length before and its tag behind it; nothing of `into` is to be used on error.
 
         Raises:
@@ -59,7 +59,7 @@ class PacketCipher(Encryption):
         """As the library asks for it."""
         if self.opened:
             return first_block, _U32.pack(len(self.opened))
-        return first_block, _U32.pack(self.length(seq, memoryview(first_block)[:header_len]))
+        return first_block, _U32.pack(self.length(seq, memoryview(first_block), 0))
 
     def decrypt_packet(self, seq: int, first: bytes, rest: bytes, header_len: int, mac: bytes) -> bytes:
         """As the library asks for it."""
@@ -68,7 +68,7 @@ class PacketCipher(Encryption):
             return plain
         packet = memoryview(first + rest + mac)
         into = bytearray(len(packet) - LENGTH_BYTES - TAG_BYTES)
-        self.open(seq, packet, memoryview(into))
+        self.open(seq, packet, 0, len(packet), memoryview(into))
         return bytes(into)
 
 
@@ -84,14 +84,16 @@ class GCMCipher(PacketCipher):
         self._count = (count + 1) & 0xFFFFFFFFFFFFFFFF
         return self._fixed + count.to_bytes(8, "big")
 
-    def length(self, seq: int, head: memoryview) -> int:
+    def length(self, seq: int, received: memoryview, begin: int) -> int:
         """As it stands."""
-        return int(_U32.unpack(head)[0])
+        length: int = _U32.unpack_from(received, begin)[0]
+        return length
 
-    def open(self, seq: int, packet: memoryview, into: memoryview) -> None:
+    def open(self, seq: int, received: memoryview, begin: int, end: int, into: memoryview) -> None:
         """Decrypt and verify in one pass."""
+        text = begin + LENGTH_BYTES
         try:
-            self._aead.decrypt_into(self._nonce(), packet[LENGTH_BYTES:], packet[:LENGTH_BYTES], into)
+            self._aead.decrypt_into(self._nonce(), received[text:end], received[begin:text], into)
         except InvalidTag as exc:
             raise MACError("MAC verification failed") from exc
 
@@ -109,20 +111,20 @@ class ChachaCipher(PacketCipher):
         self._main = Cipher(ChaCha20(main, bytes(16)), mode=None).encryptor()
         self._head = Cipher(ChaCha20(head, bytes(16)), mode=None).encryptor()
 
-    def length(self, seq: int, head: memoryview) -> int:
+    def length(self, seq: int, received: memoryview, begin: int) -> int:
         """Decrypted; it may be asked again while the packet comes in."""
         self._head.reset_nonce(_BLOCK_0 + seq.to_bytes(8, "big"))
-        return int(_U32.unpack(self._head.update(head))[0])
+        return int(_U32.unpack(self._head.update(received[begin : begin + LENGTH_BYTES]))[0])
 
-    def open(self, seq: int, packet: memoryview, into: memoryview) -> None:
+    def open(self, seq: int, received: memoryview, begin: int, end: int, into: memoryview) -> None:
         """Verify, and only then decrypt."""
-        nonce = seq.to_bytes(8, "big")
+        nonce, tag = seq.to_bytes(8, "big"), end - TAG_BYTES
         try:
-            Poly1305.verify_tag(self._authenticator(nonce), packet[:-TAG_BYTES], bytes(packet[-TAG_BYTES:]))
+            Poly1305.verify_tag(self._authenticator(nonce), received[begin:tag], bytes(received[tag:end]))
         except InvalidSignature as exc:
             raise MACError("MAC verification failed") from exc
         self._main.reset_nonce(_BLOCK_1 + nonce)
-        self._main.update_into(packet[LENGTH_BYTES:-TAG_BYTES], into)
+        self._main.update_into(received[begin + LENGTH_BYTES : tag], into)
 
     def seal(self, seq: int, plain: memoryview, into: memoryview) -> None:
         """Encrypt length and packet, then authenticate both."""

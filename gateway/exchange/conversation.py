@@ -85,6 +85,16 @@ class Conversation:
         self._upload(handle).write(offset, data)
         self.totals.bytes_in += len(data)
 
+    def read_now(self, number: int, request: sftp.Read) -> bytearray | None:
+        """The reply to a READ of a file that lies ready, when it waits for nothing; None: `answer` gives it.
+
+        Raises:
+            Refused: the status and text of the reply.
+        """
+        opened = self._handles.get(request.handle)
+        reply = opened.read_now(request.offset, request.length) if isinstance(opened, Download) else None
+        return None if reply is None else self._data_reply(number, reply)
+
     async def answer(self, number: int, request: sftp.Request) -> bytes | bytearray:
         """The reply to a request.
 
@@ -252,6 +262,10 @@ class Conversation:
         reply = opened.read_now(offset, length)
         if reply is None:
             reply = await asyncio.to_thread(opened.read, offset, length)
+        return self._data_reply(number, reply)
+
+    def _data_reply(self, number: int, reply: bytearray) -> bytearray:
+        """What was read of a file, with the head of the reply before it."""
         self.totals.bytes_out += len(reply) - sftp.DATA_HEAD_BYTES
         replies.begin_data_reply(number, reply)
         return reply

@@ -30,8 +30,8 @@ _U64 = struct.Struct(">Q")
 
 #: WRITE: length, kind, number, length of the handle; and after that: offset, length of the data
 _WRITE_START, _WRITE_END = struct.Struct(">IBII"), struct.Struct(">QI")
-_WRITE = 6
-#: No WRITE of a handle of ours begins with more before its data.
+_READ, _WRITE = 5, 6
+#: No WRITE of a handle of ours begins with more before its data, and no READ is longer.
 MOST_WRITE_HEAD_BYTES = 64
 
 _ATTR_SIZE, _ATTR_OWNER, _ATTR_MODE, _ATTR_TIMES, _ATTR_EXTENDED = 1, 2, 4, 8, 0x8000_0000
@@ -416,6 +416,14 @@ def take_packet(buffer: bytearray) -> bytes | None:
     packet = bytes(memoryview(buffer)[4 : 4 + length])
     del buffer[: 4 + length]
     return packet
+
+
+def first_read(buffer: bytearray) -> bytes:
+    """The first packet in `buffer`, as `take_packet` gives it, left there; none when it is no READ, or not whole."""
+    if len(buffer) < 5 or buffer[4] != _READ:
+        return b""
+    end = 4 + int(_LENGTH.unpack_from(buffer)[0])
+    return bytes(buffer[4:end]) if 9 <= end <= min(len(buffer), MOST_WRITE_HEAD_BYTES) else b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from functools import lru_cache
 
 from gateway.exchange.protocol import (
     DATA_HEAD_BYTES,
@@ -22,6 +23,8 @@ from gateway.exchange.protocol import (
 _U32 = struct.Struct(">I")
 _U64 = struct.Struct(">Q")
 _DATA_HEAD = struct.Struct(">IBII")
+#: length, kind, number
+_STATUS_HEAD = struct.Struct(">IBI")
 
 _ATTR_SIZE, _ATTR_OWNER, _ATTR_MODE, _ATTR_TIMES = 1, 2, 4, 8
 _VERSION, _STATUS, _HANDLE, _DATA, _NAME, _ATTRS, _EXTENDED_REPLY = 2, 101, 102, 103, 104, 105, 201
@@ -69,8 +72,14 @@ def version_reply(extensions: Iterable[tuple[bytes, bytes]] = EXTENSIONS) -> byt
 
 def status_reply(number: int, status: Status, text: str = "") -> bytes:
     """STATUS, with the status's own text when none is given."""
-    shown = (text or STATUS_TEXTS[status]).encode()
-    return _packet(_STATUS, _U32.pack(number), _U32.pack(status), _string(shown), _string(b"en"))
+    rest = _status_rest(status, text or STATUS_TEXTS[status])
+    return _STATUS_HEAD.pack(len(rest) + 5, _STATUS, number) + rest
+
+
+@lru_cache(maxsize=64)
+def _status_rest(status: Status, text: str) -> bytes:
+    """What comes after a STATUS's number: of most it is the same."""
+    return _U32.pack(status) + _string(text.encode()) + _string(b"en")
 
 
 def handle_reply(number: int, handle: bytes) -> bytes:

@@ -24,9 +24,11 @@ from gateway.exchange.protocol import (
     MOST_PACKET_BYTES,
     MOST_WRITE_HEAD_BYTES,
     PacketError,
+    Read,
     Refused,
     Request,
     Status,
+    first_read,
     parse,
     request_id,
     take_packet,
@@ -78,6 +80,9 @@ class Answers(Protocol):
 
     async def answer(self, number: int, request: Request) -> bytes | bytearray:
         """The reply to a request. Raises Refused: the status and text of the reply."""
+
+    def read_now(self, number: int, request: Read) -> bytearray | None:
+        """The same of a READ, when it waits for nothing; None: it does. Raises Refused."""
 
     async def run(self, command: str, has_no_input: Callable[[], Awaitable[bool]]) -> Outcome | None:
         """Carry out a command instead of SFTP; None: it is refused."""
@@ -184,10 +189,12 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
         if not rest:
             return
         self._waiting += rest
+        self._take_reads()
         if len(self._waiting) > _MOST_WAITING_BYTES and not self._is_paused:
             self._is_paused = True
             self._channel.pause_reading()
-        self._arrived.set()
+        if self._waiting:
+            self._arrived.set()
 
     def _take_writes(self, data: memoryview) -> memoryview:
         """Take in the data of WRITEs as it comes, when nothing is before it; what is left waits for its turn.
@@ -214,14 +221,40 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
             self._send(replies)
         return data
 
+    def _take_reads(self) -> None:
+        """Answer READs whose turn it is and that wait for nothing, without waking the task for each."""
+        while self._is_free() and (packet := first_read(self._waiting)):
+            reply = self._read_now(packet)
+            if reply is None:
+                break
+            del self._waiting[: 4 + len(packet)]
+            self._send(reply)
+
+    def _read_now(self, packet: bytes) -> bytearray | None:
+        """The reply to a READ; None: it is the task's, with all that is to be told of it."""
+        try:
+            request = parse(packet)
+            return (
+                self._conversation.read_now(request_id(packet), request)
+                if isinstance(request, Read)
+                else None
+            )
+        except Exception:  # noqa: BLE001  # the task comes to the same, and answers it
+            return None
+
+    def _is_free(self) -> bool:
+        """Whether the next request may be worked off: none is, and its reply can go."""
+        return (
+            self._is_sftp
+            and not self._is_working
+            and not self._cut
+            and self._writable.is_set()
+            and self.connection_writable.is_set()
+        )
+
     def _begin_write(self, data: memoryview) -> bool:
         before = len(self._waiting)
-        if (
-            before >= MOST_WRITE_HEAD_BYTES
-            or self._is_working
-            or self._cut
-            or not (self._is_sftp and self._writable.is_set() and self.connection_writable.is_set())
-        ):
+        if before >= MOST_WRITE_HEAD_BYTES or not self._is_free():
             return False
         head = write_head(bytes(self._waiting) + bytes(data[: MOST_WRITE_HEAD_BYTES - before]))
         # data that waits already, with its head, is taken in its turn
@@ -269,6 +302,7 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
     def resume_writing(self) -> None:
         """The client takes replies again."""
         self._writable.set()
+        self._take_reads()
 
     @property
     def is_serving(self) -> bool:
@@ -319,8 +353,6 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
                 reply = await self._reply(packet)
                 self._is_working = False
                 self._send(reply)
-                await self._writable.wait()
-                await self.connection_writable.wait()
         except PacketError as exc:
             self._reason, self.broke_protocol = str(exc), True
             self._channel.get_connection().disconnect(asyncssh.DISC_PROTOCOL_ERROR, self._reason)
@@ -329,7 +361,11 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
 
     async def _next_packet(self) -> bytes | None:
         """The next whole packet; None when the session is over."""
-        while not self._cut:
+        while True:
+            await self._writable.wait()
+            await self.connection_writable.wait()
+            if self._cut:
+                return None
             packet = take_packet(self._waiting)
             if self._is_paused and len(self._waiting) <= _MOST_WAITING_BYTES // 2:
                 self._is_paused = False
@@ -338,7 +374,6 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
                 return packet
             self._arrived.clear()
             await self._arrived.wait()
-        return None
 
     async def _run(self) -> None:
         """Carry out the command, or refuse it."""

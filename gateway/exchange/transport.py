@@ -40,7 +40,7 @@ _LEAST_PACKET, _LEAST_PADDING = 6, 4
 _MOST_PACKET = _BUFFER_BYTES - _LEAST_ROOM - LENGTH_BYTES - TAG_BYTES
 #: Data in one packet that goes out, whatever its receiver would take.
 _MOST_DATA = 1 << 18
-#: What is gathered before it is sent, at most.
+#: What is gathered before it is sent, but for the packet that makes it so much.
 _MUCH_BYTES = 1 << 18
 #: Padding that is drawn at once: more than any packet's.
 _RANDOM_BYTES = 1 << 12
@@ -52,6 +52,9 @@ _MOST_UNSENT_BYTES, _MOST_DEFERRED = 1 << 22, 1_000
 #: A packet of SSH_MSG_CHANNEL_DATA: bytes of padding, kind, channel, length of the data (RFC 4254, section 5.2); and of
 #: SSH_MSG_CHANNEL_WINDOW_ADJUST, where the last is how far the window opens
 _DATA_HEADER = Struct(">BBII")
+_DATA_HEADER_BYTES = _DATA_HEADER.size
+#: as many bytes as that
+_UNDER = Struct(f"{_DATA_HEADER_BYTES}s")
 #: channel, length of the data
 _DATA_START = Struct(">II")
 
@@ -77,6 +80,10 @@ class Buffers:
         self.opened = _buffer()
         #: a packet that goes out, before it is encrypted
         self.sealing = _buffer()
+        #: what goes out, whose it is, and how many bytes; another that sends has it sent first
+        self.sending = memoryview(bytearray(_MUCH_BYTES + _BUFFER_BYTES))
+        self.sender: Connection | None = None
+        self.unsent = 0
         #: whose read is under way
         self.reader: Connection | None = None
         self._random = memoryview(b"")
@@ -126,6 +133,9 @@ class Channel(asyncssh.SSHServerChannel[bytes]):
         """Send data, as far as the client's window is open; what is not open waits. It is changed by nobody any more."""
         if datatype is not None or self._send_state != "open":
             super().write(data, datatype)
+        elif data and not self._send_buf and len(data) <= min(self._send_window, self._send_pktsize):
+            self._send_window -= len(data)
+            self._conn.send_data(self, memoryview(data), len(data))  # type: ignore[attr-defined]  # as below
         elif data:
             self._send_buf.append((memoryview(data), None))  # type: ignore[arg-type]
             self._send_buf_len += len(data)
@@ -158,8 +168,8 @@ class Connection(asyncssh.SSHServerConnection):
         #: of which channel data lies in `opened`, one packet's behind the other's, and how many bytes
         self._gathering: Channel | None = None
         self._gathered = 0
-        self._out: list[bytes | bytearray] = []
-        self._out_bytes = 0
+        #: of its socket, to send past the event loop
+        self._fd: int | None = None
         #: whether anything came since the keepalive timer was set
         self._was_heard = False
         #: what is sent goes out when all that came is taken, or when the loop comes round
@@ -223,10 +233,18 @@ class Connection(asyncssh.SSHServerConnection):
         else:
             super()._keepalive_timer_callback()
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client connected."""
+        sock = transport.get_extra_info("socket")
+        self._fd = None if sock is None else sock.fileno()
+        super().connection_made(transport)
+
     def connection_lost(self, exc: Exception | None = None) -> None:
-        """Nothing more comes."""
+        """Nothing more comes, and nothing more goes."""
         if self._buffers.reader is self:
             self._buffers.reader = None
+        if self._buffers.sender is self:
+            self._buffers.sender, self._buffers.unsent = None, 0
         super().connection_lost(exc)
 
     def _take(self, end: int) -> None:
@@ -285,21 +303,21 @@ class Connection(asyncssh.SSHServerConnection):
         received, opened = self._buffers.received, self._buffers.opened
         most = min(self._max_recv_pktlen, _MOST_PACKET)
         while begin + LENGTH_BYTES <= end:
-            length = cipher.length(self._recv_seq, received[begin : begin + LENGTH_BYTES])
+            length = cipher.length(self._recv_seq, received, begin)
             if not _LEAST_PACKET <= length <= most:
                 raise ProtocolError("Max packet size exceeded")  # no word of how long: it may be encrypted
             stop = begin + LENGTH_BYTES + length + TAG_BYTES
             if stop > end:
                 break
             # Data is to lie behind data: what comes before it takes the place of the last that is gathered, for a moment.
-            plain = opened[self._gathered : self._gathered + length]
-            under = bytes(plain[: _DATA_HEADER.size])
+            at = self._gathered
+            plain, under = opened[at : at + length], _UNDER.unpack_from(opened, at)
             try:
-                cipher.open(self._recv_seq, received[begin:stop], plain)
-                size = self._data_bytes(plain)
+                cipher.open(self._recv_seq, received, begin, stop, plain)
+                size = self._data_bytes(at, length)
                 other = b"" if size else bytes(plain)
             finally:
-                plain[: len(under)] = under
+                _UNDER.pack_into(opened, at, *under)
             begin = stop
             if not size:
                 self._hand_data_over()
@@ -310,25 +328,28 @@ class Connection(asyncssh.SSHServerConnection):
             self._gathered += size
         return begin
 
-    def _data_bytes(self, plain: memoryview) -> int:
+    def _data_bytes(self, at: int, length: int) -> int:
         """How many bytes of data a packet has to be gathered; 0 when something about it is not ours to judge.
+
+        Args:
+            at: where in `opened` it lies.
+            length: its bytes; what a shorter one than the header lacks is of another packet, and its length tells.
 
         Raises:
             ProtocolError: its padding is none.
         """
-        if not _LEAST_PADDING <= plain[0] <= len(plain) - 2:
-            raise ProtocolError("Invalid padding")
-        if plain[1] != MSG_CHANNEL_DATA or len(plain) < _DATA_HEADER.size:
-            return 0
+        padding: int
         number: int
         size: int
-        padding, _, number, size = _DATA_HEADER.unpack_from(plain)
-        if _DATA_HEADER.size + size + padding != len(plain):
+        padding, kind, number, size = _DATA_HEADER.unpack_from(self._buffers.opened, at)
+        if not _LEAST_PADDING <= padding <= length - 2:
+            raise ProtocolError("Invalid padding")
+        if kind != MSG_CHANNEL_DATA or _DATA_HEADER_BYTES + size + padding != length:
             return 0
-        if not self._gathered:
+        if not at:
             self._gathering = self._receiving(number)
         channel = self._gathering
-        if channel is None or channel._recv_chan != number or self._gathered + size > channel._recv_window:
+        if channel is None or channel._recv_chan != number or at + size > channel._recv_window:
             return 0
         return size
 
@@ -412,26 +433,43 @@ class Connection(asyncssh.SSHServerConnection):
         )
 
     def _seal(self, cipher: PacketCipher, head: bytes, rest: bytes | memoryview) -> None:
-        """Seal a packet whose first byte is to be that of its padding."""
-        plain, end = self._buffers.sealing, len(head) + len(rest)
-        plain[: len(head)] = head
-        plain[len(head) : end] = rest
+        """Seal a packet whose first byte is to be that of its padding, behind what is to be sent."""
+        buffers, start = self._buffers, len(head)
+        plain, end = buffers.sealing, start + len(rest)
+        plain[:start] = head
+        plain[start:end] = rest
         padding = -(self._send_enchdrlen + end - 1) % self._send_blocksize
         if padding < _LEAST_PADDING:
             padding += self._send_blocksize
         length = end + padding
-        plain[0], plain[end:length] = padding, self._buffers.padding(padding)
-        packet = bytearray(LENGTH_BYTES + length + TAG_BYTES)
-        cipher.seal(self._send_seq, plain[:length], memoryview(packet))
+        plain[0], plain[end:length] = padding, buffers.padding(padding)
+        self._begin_sending()
+        begin, buffers.unsent = buffers.unsent, buffers.unsent + LENGTH_BYTES + length + TAG_BYTES
+        cipher.seal(self._send_seq, plain[:length], buffers.sending[begin : buffers.unsent])
         self._send_seq = (self._send_seq + 1) & 0xFFFFFFFF
         self._rekey_bytes_sent += length
-        self._send(packet)
+        self._send_soon()
 
-    def _send(self, data: bytes | bytearray) -> None:
-        """Gather what is sent until all that came is taken, or it is much: it is sent while the caches have it."""
-        self._out.append(data)
-        self._out_bytes += len(data)
-        if self._out_bytes >= _MUCH_BYTES:
+    def _send(self, data: bytes) -> None:
+        """What the library sends goes behind what is to be sent already."""
+        for begin in range(0, len(data), _BUFFER_BYTES):
+            piece, buffers = data[begin : begin + _BUFFER_BYTES], self._buffers
+            self._begin_sending()
+            at, buffers.unsent = buffers.unsent, buffers.unsent + len(piece)
+            buffers.sending[at : buffers.unsent] = piece
+            self._send_soon()
+
+    def _begin_sending(self) -> None:
+        """Have the buffer: what another connection has in it is sent."""
+        buffers = self._buffers
+        if buffers.sender is not self:
+            if buffers.sender is not None:
+                buffers.sender._flush()
+            buffers.sender = self
+
+    def _send_soon(self) -> None:
+        """Send when all that came is taken, or it is much: it is sent while the caches have it."""
+        if self._buffers.unsent >= _MUCH_BYTES:
             self._flush()
         elif not (self._is_receiving or self._flush_is_due):
             self._flush_is_due = True
@@ -439,12 +477,31 @@ class Connection(asyncssh.SSHServerConnection):
 
     def _flush(self) -> None:
         self._flush_is_due = False
-        out, self._out, self._out_bytes = self._out, [], 0
-        if not out or self._transport is None:
+        buffers = self._buffers
+        if buffers.sender is not self:
             return
-        self._transport.writelines(out)
-        if self._transport.get_write_buffer_size() > _MOST_UNSENT_BYTES:
-            self._force_close(ProtocolError("What is sent is not read"))
+        unsent = buffers.sending[: buffers.unsent]
+        buffers.sender, buffers.unsent = None, 0
+        transport = self._transport
+        if transport is None:
+            return
+        rest = unsent[self._send_now(transport, unsent) :]
+        if rest:
+            transport.write(bytes(rest))
+            if transport.get_write_buffer_size() > _MOST_UNSENT_BYTES:
+                self._force_close(ProtocolError("What is sent is not read"))
+
+    def _send_now(self, transport: asyncio.WriteTransport, data: memoryview) -> int:
+        """How many bytes the socket takes at once, without the event loop's copy and behind nothing of its own.
+
+        What is wrong with the socket, the event loop finds out and tells.
+        """
+        if self._fd is None or transport.is_closing() or transport.get_write_buffer_size():
+            return 0
+        try:
+            return os.write(self._fd, data)
+        except OSError:
+            return 0
 
     def _force_close(self, exc: Exception | None) -> None:
         self._flush()

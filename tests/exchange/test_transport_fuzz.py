@@ -499,13 +499,13 @@ async def test_much_is_sent_before_all_is_taken(monkeypatch):
     pair = ends(GCM_128)
     await opened(pair, GCM_128)
     packets = sealed(GCM_128, [OPEN, SUBSYSTEM, *[data(bytes([each]) * 1_000) for each in range(10)]])[2:]
-    sizes, writelines = [], pair[0].wire.writelines
+    sizes, write = [], pair[0].wire.write
 
-    def counted(parts):
-        sizes.append(sum(map(len, parts)))
-        writelines(parts)
+    def counted(sent):
+        sizes.append(len(sent))
+        write(sent)
 
-    pair[0].wire.writelines = counted
+    pair[0].wire.write = counted
     pair[0].owner.sessions[0].data_received = lambda got, _: [
         pair[0].owner.sessions[0].channel.write(bytes(got[at : at + 1_000])[::-1])
         for at in range(0, len(got), 1_000)
