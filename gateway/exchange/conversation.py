@@ -164,7 +164,7 @@ class Conversation:
 
     def _add(self, opened: Upload | Download | Reading | _Listing) -> bytes:
         self._last_handle += 1
-        handle = self._last_handle.to_bytes(4, "big")
+        handle = self._last_handle.to_bytes(sftp.HANDLE_BYTES, "big")
         self._handles[handle] = opened
         return handle
 

@@ -31,8 +31,13 @@ _U64 = struct.Struct(">Q")
 #: WRITE: length, kind, number, length of the handle; and after that: offset, length of the data
 _WRITE_START, _WRITE_END = struct.Struct(">IBII"), struct.Struct(">QI")
 _READ, _WRITE = 5, 6
-#: No WRITE of a handle of ours begins with more before its data, and no READ is longer.
+#: No WRITE of a handle of ours begins with more before its data.
 MOST_WRITE_HEAD_BYTES = 64
+#: Of a handle of ours.
+HANDLE_BYTES = 4
+#: READ of such a handle: length, kind, number, length of the handle, handle, offset, bytes to read
+_READ_PACKET = struct.Struct(f">IBII{HANDLE_BYTES}sQI")
+READ_BYTES = _READ_PACKET.size
 
 _ATTR_SIZE, _ATTR_OWNER, _ATTR_MODE, _ATTR_TIMES, _ATTR_EXTENDED = 1, 2, 4, 8, 0x8000_0000
 
@@ -418,12 +423,14 @@ def take_packet(buffer: bytearray) -> bytes | None:
     return packet
 
 
-def first_read(buffer: bytearray) -> bytes:
-    """The first packet in `buffer`, as `take_packet` gives it, left there; none when it is no READ, or not whole."""
-    if len(buffer) < 5 or buffer[4] != _READ:
-        return b""
-    end = 4 + int(_LENGTH.unpack_from(buffer)[0])
-    return bytes(buffer[4:end]) if 9 <= end <= min(len(buffer), MOST_WRITE_HEAD_BYTES) else b""
+def first_read(buffer: bytearray) -> tuple[int, Read] | None:
+    """The number of the READ that `buffer` begins with, and the READ; None: it is another, or its handle none of ours."""
+    if len(buffer) < READ_BYTES:
+        return None
+    length, kind, number, handle_bytes, handle, offset, count = _READ_PACKET.unpack_from(buffer)
+    if length != READ_BYTES - 4 or kind != _READ or handle_bytes != HANDLE_BYTES:
+        return None
+    return number, Read(handle, offset, count)
 
 
 @dataclass(frozen=True, slots=True)

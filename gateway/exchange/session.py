@@ -23,6 +23,7 @@ from gateway.exchange.key_uses import KeyUses
 from gateway.exchange.protocol import (
     MOST_PACKET_BYTES,
     MOST_WRITE_HEAD_BYTES,
+    READ_BYTES,
     PacketError,
     Read,
     Refused,
@@ -223,24 +224,15 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
 
     def _take_reads(self) -> None:
         """Answer READs whose turn it is and that wait for nothing, without waking the task for each."""
-        while self._is_free() and (packet := first_read(self._waiting)):
-            reply = self._read_now(packet)
+        while self._is_free() and (found := first_read(self._waiting)):
+            try:
+                reply = self._conversation.read_now(*found)
+            except Exception:  # noqa: BLE001  # the task comes to the same, and answers it
+                reply = None
             if reply is None:
                 break
-            del self._waiting[: 4 + len(packet)]
+            del self._waiting[:READ_BYTES]
             self._send(reply)
-
-    def _read_now(self, packet: bytes) -> bytearray | None:
-        """The reply to a READ; None: it is the task's, with all that is to be told of it."""
-        try:
-            request = parse(packet)
-            return (
-                self._conversation.read_now(request_id(packet), request)
-                if isinstance(request, Read)
-                else None
-            )
-        except Exception:  # noqa: BLE001  # the task comes to the same, and answers it
-            return None
 
     def _is_free(self) -> bool:
         """Whether the next request may be worked off: none is, and its reply can go."""

@@ -295,7 +295,7 @@ class Connection(asyncssh.SSHServerConnection):
     def _take_packets(self, cipher: PacketCipher, begin: int, end: int) -> int:
         """Take whole packets of what was received, and where the first lies that was not taken.
 
-        Data of one channel is gathered as long as it comes; after any other packet all may be different.
+        Data of one channel is gathered as long as it comes; after a packet that the library took all may be different.
 
         Raises:
             ProtocolError: a packet has a length or a padding that none has.
@@ -323,7 +323,10 @@ class Connection(asyncssh.SSHServerConnection):
                 self._hand_data_over()
                 if not self._open_window(other):
                     self._take_seldom(cipher, other)
-                break
+                    break
+                if self._transport is None:
+                    break
+                continue
             self._recv_seq = (self._recv_seq + 1) & 0xFFFFFFFF
             self._gathered += size
         return begin
@@ -399,12 +402,16 @@ class Connection(asyncssh.SSHServerConnection):
 
     def send_data(self, channel: Channel, data: memoryview, most: int) -> None:
         """Send data of a channel, at most so many bytes in a packet."""
-        number = channel._send_chan
+        number, cipher = channel._send_chan, self._send_encryption
+        if not isinstance(cipher, PacketCipher):
+            cipher = None
         for begin in range(0, len(data), most):
             piece = data[begin : begin + most]
-            cipher = self._send_encryption
-            if isinstance(cipher, PacketCipher) and self._can_send_at_once():
-                self._seal(cipher, _DATA_HEADER.pack(0, MSG_CHANNEL_DATA, number, len(piece)), piece)
+            if cipher is not None and self._can_send_at_once():
+                end = _DATA_HEADER_BYTES + len(piece)
+                _DATA_HEADER.pack_into(self._buffers.sealing, 0, 0, MSG_CHANNEL_DATA, number, len(piece))
+                self._buffers.sealing[_DATA_HEADER_BYTES:end] = piece
+                self._seal(cipher, end)
             else:
                 head = _DATA_START.pack(number, len(piece))
                 self.send_packet(MSG_CHANNEL_DATA, head, piece, handler=channel)  # type: ignore[arg-type]  # a view will do
@@ -417,7 +424,9 @@ class Connection(asyncssh.SSHServerConnection):
             if pkttype == MSG_IGNORE:
                 return
             if pkttype >= MSG_CHANNEL_FIRST and self._can_send_at_once():
-                self._seal(cipher, bytes((0, pkttype)), b"".join(args))
+                packet = b"".join((bytes((0, pkttype)), *args))
+                self._buffers.sealing[: len(packet)] = packet
+                self._seal(cipher, len(packet))
                 return
         super().send_packet(pkttype, *args, handler=handler)
         if self._deferred_packets:
@@ -432,12 +441,10 @@ class Connection(asyncssh.SSHServerConnection):
             and (not self._rekey_seconds or time.monotonic() < self._rekey_time)
         )
 
-    def _seal(self, cipher: PacketCipher, head: bytes, rest: bytes | memoryview) -> None:
-        """Seal a packet whose first byte is to be that of its padding, behind what is to be sent."""
-        buffers, start = self._buffers, len(head)
-        plain, end = buffers.sealing, start + len(rest)
-        plain[:start] = head
-        plain[start:end] = rest
+    def _seal(self, cipher: PacketCipher, end: int) -> None:
+        """Seal a packet, which lies in `sealing` up to `end` but for its padding, behind what is to be sent."""
+        buffers = self._buffers
+        plain = buffers.sealing
         padding = -(self._send_enchdrlen + end - 1) % self._send_blocksize
         if padding < _LEAST_PADDING:
             padding += self._send_blocksize
