@@ -6,6 +6,7 @@ sequence numbers and the order of packets are the library's (`transport.py`).
 
 from __future__ import annotations
 
+from itertools import count
 from struct import Struct
 
 from asyncssh.encryption import Encryption
@@ -77,12 +78,10 @@ class GCMCipher(PacketCipher):
 
     def __init__(self, key: bytes, iv: bytes) -> None:
         self._aead = AESGCM(key)
-        self._fixed, self._count = iv[:4], int.from_bytes(iv[4:], "big")
+        self._fixed, self._counts = iv[:4], count(int.from_bytes(iv[4:], "big"))
 
     def _nonce(self) -> bytes:
-        count = self._count
-        self._count = (count + 1) & 0xFFFFFFFFFFFFFFFF
-        return self._fixed + count.to_bytes(8, "big")
+        return self._fixed + (next(self._counts) & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "big")
 
     def length(self, seq: int, received: memoryview, begin: int) -> int:
         """As it stands."""

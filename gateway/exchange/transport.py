@@ -402,19 +402,21 @@ class Connection(asyncssh.SSHServerConnection):
 
     def send_data(self, channel: Channel, data: memoryview, most: int) -> None:
         """Send data of a channel, at most so many bytes in a packet."""
-        number, cipher = channel._send_chan, self._send_encryption
-        if not isinstance(cipher, PacketCipher):
-            cipher = None
+        number, cipher, plain = channel._send_chan, self._send_encryption, self._buffers.sealing
+        # asked once: a key that has done its share does these few packets more
+        is_ours = self._can_send_at_once()
         for begin in range(0, len(data), most):
             piece = data[begin : begin + most]
-            if cipher is not None and self._can_send_at_once():
-                end = _DATA_HEADER_BYTES + len(piece)
-                _DATA_HEADER.pack_into(self._buffers.sealing, 0, 0, MSG_CHANNEL_DATA, number, len(piece))
-                self._buffers.sealing[_DATA_HEADER_BYTES:end] = piece
+            size = len(piece)
+            if is_ours and isinstance(cipher, PacketCipher):
+                end = _DATA_HEADER_BYTES + size
+                _DATA_HEADER.pack_into(plain, 0, 0, MSG_CHANNEL_DATA, number, size)
+                plain[_DATA_HEADER_BYTES:end] = piece
                 self._seal(cipher, end)
             else:
-                head = _DATA_START.pack(number, len(piece))
+                head = _DATA_START.pack(number, size)
                 self.send_packet(MSG_CHANNEL_DATA, head, piece, handler=channel)  # type: ignore[arg-type]  # a view will do
+        self._send_soon()
 
     def send_packet(self, pkttype: int, *args: bytes, handler: Any = None) -> None:
         """Send a packet: of a channel the short way, when nothing stands in it."""
@@ -427,6 +429,7 @@ class Connection(asyncssh.SSHServerConnection):
                 packet = b"".join((bytes((0, pkttype)), *args))
                 self._buffers.sealing[: len(packet)] = packet
                 self._seal(cipher, len(packet))
+                self._send_soon()
                 return
         super().send_packet(pkttype, *args, handler=handler)
         if self._deferred_packets:
@@ -455,7 +458,8 @@ class Connection(asyncssh.SSHServerConnection):
         cipher.seal(self._send_seq, plain[:length], buffers.sending[begin : buffers.unsent])
         self._send_seq = (self._send_seq + 1) & 0xFFFFFFFF
         self._rekey_bytes_sent += length
-        self._send_soon()
+        if buffers.unsent >= _MUCH_BYTES:
+            self._flush()
 
     def _send(self, data: bytes) -> None:
         """What the library sends goes behind what is to be sent already."""
@@ -464,7 +468,9 @@ class Connection(asyncssh.SSHServerConnection):
             self._begin_sending()
             at, buffers.unsent = buffers.unsent, buffers.unsent + len(piece)
             buffers.sending[at : buffers.unsent] = piece
-            self._send_soon()
+            if buffers.unsent >= _MUCH_BYTES:
+                self._flush()
+        self._send_soon()
 
     def _begin_sending(self) -> None:
         """Have the buffer: what another connection has in it is sent."""
@@ -475,10 +481,8 @@ class Connection(asyncssh.SSHServerConnection):
             buffers.sender = self
 
     def _send_soon(self) -> None:
-        """Send when all that came is taken, or it is much: it is sent while the caches have it."""
-        if self._buffers.unsent >= _MUCH_BYTES:
-            self._flush()
-        elif not (self._is_receiving or self._flush_is_due):
+        """Send when all that came is taken, or when the loop comes round; much is sent while the caches have it."""
+        if not (self._is_receiving or self._flush_is_due):
             self._flush_is_due = True
             self._loop.call_soon(self._flush)
 

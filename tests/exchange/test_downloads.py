@@ -9,10 +9,12 @@ import pytest
 import structlog
 
 from gateway.exchange import download
+from gateway.exchange.conversation import Conversation
 from gateway.retention import compromise
 from gateway.retention.versions import By
 from gateway.vault.blobs import BlobFile
 from gateway.vault.stream import FIRST_TEXT_BYTES, HEADER_BYTES, SEGMENT_BYTES, TEXT_BYTES
+from tests.exchange.conftest import text
 
 #: That of what `place` puts into a box.
 KEY = "until-2027-05-22"
@@ -63,6 +65,41 @@ async def test_what_is_in_memory_is_read_without_a_thread(house, monkeypatch, in
     assert house.dispatch(one)["state"] == "collected"
     # what lies in a segment that was opened for the read before needs no disk
     assert (threaded == []) is in_memory
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+async def test_requests_that_come_at_once_are_answered_in_their_order(house, monkeypatch, in_memory):
+    """READs that wait for nothing are answered where they come; none overtakes what came before it."""
+    asked, answer = [], Conversation.answer
+
+    def read_now(blob, offset, n):
+        if not in_memory:
+            raise BlockingIOError
+        return bytearray(blob.read_at(offset, n))
+
+    async def counted(conversation, number, request):
+        asked.append(request)
+        return await answer(conversation, number, request)
+
+    monkeypatch.setattr(BlobFile, "read_now", read_now)
+    house.place("assen", "outbox", "a.csv", CONTENT)
+    async with house.raw("assen") as raw:
+        handle = (await raw.open("outbox/a.csv", 1)).string
+        monkeypatch.setattr(Conversation, "answer", counted)
+        for offset in range(0, 700_000, 100_000):
+            raw.send(5, text(handle), struct.pack(">QI", offset, 100_000))
+            raw.send(17, text(b"/outbox"))
+            raw.send(5, text(handle), struct.pack(">QI", 700_000, 1))
+            raw.send(5, text(handle), struct.pack(">QI", offset, 10))
+        for offset in range(0, 700_000, 100_000):
+            assert (await raw.reply()).string == CONTENT[offset : offset + 100_000]
+            assert (await raw.reply()).kind == 105
+            assert (await raw.reply()).status == 1
+            assert (await raw.reply()).string == CONTENT[offset : offset + 10]
+        asked.clear()
+        raw.send(5, text(handle), struct.pack(">QI", 300_000, 100_000))
+        assert (await raw.reply()).string == CONTENT[300_000:400_000]
+    assert (asked == []) is in_memory
 
 
 async def test_collected_when_all_was_read_and_closed(house):

@@ -90,6 +90,38 @@ def test_packets_are_taken_whole(packets, step):
     assert (found, buffer) == (packets, b"")
 
 
+READ = b"\x05\0\0\0\x07" + string(b"hand") + struct.pack(">QI", 2**40, 9)
+
+
+@given(
+    st.one_of(
+        st.just(string(READ)),
+        st.binary(max_size=40),
+        st.binary(max_size=40).map(lambda body: string(b"\x05" + body)),
+        st.sampled_from(list(REQUESTS)).map(string),
+    ),
+    st.binary(max_size=10),
+)
+def test_a_read_that_comes_first_is_what_is_taken_and_parsed(packet, more):
+    """It is found as it is otherwise understood, or not at all; it is as long as it is said to be."""
+    buffer = bytearray(packet + more)
+    found = sftp.first_read(buffer)
+    assert buffer == packet + more
+    if found is not None:
+        taken = sftp.take_packet(buffer)
+        assert found == (sftp.request_id(taken), sftp.parse(taken))
+        assert len(taken) + 4 == sftp.READ_BYTES
+
+
+def test_a_read_that_comes_first_is_found():
+    """Of a handle of ours, when all of it is here."""
+    packet = string(READ)
+    assert sftp.first_read(bytearray(packet + packet)) == (7, sftp.Read(b"hand", 2**40, 9))
+    assert sftp.first_read(bytearray(packet[:-1])) is None
+    for other in (string(READ + b"surplus"), string(b"\x06" + READ[1:]), string(READ.replace(b"hand", b"h"))):
+        assert sftp.first_read(bytearray(other + packet)) is None
+
+
 @pytest.mark.parametrize("length", [0, sftp.MOST_PACKET_BYTES + 1, 2**32 - 1])
 def test_packets_of_impossible_length(length):
     """An empty packet, and one above the cap, are refused as soon as the length is there."""

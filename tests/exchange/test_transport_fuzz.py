@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import socket
 import struct
 import time
 import tracemalloc
@@ -82,6 +83,9 @@ class Wire(asyncio.Transport):
 
     def abort(self):
         self.aborted = True
+
+    def is_closing(self):
+        return self.aborted
 
     def get_write_buffer_size(self):
         return 0 if self.is_read else len(self.sent)
@@ -595,6 +599,69 @@ async def test_a_read_that_is_not_whole_before_another_begins_is_refused():
     other.room()
     with pytest.raises(RuntimeError):
         one.received(10)
+
+
+async def test_connections_share_what_they_send_from_and_send_their_own(monkeypatch):
+    """Each writes before the loop comes round, by turns: every client gets its packets, in order, and no other's."""
+    buffers, loop = transport.Buffers(), asyncio.get_running_loop()
+    options = options_for(server_factory=Owner)
+    pair = [End(transport.Connection(buffers, loop, options), GCM_128, Owner()) for _ in range(2)]
+    for one in pair:
+        one.owner = one.connection._owner
+    await opened(pair, GCM_128)
+    for turn in range(5):
+        for name, one in zip(b"AB", pair, strict=True):
+            one.owner.sessions[0].channel.write(bytes([name, turn]) * 700)
+    await settle()
+    for name, one in zip(b"AB", pair, strict=True):
+        told = [packet[9:] for packet in one.replies() if packet[0] == DATA]
+        assert told == [bytes([name, turn]) * 700 for turn in range(5)]
+
+
+async def test_what_a_lost_connection_had_to_send_goes_nowhere():
+    """Its socket may be another's by then."""
+    ours, _ = ends(GCM_128)
+    await opened([ours], GCM_128)
+    mine, other = socket.socketpair()
+    with mine, other:
+        mine.setblocking(False)
+        other.setblocking(False)
+        ours.connection._fd = mine.fileno()
+        ours.owner.sessions[0].channel.write(b"before")
+        await settle()
+        assert other.recv(1_000)
+        ours.owner.sessions[0].channel.write(b"too late")
+        ours.connection.connection_lost(None)
+        await settle()
+        with pytest.raises(BlockingIOError):
+            other.recv(1_000)
+
+
+async def test_a_socket_that_takes_a_part_is_sent_the_rest_in_order():
+    """What it takes at once goes past the event loop; what comes after the rest waits behind it."""
+    ours, _ = ends(GCM_128)
+    await opened([ours], GCM_128)
+    before = bytes(ours.wire.sent)
+    ours.wire.sent.clear()
+    mine, other = socket.socketpair()
+    with mine, other:
+        mine.setblocking(False)
+        ours.connection._fd = mine.fileno()
+        channel = ours.owner.sessions[0].channel
+        channel.write(first := os.urandom(1 << 20))
+        await settle()
+        taken = bytes(other.recv(1 << 21))
+        assert taken
+        assert ours.wire.sent
+        ours.wire.is_read = False
+        channel.write(second := os.urandom(10_000))
+        await settle()
+        other.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            other.recv(1)
+    ours.wire.sent[:0] = before + taken
+    told = b"".join(packet[9:] for packet in ours.replies() if packet[0] == DATA)
+    assert told == first + second
 
 
 async def test_an_idle_connection_is_small():
