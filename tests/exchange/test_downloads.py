@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 
 import pytest
 import structlog
@@ -100,6 +101,30 @@ async def test_requests_that_come_at_once_are_answered_in_their_order(house, mon
         raw.send(5, text(handle), struct.pack(">QI", 300_000, 100_000))
         assert (await raw.reply()).string == CONTENT[300_000:400_000]
     assert (asked == []) is in_memory
+
+
+async def test_a_read_does_not_overtake_what_is_under_way(house, monkeypatch):
+    """It comes while a request before it waits for the database, and could be answered at once."""
+    find, go_on = download.find, threading.Event()
+
+    def slow_find(*args):
+        assert go_on.wait(60)
+        return find(*args)
+
+    monkeypatch.setattr(BlobFile, "read_now", BlobFile.read_at)
+    house.place("assen", "outbox", "a.csv", CONTENT)
+    async with house.raw("assen") as raw:
+        handle = (await raw.open("outbox/a.csv", 1)).string
+        (session,) = house.listener._traffic.sessions
+        monkeypatch.setattr(download, "find", slow_find)
+        raw.send(17, text(b"/outbox/a.csv"))
+        await house.until(lambda: session._is_working)
+        before = session._bytes_in
+        raw.send(5, text(handle), struct.pack(">QI", 0, 10))
+        await house.until(lambda: session._bytes_in > before)
+        go_on.set()
+        assert (await raw.reply()).kind == 105
+        assert (await raw.reply()).string == CONTENT[:10]
 
 
 async def test_collected_when_all_was_read_and_closed(house):
