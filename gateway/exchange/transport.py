@@ -20,6 +20,7 @@ from struct import Struct
 from typing import Any
 
 import asyncssh
+from asyncssh import connection
 from asyncssh.auth import MSG_USERAUTH_PK_OK
 from asyncssh.constants import (
     MSG_CHANNEL_DATA,
@@ -33,6 +34,7 @@ from asyncssh.constants import (
 from asyncssh.encryption import ChachaEncryption, Encryption, GCMEncryption
 from asyncssh.logging import SSHLogger
 from asyncssh.misc import DisconnectError, ProtocolError
+from asyncssh.saslprep import saslprep
 
 from gateway.exchange.ciphers import LENGTH_BYTES, TAG_BYTES, ChachaCipher, GCMCipher, PacketCipher
 from gateway.exchange.sockets import BACKLOG
@@ -530,8 +532,18 @@ class Receiver(asyncio.BufferedProtocol):
         self._connection.write_again()
 
 
+def user_name(s: str) -> str:
+    """A user name as RFC 4013 has it; one of printable ASCII is as it stands, whoever's it is, and no table is asked.
+
+    Raises:
+        SASLPrepError: it is none.
+    """
+    return s if s.isascii() and s.isprintable() else saslprep(s)
+
+
 async def listen(sock: socket, options: asyncssh.SSHServerConnectionOptions) -> asyncssh.SSHAcceptor:
     """Listen at a socket that is bound, with connections of this module."""
+    connection.saslprep = user_name  # type: ignore[attr-defined]  # asked twice by each login
     loop, buffers = asyncio.get_running_loop(), Buffers()
     server = await loop.create_server(
         lambda: Receiver(Connection(buffers, loop, options)), sock=sock, backlog=BACKLOG

@@ -18,6 +18,7 @@ from itertools import accumulate, groupby, pairwise
 import asyncssh
 import pytest
 from asyncssh.encryption import get_encryption, get_encryption_params
+from asyncssh.saslprep import SASLPrepError, saslprep
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -423,6 +424,20 @@ async def test_a_login_is_answered_as_the_library_does(alg):
     for one in pair:
         one.connection.abort()
     await settle()
+
+
+@settings(deadline=None)
+@given(st.one_of(st.text(max_size=20), st.text(st.characters(max_codepoint=127), max_size=20)))
+def test_a_user_name_is_what_the_library_makes_of_it(text):
+    """Or is refused with the same words."""
+
+    def made(prepare):
+        try:
+            return prepare(text)
+        except SASLPrepError as exc:
+            return exc.args
+
+    assert made(transport.user_name) == made(saslprep)
 
 
 @pytest.mark.parametrize("alg", CIPHERS)
