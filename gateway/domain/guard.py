@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from math import ceil, log2
 
@@ -162,6 +163,7 @@ def ending(pace: Pace, at_s: float, terms: GuardTerms) -> Ending | None:
     return Ending.IDLE if still_s >= terms.idle.total_seconds() else None
 
 
+@lru_cache(maxsize=1024)  # of one connection it is asked several times
 def _parsed(address: str) -> IPv4Address | IPv6Address | None:
     """An address, one of IPv4 that was written as IPv6 as what it is."""
     try:

@@ -20,10 +20,21 @@ from struct import Struct
 from typing import Any
 
 import asyncssh
-from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_FIRST, MSG_CHANNEL_WINDOW_ADJUST, MSG_IGNORE
+from asyncssh import connection
+from asyncssh.auth import MSG_USERAUTH_PK_OK
+from asyncssh.constants import (
+    MSG_CHANNEL_DATA,
+    MSG_CHANNEL_WINDOW_ADJUST,
+    MSG_IGNORE,
+    MSG_SERVICE_ACCEPT,
+    MSG_USERAUTH_FAILURE,
+    MSG_USERAUTH_LAST,
+    MSG_USERAUTH_SUCCESS,
+)
 from asyncssh.encryption import ChachaEncryption, Encryption, GCMEncryption
 from asyncssh.logging import SSHLogger
 from asyncssh.misc import DisconnectError, ProtocolError
+from asyncssh.saslprep import saslprep
 
 from gateway.exchange.ciphers import LENGTH_BYTES, TAG_BYTES, ChachaCipher, GCMCipher, PacketCipher
 from gateway.exchange.sockets import BACKLOG
@@ -48,6 +59,9 @@ _RANDOM_BYTES = 1 << 12
 _LEAST_RECEIVED = 1 << 10
 #: Bytes, and packets held back by a key exchange, that a client may leave unread: more than its sessions' replies.
 _MOST_UNSENT_BYTES, _MOST_DEFERRED = 1 << 22, 1_000
+
+#: What is said to who has not logged in, once there are keys.
+_OF_LOGIN = frozenset({MSG_SERVICE_ACCEPT, MSG_USERAUTH_FAILURE, MSG_USERAUTH_SUCCESS, MSG_USERAUTH_PK_OK})
 
 #: A packet of SSH_MSG_CHANNEL_DATA: bytes of padding, kind, channel, length of the data (RFC 4254, section 5.2); and of
 #: SSH_MSG_CHANNEL_WINDOW_ADJUST, where the last is how far the window opens
@@ -103,8 +117,10 @@ def _buffer() -> memoryview:
 class _Quiet(SSHLogger):
     """The library's lines quote commands and names, and nobody reads them: they are not even made."""
 
-    def log(self, level: int, msg: object, *args: object, **kwargs: object) -> None:
+    def log(self, *_: object, **__: object) -> None:
         """Leave it."""
+
+    debug1 = debug2 = info = log
 
 
 _QUIET = _Quiet(logging.getLogger("asyncssh"))
@@ -392,11 +408,10 @@ class Connection(asyncssh.SSHServerConnection):
             channel._accept_data(self._buffers.opened[_DATA_HEADER.size :][:size])  # type: ignore[arg-type]
 
     def _take_seldom(self, cipher: PacketCipher, plain: bytes) -> None:
-        """The library takes a packet that is opened already: it asks for it as if it were not."""
-        cipher.opened = plain
-        self._inpbuf = bytes(LENGTH_BYTES + len(plain) + TAG_BYTES)
-        while self._inpbuf and self._recv_handler():
-            pass
+        """The library takes a packet that is opened already: it asks for it as if only its first block were."""
+        cipher.opened, self._pktlen = plain, len(plain)
+        self._inpbuf = bytes(LENGTH_BYTES + len(plain) + TAG_BYTES - self._recv_blocksize)
+        self._recv_packet()
 
     # what goes out
 
@@ -419,13 +434,13 @@ class Connection(asyncssh.SSHServerConnection):
         self._send_soon()
 
     def send_packet(self, pkttype: int, *args: bytes, handler: Any = None) -> None:
-        """Send a packet: of a channel the short way, when nothing stands in it."""
+        """Send a packet: of a channel or a login the short way, when nothing stands in it."""
         cipher = _cipher(self._send_encryption)
         if cipher is not None:
             self._send_encryption = cipher
             if pkttype == MSG_IGNORE:
                 return
-            if pkttype >= MSG_CHANNEL_FIRST and self._can_send_at_once():
+            if self._can_send_at_once(pkttype):
                 packet = b"".join((bytes((0, pkttype)), *args))
                 self._buffers.sealing[: len(packet)] = packet
                 self._seal(cipher, len(packet))
@@ -435,11 +450,13 @@ class Connection(asyncssh.SSHServerConnection):
         if self._deferred_packets:
             self._hold_back()
 
-    def _can_send_at_once(self) -> bool:
+    def _can_send_at_once(self, pkttype: int = MSG_CHANNEL_DATA) -> bool:
+        if self._compressor or not self._kex_complete:
+            return False
+        if not self._auth_complete:
+            return pkttype in _OF_LOGIN
         return bool(
-            self._auth_complete
-            and self._kex_complete
-            and not self._compressor
+            pkttype > MSG_USERAUTH_LAST
             and self._rekey_bytes_sent < self._rekey_bytes
             and (not self._rekey_seconds or time.monotonic() < self._rekey_time)
         )
@@ -583,8 +600,18 @@ class Receiver(asyncio.BufferedProtocol):
         self._connection.write_again()
 
 
+def user_name(s: str) -> str:
+    """A user name as RFC 4013 has it; one of printable ASCII is as it stands, whoever's it is, and no table is asked.
+
+    Raises:
+        SASLPrepError: it is none.
+    """
+    return s if s.isascii() and s.isprintable() else saslprep(s)
+
+
 async def listen(sock: socket, options: asyncssh.SSHServerConnectionOptions) -> asyncssh.SSHAcceptor:
     """Listen at a socket that is bound, with connections of this module."""
+    connection.saslprep = user_name  # type: ignore[attr-defined]  # asked twice by each login
     loop, buffers = asyncio.get_running_loop(), Buffers()
     server = await loop.create_server(
         lambda: Receiver(Connection(buffers, loop, options)), sock=sock, backlog=BACKLOG

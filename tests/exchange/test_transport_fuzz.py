@@ -19,6 +19,7 @@ from itertools import accumulate, groupby, pairwise
 import asyncssh
 import pytest
 from asyncssh.encryption import get_encryption, get_encryption_params
+from asyncssh.saslprep import SASLPrepError, saslprep
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -92,10 +93,16 @@ class Wire(asyncio.Transport):
 
 
 class Owner(asyncssh.SSHServer):
-    """Gives each channel a session."""
+    """Lets in who signs with one of its keys, and gives each channel a session."""
 
     def __init__(self):
-        self.sessions, self.ended = [], "open"
+        self.sessions, self.ended, self.keys = [], "open", set()
+
+    def public_key_auth_supported(self):
+        return True
+
+    def validate_public_key(self, username, key):
+        return key.public_data in self.keys
 
     def connection_made(self, conn):
         self.connection = conn
@@ -371,6 +378,70 @@ def test_data_that_comes_at_once_is_what_comes_packet_by_packet(made):
         return joined(outcome)
 
     assert asyncio.run(taken(cuts)) == asyncio.run(taken(sorted({*cuts, *between})))
+
+
+def asked(user, key, *, signs):
+    """SSH_MSG_USERAUTH_REQUEST with a public key, offered or signed with."""
+    payload = b"\x32" + string(user) + string(b"ssh-connection") + string(b"publickey") + bytes([signs])
+    payload += string(key.algorithm) + string(key.public_data)
+    return payload + string(key.sign(string(b"id") + payload, key.algorithm)) if signs else payload
+
+
+async def answered(pair, count):
+    """Wait until both have said so much."""
+    async with asyncio.timeout(30):
+        # the library looks at its options in a thread, and tells nobody when it is back
+        while min(len(one.replies()) for one in pair) < count:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("alg", CIPHERS)
+async def test_a_login_is_answered_as_the_library_does(alg):
+    """Each attempt, and what follows the one that succeeds; while keys are exchanged, only when that is over."""
+    pair = ends(alg, send_server_host_keys=True)
+    own, other = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
+    for one in pair:
+        one.owner.keys = {own.public_data}
+        one.connection._auth_complete, one.connection._next_service = False, b"ssh-userauth"
+    payloads = [
+        b"\5" + string(b"ssh-userauth"),
+        b"\x32" + string(b"user") + string(b"ssh-connection") + string(b"none"),
+        asked(b"user", other, signs=True),
+        asked(b"user", own, signs=False),
+        asked(b"user", own, signs=True),
+        OPEN,
+    ]
+    for at, packet in enumerate(sealed(alg, payloads)):
+        for one in pair:
+            one.connection._kex_complete = at != 3
+            one.feed(packet)
+        if at == 3:
+            await settle()
+            assert [len(one.replies()) for one in pair] == [at, at]
+            for one in pair:
+                one.connection._kex_complete = True
+                one.connection._send_deferred_packets()
+        await answered(pair, at + 1 + (at > 4))
+    ours, theirs = (one.outcome() for one in pair)
+    assert ours == theirs
+    assert [reply[0] for reply in ours[1]] == [6, 51, 51, 60, 52, 80, 91]
+    for one in pair:
+        one.connection.abort()
+    await settle()
+
+
+@settings(deadline=None)
+@given(st.one_of(st.text(max_size=20), st.text(st.characters(max_codepoint=127), max_size=20)))
+def test_a_user_name_is_what_the_library_makes_of_it(text):
+    """Or is refused with the same words."""
+
+    def made(prepare):
+        try:
+            return prepare(text)
+        except SASLPrepError as exc:
+            return exc.args
+
+    assert made(transport.user_name) == made(saslprep)
 
 
 @pytest.mark.parametrize("alg", CIPHERS)
