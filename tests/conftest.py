@@ -7,28 +7,29 @@ import io
 import os
 import shutil
 import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import date
 from itertools import count
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pkcs11
 import pytest
 import xlsxwriter
 from python_calamine import CalamineWorkbook
-from sqlalchemy import Engine
 
 from gateway.audit.checkpoint import create_signing_key
 from gateway.exchange.keys import create_host_key
 from gateway.settings import Home
-from gateway.store import engine
 from gateway.store.engine import Store
 from gateway.vault.keyring import Keyring
 from gateway.vault.pkcs11 import Token
+
+sys.path.append(str(Path(__file__).parent))
+from compiled_once import compile_once  # beside this file, as for a driver of kills
 
 #: The library of a hardware security module in software (Debian: softhsm2).
 SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
@@ -50,6 +51,9 @@ def pytest_configure(config: pytest.Config) -> None:
     What comes of a disk that is full, fails or is slow is tested on disks of its own. `--basetemp`, or
     PYTEST_DEBUG_TEMPROOT in the environment, names another place.
     """
+    # processes of the gateway are started by the hundred: each would compile all of it where nothing may be kept
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ENOUGH:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
@@ -214,20 +218,26 @@ def sheet() -> Callable[[bytes, str], list[dict[str, object]]]:
 
 @pytest.fixture(scope="session", autouse=True)
 def statements_are_compiled_once() -> Iterator[None]:
-    """Every test opens databases of its own, and SQLAlchemy compiles each statement for each: here they share that."""
-    plain, first = engine.create_engine, list[Engine]()
+    """Every test opens databases of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        compile_once(patch)
+        yield
 
-    def create_engine(*args: Any, **options: Any) -> Engine:
-        made = plain(*args, **options)
-        if first:
-            made.dialect = made.pool._dialect = first[0].dialect  # type: ignore[misc]
-            made._compiled_cache = first[0]._compiled_cache
-        else:
-            first.append(made)
-        return made
+
+@pytest.fixture(scope="session", autouse=True)
+def tables_are_made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Every further new database of this process is a copy of the first, which `Store.create` made and left empty."""
+    plain, empty = Store.create, tmp_path_factory.mktemp("empty") / "gateway.db"
+    plain(empty).close()
+
+    def create(path: Path) -> Store:
+        if path.exists():
+            return plain(path)
+        shutil.copy(empty, path)
+        return Store(path)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "create_engine", create_engine)
+        patch.setattr(Store, "create", create)
         yield
 
 

@@ -29,6 +29,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 from durable_steps import arm
 from killed_door import door, found_at_start, work_commands, work_door
 from killed_visit import visit_and_kill
@@ -54,6 +55,9 @@ from gateway.settings.gemeenten import pc4_gemeenten
 from gateway.store import blobs, dispatches
 from gateway.store.retention_tables import KeyRow
 from gateway.store.tables import AuditEntry, DataKeyRow, Delivery, Dispatch, IndexToken, MeldingRow, SignalRow
+
+sys.path.append(str(Path(__file__).parents[1]))
+from compiled_once import compile_once  # beside the conftest
 
 #: Works in which keys are made or destroyed.
 CHANGES_KEYS = {"start", "night", "purge", "commands", "municipality"}
@@ -348,6 +352,17 @@ def do(home: Path, work: str, at: datetime, number: int, point: tuple[str, int])
     return log
 
 
+def compile_statements(home: Path, work: str, at: datetime) -> None:
+    """A third of a life is SQLAlchemy's compiling of statements: most of them are compiled here, before the forks."""
+    compile_once(pytest.MonkeyPatch())
+    copy = copied(home, home.with_name(f"{home.name}-{work}-compile"), work)
+    gateway = open_gateway(copy, SteppedClock(at))
+    recover(gateway, work)
+    outcome(gateway)
+    gateway.close()
+    shutil.rmtree(copy)
+
+
 def turns(points: list[str], *, every: bool) -> list[tuple[str, int]]:
     """Each point of each name, or the first one, in the order in which they come."""
     passed: Counter[str] = Counter()
@@ -369,6 +384,7 @@ def main(home: Path, work: str, at: datetime, *, every: bool) -> int:
     """Two at a time."""
     set_up(json=True, level="CRITICAL")
     pc4_gemeenten()
+    compile_statements(home, work, at)
     log = do(home, work, at, 0, ("", 0))
     points = log.read_text().splitlines()
     visited = home.with_name("visited").read_text().splitlines()
