@@ -164,7 +164,11 @@ class CompactionRow(SQLModel, table=True):
 
 
 class CertificateRow(SQLModel, table=True):
-    """A verklaring van vernietiging as it was signed: the exact bytes of both forms. No personal data."""
+    """A verklaring van vernietiging as it was signed: the exact bytes of both forms. No personal data.
+
+    `packed` are both forms and their signatures, each of so many bytes, packed against those of the certificate `base`;
+    empty: against nothing. A certificate and its `base` are forgotten together.
+    """
 
     __tablename__ = "certificate"
 
@@ -173,10 +177,12 @@ class CertificateRow(SQLModel, table=True):
     party: str
     made_at: datetime
     is_complete: bool
-    as_json: bytes = Field(sa_type=LargeBinary)
-    json_signature: bytes = Field(sa_type=LargeBinary)
-    as_text: bytes = Field(sa_type=LargeBinary)
-    text_signature: bytes = Field(sa_type=LargeBinary)
+    as_json_bytes: int
+    json_signature_bytes: int
+    as_text_bytes: int
+    text_signature_bytes: int
+    base: str
+    packed: bytes = Field(sa_type=LargeBinary)
     keep_until: date
 
 

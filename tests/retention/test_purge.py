@@ -21,7 +21,7 @@ from gateway.errors import KeyMissing, StoreError
 from gateway.retention.purge import STEPS
 from gateway.store import data_keys, registers
 from gateway.store.engine import Store
-from gateway.store.retention_tables import CertificateRow, Destruction, KeyRow, PurgeRun
+from gateway.store.retention_tables import Destruction, KeyRow, PurgeRun
 from gateway.store.tables import (
     AnswerRow,
     DataKeyRow,
@@ -527,7 +527,7 @@ def outcome(world: World, report: Any) -> dict[str, Any]:
         "dispatches": [row for row in world.rows(Dispatch) if row not in world.proofs()],
         "proofs": sorted((row["partner_id"], row["name"], row["due_on"]) for row in world.proofs()),
         "lists": world.letters(DispatchKind.DESTROYED),
-        "certificates": [certificate_of(row) for row in world.rows(CertificateRow)],
+        "certificates": [certificate_of(row) for row in world.certificates()],
         "destroyed": [{**row, "id": 0} for row in world.rows(Destruction)],
         "signals": world.rows(SignalRow),
         "answers": world.rows(AnswerRow),
