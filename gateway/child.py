@@ -23,6 +23,8 @@ _log = logs.get("daemon")
 _PR_SET_PDEATHSIG = 1
 #: How far the processes that nobody waits for step back; they hold the database for a moment at a time only.
 _NICE = 5
+#: How often memory that is free goes back to the system, in seconds.
+_GIVE_BACK_S = 10.0
 
 
 def live(
@@ -77,10 +79,23 @@ async def _run(daemon: Daemon, part: Part, link: Link, door: tuple[str, int]) ->
     if part is Part.PIPELINE:
         link.attend_wakes(daemon.worker.wake)
     alive = asyncio.create_task(link.stay_alive())
+    giving_back = asyncio.create_task(give_back_memory())
     await stopping.wait()
     await daemon.stop()
     await asyncio.gather(*tasks)
     alive.cancel()
+    giving_back.cancel()
+
+
+async def give_back_memory() -> None:
+    """Now and then, until cancelled: glibc keeps what sessions have freed, in pieces between what stays (malloc_trim(3)).
+
+    Another C library may have nothing of the kind, and no need of it.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    while trim is not None:
+        await asyncio.sleep(_GIVE_BACK_S)
+        await asyncio.to_thread(trim, 0)
 
 
 def _end_with(parent: int) -> None:

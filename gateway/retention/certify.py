@@ -353,16 +353,17 @@ def _lists(run: Run, account: _Account) -> Iterator[Letter]:
             destroyed_on=run.today,
             signal_count=account.rows[one.id] + (before.signal_count if before else 0),
         )
+    due_on = run.today + timedelta(days=LIST_DAYS)
+    with run.store.read() as conn:
+        made = destruction.lists_made(conn, due_on)
     for partner_id, rows in lists.items():
-        with run.store.read() as conn:
-            made = destruction.lists_made(conn, partner_id, destroyed_name(run.today, 1))
         yield Letter(
             partner_id=partner_id,
             box=Box.RETURNS,
-            name=destroyed_name(run.today, made + 1),
+            name=destroyed_name(run.today, made.get(partner_id, 0) + 1),
             kind=DispatchKind.DESTROYED,
             content=b"".join(render_destroyed(rows.values())),
-            due_on=run.today + timedelta(days=LIST_DAYS),
+            due_on=due_on,
         )
 
 

@@ -135,11 +135,11 @@ def has_uncertified(conn: Connection, run_id: int) -> bool:
 
 
 def settle(conn: Connection, gone: Mapping[int, int], number: str, at: datetime) -> None:
-    """What was written down (id -> rows) is destroyed, and on a certificate."""
+    """What was written down (id -> rows) is destroyed, and on a certificate: digest and key stand there."""
     conn.execute(
         update(_DESTRUCTION)
         .where(_DESTRUCTION.c.id == bindparam("of"))
-        .values(rows=bindparam("count"), destroyed_at=at, certificate=number),
+        .values(rows=bindparam("count"), destroyed_at=at, certificate=number, sha256=b"", key=b""),
         [{"of": of, "count": count} for of, count in gone.items()],
     )
 
@@ -182,11 +182,14 @@ def compaction(conn: Connection, run_id: int) -> CompactionFigures | None:
 # Lists -------------------------------------------------------------------------------------------------
 
 
-def lists_made(conn: Connection, partner_id: str, first: str) -> int:
-    """How many lists of what went a partner got on the day whose first list is named `first`; purged ones too."""
-    same_day = _DISPATCH.c.name.startswith(first.removesuffix(".csv"), autoescape=True)
-    query = select(func.count()).select_from(_DISPATCH).where(_DISPATCH.c.partner_id == partner_id, same_day)
-    return int(conn.execute(query).scalar_one())
+def lists_made(conn: Connection, due_on: date) -> dict[str, int]:
+    """How many lists of what went each partner got on the day whose lists go on `due_on`; purged ones too."""
+    query = (
+        select(_DISPATCH.c.partner_id, func.count())
+        .where(_DISPATCH.c.due_on == due_on, _DISPATCH.c.kind == DispatchKind.DESTROYED)
+        .group_by(_DISPATCH.c.partner_id)
+    )
+    return {row[0]: row[1] for row in conn.execute(query)}
 
 
 def files_held(conn: Connection, kinds: Collection[DispatchKind]) -> int:

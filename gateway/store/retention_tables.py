@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from sqlalchemy import Index, LargeBinary, UniqueConstraint
+from sqlalchemy import Index, LargeBinary, text
 from sqlmodel import Field, SQLModel
 
 from gateway.domain.approval import ApprovalState, Subject
@@ -77,13 +77,19 @@ class Destruction(SQLModel, table=True):
     """What a run of the purge takes of one object under one data key, written down before it goes.
 
     Columns as `gateway.store.going.Going`. `party` is on whose certificate it comes: a municipality, or a
-    partner. `destroyed_at` is set when it is seen to be gone, and then `certificate` is its number. No personal
-    data: it stays as long as the certificate.
+    partner. `destroyed_at` is set when it is seen to be gone, and then `certificate` is its number: that tells `sha256`
+    and `key` from then on, which are empty here. No personal data: it stays as long as the certificate.
     """
 
     __tablename__ = "destruction"
     __table_args__ = (
-        UniqueConstraint("run_id", "kind", "object_id", "party", "due_on", "key"),
+        # few: what no certificate tells of yet
+        Index(
+            "destruction_noted",
+            *("run_id", "kind", "object_id", "party", "due_on", "key"),
+            unique=True,
+            sqlite_where=text("certificate IS NULL"),
+        ),
         Index("destruction_object", "object_id"),
         Index("destruction_due", "keep_until"),
     )
