@@ -101,6 +101,8 @@ def test_a_certificate_says_all_that_was_destroyed(world: World) -> None:
     assert made["goedgekeurd_door"] == made["uitgezonderd_wegens_bewaarplicht"] == []
     assert set(made["wijze"]) == {"kluis", "database", "sleutels"}
     assert made["niet_omvat"]
+    # it alone tells them from now on
+    assert {(row["sha256"], row["key"]) for row in world.rows(Destruction)} == {(b"", b"")}
     entries = world.audit("purge.verified")
     assert len(entries) == 1
     assert made["logboek"]["checkpoint"].splitlines()[1] == str(made["logboek"]["index"] + 1)
