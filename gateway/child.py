@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -23,6 +24,10 @@ _log = logs.get("daemon")
 _PR_SET_PDEATHSIG = 1
 #: How far the processes that nobody waits for step back; they hold the database for a moment at a time only.
 _NICE = 5
+#: New objects between two looks for garbage where partners connect: each session leaves hundreds that only this finds.
+_LOOK_FOR_GARBAGE = 10_000
+#: How often memory that is free goes back to the system, in seconds.
+_GIVE_BACK_S = 10.0
 
 
 def live(
@@ -36,7 +41,9 @@ def live(
 ) -> int:
     """Be that part until the supervisor says otherwise; the exit status. For a process that was just forked."""
     _end_with(parent)
-    if part is not Part.EXCHANGE:
+    if part is Part.EXCHANGE:
+        gc.set_threshold(_LOOK_FOR_GARBAGE, *gc.get_threshold()[1:])
+    else:
         # who waits for an answer comes first
         os.nice(_NICE)
     signal.set_wakeup_fd(-1)
@@ -77,10 +84,23 @@ async def _run(daemon: Daemon, part: Part, link: Link, door: tuple[str, int]) ->
     if part is Part.PIPELINE:
         link.attend_wakes(daemon.worker.wake)
     alive = asyncio.create_task(link.stay_alive())
+    giving_back = asyncio.create_task(give_back_memory())
     await stopping.wait()
     await daemon.stop()
     await asyncio.gather(*tasks)
     alive.cancel()
+    giving_back.cancel()
+
+
+async def give_back_memory() -> None:
+    """Now and then, until cancelled: glibc keeps what sessions have freed, in pieces between what stays (malloc_trim(3)).
+
+    Another C library may have nothing of the kind, and no need of it.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    while trim is not None:
+        await asyncio.sleep(_GIVE_BACK_S)
+        await asyncio.to_thread(trim, 0)
 
 
 def _end_with(parent: int) -> None:

@@ -24,7 +24,7 @@ from gateway.retention import run as purge_run
 from gateway.retention.due import DueDay, due, past_runs
 from gateway.retention.purge import PurgeReport
 from gateway.running import only_one
-from gateway.store.destruction import Listed, certificate, certificates
+from gateway.store.certificates import Listed, certificate, certificates
 from gateway.store.registers import Run
 
 #: What a purge counts, in words and in the order in which people ask for it.

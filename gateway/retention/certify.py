@@ -37,9 +37,10 @@ from gateway.files.registers import DestroyedRow, render_destroyed
 from gateway.retention.notary import Party
 from gateway.retention.run import Run
 from gateway.retention.steps import due_keys
-from gateway.store import approvals, destruction, holds, registers, requests
+from gateway.store import approvals, certificates, destruction, holds, registers, requests
 from gateway.store.audit import place_of
-from gateway.store.destruction import Signed, Taken
+from gateway.store.certificates import Signed
+from gateway.store.destruction import Taken
 from gateway.store.going import Going, going
 from gateway.store.holds import LeftOut
 from gateway.store.requests import Stored
@@ -107,12 +108,13 @@ def certify(run: Run) -> None:
     """
     with writing(run.store) as conn:
         destruction.forget(conn, run.today)
+        certificates.forget(conn, run.today)
     account = _account(run)
     if not account.gone:
         return
     common = _circumstances(run, account)
     with run.store.read() as conn:
-        last = destruction.last_number(conn, run.today.year)
+        last = certificates.last_number(conn, run.today.year)
     made = [
         _certificate(run, f"{run.today.year}-{number:06}", list(taken), account, common)
         for number, (_, taken) in enumerate(groupby(account.gone, key=lambda one: one.party), start=last + 1)
@@ -123,8 +125,8 @@ def certify(run: Run) -> None:
     store_letters = run.notary.post(letters)
     with run.transaction() as conn:
         registers.register_keys(conn, [day_key], run.now)
+        certificates.add(conn, [one.signed for one in made])
         for one in made:
-            destruction.add_certificate(conn, one.signed)
             rows = {each.id: account.rows[each.id] for each in one.taken}
             destruction.settle(conn, rows, one.signed.number, run.now)
             run.note(conn, "certificate.made", one.signed.number, _digests(one))
@@ -351,16 +353,17 @@ def _lists(run: Run, account: _Account) -> Iterator[Letter]:
             destroyed_on=run.today,
             signal_count=account.rows[one.id] + (before.signal_count if before else 0),
         )
+    due_on = run.today + timedelta(days=LIST_DAYS)
+    with run.store.read() as conn:
+        made = destruction.lists_made(conn, due_on)
     for partner_id, rows in lists.items():
-        with run.store.read() as conn:
-            made = destruction.lists_made(conn, partner_id, destroyed_name(run.today, 1))
         yield Letter(
             partner_id=partner_id,
             box=Box.RETURNS,
-            name=destroyed_name(run.today, made + 1),
+            name=destroyed_name(run.today, made.get(partner_id, 0) + 1),
             kind=DispatchKind.DESTROYED,
             content=b"".join(render_destroyed(rows.values())),
-            due_on=run.today + timedelta(days=LIST_DAYS),
+            due_on=due_on,
         )
 
 

@@ -32,7 +32,7 @@ from gateway.files.registers import (
 )
 from gateway.retention.notary import Notary
 from gateway.retention.ring import Standing
-from gateway.store import Connection, destruction, holds
+from gateway.store import Connection, certificates, destruction, holds
 from gateway.store.destruction import Recorded
 from gateway.store.engine import Store
 from gateway.store.going import Going, going
@@ -64,12 +64,12 @@ class CertificateShelf:
             return None
         shown = [Shown(name=SIGNERS_FILE, size=len(self._signers))]
         with self._store.read() as conn:
-            for one in destruction.certificates(conn, scope):
+            for one in certificates.certificates(conn, scope):
                 as_json, as_text = certificate_names(one.number)
                 for name, size in (
-                    (as_json, one.json_bytes),
+                    (as_json, one.as_json_bytes),
                     (f"{as_json}.sig", one.json_signature_bytes),
-                    (as_text, one.text_bytes),
+                    (as_text, one.as_text_bytes),
                     (f"{as_text}.sig", one.text_signature_bytes),
                 ):
                     shown.append(Shown(name=name, size=size, at=one.made_at))
@@ -83,7 +83,7 @@ class CertificateShelf:
         if found is None:
             return None
         with self._store.read() as conn:
-            signed = destruction.certificate(conn, found[1])
+            signed = certificates.certificate(conn, found[1])
         if signed is None or (scope is not None and signed.party not in scope):
             return None
         if found[2] == "json":

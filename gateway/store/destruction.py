@@ -1,4 +1,4 @@
-"""What runs of the purge took, their certificates, and the registers made from them (spec 4, Retention).
+"""What runs of the purge took, how they were compacted, and the registers made from them (spec 4, Retention).
 
 Each function works in the caller's transaction.
 """
@@ -20,7 +20,6 @@ from sqlalchemy import (
     delete,
     exists,
     func,
-    insert,
     select,
     update,
 )
@@ -29,15 +28,12 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from gateway.domain.certificate import CompactionFigures, Kind
 from gateway.domain.delivery import Kind as FileKind
 from gateway.domain.dispatch import DispatchKind
-from gateway.store import outgoing
 from gateway.store.going import Going
-from gateway.store.ledger import PASSED_OVER
-from gateway.store.retention_tables import CertificateRow, CompactionRow, Destruction
+from gateway.store.retention_tables import CompactionRow, Destruction
 from gateway.store.tables import DataKeyRow, Delivery, Dispatch, ExclusionRow, SignalRow
 
 _DESTRUCTION: Table = Destruction.__table__  # type: ignore[attr-defined]
 _COMPACTION: Table = CompactionRow.__table__  # type: ignore[attr-defined]
-_CERTIFICATE: Table = CertificateRow.__table__  # type: ignore[attr-defined]
 _DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
 _DELIVERY: Table = Delivery.__table__  # type: ignore[attr-defined]
 _DISPATCH: Table = Dispatch.__table__  # type: ignore[attr-defined]
@@ -68,22 +64,6 @@ class Taken:
     key: bytes
     key_goes: bool
     never_collected: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signed:
-    """A certificate as it was signed: the exact bytes of both forms."""
-
-    number: str
-    run_id: int
-    party: str
-    made_at: datetime
-    is_complete: bool
-    as_json: bytes
-    json_signature: bytes
-    as_text: bytes
-    text_signature: bytes
-    keep_until: date
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,11 +135,11 @@ def has_uncertified(conn: Connection, run_id: int) -> bool:
 
 
 def settle(conn: Connection, gone: Mapping[int, int], number: str, at: datetime) -> None:
-    """What was written down (id -> rows) is destroyed, and on a certificate."""
+    """What was written down (id -> rows) is destroyed, and on a certificate: digest and key stand there."""
     conn.execute(
         update(_DESTRUCTION)
         .where(_DESTRUCTION.c.id == bindparam("of"))
-        .values(rows=bindparam("count"), destroyed_at=at, certificate=number),
+        .values(rows=bindparam("count"), destroyed_at=at, certificate=number, sha256=b"", key=b""),
         [{"of": of, "count": count} for of, count in gone.items()],
     )
 
@@ -169,10 +149,9 @@ def drop(conn: Connection, ids: Collection[int]) -> None:
     conn.execute(delete(_DESTRUCTION).where(_DESTRUCTION.c.id.in_(ids)))
 
 
-def forget(conn: Connection, today: date) -> int:
-    """Certificates and what they tell of go when their own term is over; how many certificates."""
+def forget(conn: Connection, today: date) -> None:
+    """What certificates tell of goes when their own term is over."""
     conn.execute(delete(_DESTRUCTION).where(_DESTRUCTION.c.keep_until < today))
-    return conn.execute(delete(_CERTIFICATE).where(_CERTIFICATE.c.keep_until < today)).rowcount
 
 
 # Compaction ----------------------------------------------------------------------------------------------
@@ -200,68 +179,17 @@ def compaction(conn: Connection, run_id: int) -> CompactionFigures | None:
     return None if row is None else CompactionFigures(**row)
 
 
-# Certificates --------------------------------------------------------------------------------------------
+# Lists -------------------------------------------------------------------------------------------------
 
 
-def add_certificate(conn: Connection, signed: Signed) -> None:
-    """Store a certificate."""
-    conn.execute(
-        insert(_CERTIFICATE).values({field.name: getattr(signed, field.name) for field in fields(Signed)})
+def lists_made(conn: Connection, due_on: date) -> dict[str, int]:
+    """How many lists of what went each partner got on the day whose lists go on `due_on`; purged ones too."""
+    query = (
+        select(_DISPATCH.c.partner_id, func.count())
+        .where(_DISPATCH.c.due_on == due_on, _DISPATCH.c.kind == DispatchKind.DESTROYED)
+        .group_by(_DISPATCH.c.partner_id)
     )
-
-
-def certificate(conn: Connection, number: str) -> Signed | None:
-    """A certificate by its number."""
-    row = conn.execute(select(_CERTIFICATE).where(_CERTIFICATE.c.number == number)).mappings().one_or_none()
-    return None if row is None else Signed(**row)
-
-
-def last_number(conn: Connection, year: int) -> int:
-    """The number of the last certificate of a year, without the year; 0: it has none. Higher after a restore."""
-    passed = outgoing.last_number(conn, f"{PASSED_OVER}/certificate/{year}")
-    query = select(func.max(_CERTIFICATE.c.number)).where(_CERTIFICATE.c.number.startswith(f"{year}-"))
-    last: str | None = conn.execute(query).scalar_one()
-    return max(0 if last is None else int(last.partition("-")[2]), passed)
-
-
-def lists_made(conn: Connection, partner_id: str, first: str) -> int:
-    """How many lists of what went a partner got on the day whose first list is named `first`; purged ones too."""
-    same_day = _DISPATCH.c.name.startswith(first.removesuffix(".csv"), autoescape=True)
-    query = select(func.count()).select_from(_DISPATCH).where(_DISPATCH.c.partner_id == partner_id, same_day)
-    return int(conn.execute(query).scalar_one())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
-    """A certificate in a list; sizes of its four files in bytes."""
-
-    number: str
-    run_id: int
-    party: str
-    made_at: datetime
-    is_complete: bool
-    json_bytes: int
-    json_signature_bytes: int
-    text_bytes: int
-    text_signature_bytes: int
-
-
-def certificates(conn: Connection, parties: Collection[str] | None = None) -> list[Listed]:
-    """Every certificate of these parties (None: of all), newest first."""
-    query = select(
-        _CERTIFICATE.c.number,
-        _CERTIFICATE.c.run_id,
-        _CERTIFICATE.c.party,
-        _CERTIFICATE.c.made_at,
-        _CERTIFICATE.c.is_complete,
-        func.length(_CERTIFICATE.c.as_json).label("json_bytes"),
-        func.length(_CERTIFICATE.c.json_signature).label("json_signature_bytes"),
-        func.length(_CERTIFICATE.c.as_text).label("text_bytes"),
-        func.length(_CERTIFICATE.c.text_signature).label("text_signature_bytes"),
-    ).order_by(_CERTIFICATE.c.made_at.desc(), _CERTIFICATE.c.number.desc())
-    if parties is not None:
-        query = query.where(_CERTIFICATE.c.party.in_(parties))
-    return [Listed(**row) for row in conn.execute(query).mappings()]
+    return {row[0]: row[1] for row in conn.execute(query)}
 
 
 def files_held(conn: Connection, kinds: Collection[DispatchKind]) -> int:

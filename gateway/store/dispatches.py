@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, select, update
 
-from gateway.domain.dispatch import LISTED, DispatchState
-from gateway.store.tables import Dispatch
+from gateway.domain.dispatch import DispatchState
+from gateway.store.tables import IS_LISTED, Dispatch
 
 _DISPATCH: Table = Dispatch.__table__  # type: ignore[attr-defined]
 
@@ -78,7 +78,7 @@ def _seen(partner_id: str, box: str) -> Any:
     return select(*_COLUMNS).where(
         _DISPATCH.c.partner_id == partner_id,
         _DISPATCH.c.box == box,
-        _DISPATCH.c.state.in_(LISTED),
+        IS_LISTED,
         _DISPATCH.c.removed_at.is_(None),
     )
 

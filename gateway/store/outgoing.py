@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import Connection, Table, select, update
 from sqlalchemy.dialects import sqlite
 
-from gateway.domain.dispatch import LISTED, DispatchState
+from gateway.domain.dispatch import DispatchState
 from gateway.domain.partner import Box
 from gateway.store.bulk import as_list, insert_rows, listed
-from gateway.store.tables import Counter, Dispatch, DispatchContent
+from gateway.store.tables import IS_LISTED, Counter, Dispatch, DispatchContent
 
 _DISPATCH: Table = Dispatch.__table__  # type: ignore[attr-defined]
 _COUNTER: Table = Counter.__table__  # type: ignore[attr-defined]
@@ -74,7 +74,7 @@ def replace(conn: Connection, partner_id: str, box: Box, names: Collection[str])
             _DISPATCH.c.partner_id == partner_id,
             _DISPATCH.c.box == box,
             _DISPATCH.c.name.in_(names),
-            _DISPATCH.c.state.in_(LISTED),
+            IS_LISTED,
         )
         .values(state=DispatchState.REPLACED)
     )

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, s
 from gateway.domain.delivery import DeliveryState
 from gateway.domain.dispatch import NUMBERED
 from gateway.domain.request import RequestState
-from gateway.store import destruction, holds, outgoing, persons, queue
+from gateway.store import certificates, holds, outgoing, persons, queue
 from gateway.store.data_keys import StoredKey
 from gateway.store.ledger import PASSED_OVER
 from gateway.store.places import CHUNK, chunks
@@ -110,8 +110,8 @@ def pass_over(conn: Connection, series: Iterable[str], year: int) -> None:
         outgoing.use_number(conn, name, outgoing.last_number(conn, name) + PASSED)
         passed = f"{PASSED_OVER}/{name}"
         outgoing.use_number(conn, passed, outgoing.last_number(conn, passed) + PASSED)
-    certificates = f"{PASSED_OVER}/certificate/{year}"
-    outgoing.use_number(conn, certificates, destruction.last_number(conn, year) + PASSED)
+    series = f"{PASSED_OVER}/certificate/{year}"
+    outgoing.use_number(conn, series, certificates.last_number(conn, year) + PASSED)
     conn.execute(update(_MELDING).where(_MELDING.c.version > 0).values(version=_MELDING.c.version + PASSED))
     conn.execute(
         update(_WORKLIST).where(_WORKLIST.c.version > 0).values(version=_WORKLIST.c.version + PASSED)

@@ -39,8 +39,10 @@ from gateway.store.tables import (
     Delivery,
     Dispatch,
     ExclusionRow,
+    GroupingRow,
     IndexToken,
     MeldingRow,
+    PolicyRow,
     SignalRow,
 )
 
@@ -51,6 +53,8 @@ _ANSWER: Table = AnswerRow.__table__  # type: ignore[attr-defined]
 _EXCLUSION: Table = ExclusionRow.__table__  # type: ignore[attr-defined]
 _MELDING: Table = MeldingRow.__table__  # type: ignore[attr-defined]
 _DATA_KEY: Table = DataKeyRow.__table__  # type: ignore[attr-defined]
+_POLICY: Table = PolicyRow.__table__  # type: ignore[attr-defined]
+_GROUPING: Table = GroupingRow.__table__  # type: ignore[attr-defined]
 _TOKEN: Table = IndexToken.__table__  # type: ignore[attr-defined]
 
 #: What a delivery says of its file: sealed under the file's data key, found by tokens, or told by the client.
@@ -329,8 +333,14 @@ def _purge(conn: Connection, table: Table, ids: Sequence[int]) -> dict[str, int]
 
 
 def purge_meldingen(conn: Connection, ids: Sequence[str]) -> None:
-    """Let go of meldingen."""
-    conn.execute(delete(_MELDING).where(_MELDING.c.id.in_(ids)))
+    """Let go of meldingen; with the last of a municipality's month goes what that was published and grouped under."""
+    those = _MELDING.c.id.in_(ids)
+    months = conn.execute(select(_MELDING.c.municipality, _MELDING.c.month).where(those).distinct()).all()
+    conn.execute(delete(_MELDING).where(those))
+    for table in (_POLICY, _GROUPING):
+        month = (table.c.municipality, table.c.month)
+        has_more = exists().where(_MELDING.c.municipality == month[0], _MELDING.c.month == month[1])
+        conn.execute(delete(table).where(tuple_(*month).in_(months), ~has_more))
 
 
 def purge_tokens(conn: Connection, key_id: str, at_most: int) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from sqlalchemy import Index, LargeBinary, UniqueConstraint
+from sqlalchemy import Index, LargeBinary, text
 from sqlmodel import Field, SQLModel
 
 from gateway.domain.approval import ApprovalState, Subject
@@ -77,13 +77,19 @@ class Destruction(SQLModel, table=True):
     """What a run of the purge takes of one object under one data key, written down before it goes.
 
     Columns as `gateway.store.going.Going`. `party` is on whose certificate it comes: a municipality, or a
-    partner. `destroyed_at` is set when it is seen to be gone, and then `certificate` is its number. No personal
-    data: it stays as long as the certificate.
+    partner. `destroyed_at` is set when it is seen to be gone, and then `certificate` is its number: that tells `sha256`
+    and `key` from then on, which are empty here. No personal data: it stays as long as the certificate.
     """
 
     __tablename__ = "destruction"
     __table_args__ = (
-        UniqueConstraint("run_id", "kind", "object_id", "party", "due_on", "key"),
+        # few: what no certificate tells of yet
+        Index(
+            "destruction_noted",
+            *("run_id", "kind", "object_id", "party", "due_on", "key"),
+            unique=True,
+            sqlite_where=text("certificate IS NULL"),
+        ),
         Index("destruction_object", "object_id"),
         Index("destruction_due", "keep_until"),
     )
@@ -164,7 +170,11 @@ class CompactionRow(SQLModel, table=True):
 
 
 class CertificateRow(SQLModel, table=True):
-    """A verklaring van vernietiging as it was signed: the exact bytes of both forms. No personal data."""
+    """A verklaring van vernietiging as it was signed: the exact bytes of both forms. No personal data.
+
+    `packed` are both forms and their signatures, each of so many bytes, packed against those of the certificate `base`;
+    empty: against nothing. A certificate and its `base` are forgotten together.
+    """
 
     __tablename__ = "certificate"
 
@@ -173,10 +183,12 @@ class CertificateRow(SQLModel, table=True):
     party: str
     made_at: datetime
     is_complete: bool
-    as_json: bytes = Field(sa_type=LargeBinary)
-    json_signature: bytes = Field(sa_type=LargeBinary)
-    as_text: bytes = Field(sa_type=LargeBinary)
-    text_signature: bytes = Field(sa_type=LargeBinary)
+    as_json_bytes: int
+    json_signature_bytes: int
+    as_text_bytes: int
+    text_signature_bytes: int
+    base: str
+    packed: bytes = Field(sa_type=LargeBinary)
     keep_until: date
 
 

@@ -400,13 +400,16 @@ class Publication(SQLModel, table=True):
     melding_count: int
 
 
+#: SQLite uses the index of what is listed where a question says the same as it, word for word.
+IS_LISTED = text("state IN ('ready', 'collected')")
+
+
 class Dispatch(SQLModel, table=True):
     """An outgoing file. `parent_id`: the file whose manifest or second form this is."""
 
     __tablename__ = "dispatch"
     __table_args__ = (
         one_of("state", DispatchState),
-        Index("dispatch_name", "partner_id", "box", "name"),
         # a newer worklist has the name of the one that it replaces
         Index(
             "dispatch_listed",
@@ -414,7 +417,7 @@ class Dispatch(SQLModel, table=True):
             "box",
             "name",
             unique=True,
-            sqlite_where=text("state IN ('ready', 'collected')"),
+            sqlite_where=IS_LISTED,
         ),
         Index("dispatch_due", "due_on"),
     )

@@ -17,8 +17,8 @@ from gateway.audit.sequencer import Sequencer
 from gateway.audit.shelf import LogShelf
 from gateway.audit.sshsig import NAMESPACE, PRINCIPAL
 from gateway.retention.shelves import CertificateShelf
-from gateway.store import destruction
-from gateway.store.destruction import Signed
+from gateway.store import certificates
+from gateway.store.certificates import Signed
 
 TEXT = "VERKLARING VAN VERNIETIGING\nén zo voort\n".encode()
 
@@ -67,7 +67,7 @@ class Room:
             keep_until=date(2034, 1, 1),
         )
         with self.store.write() as conn:
-            destruction.add_certificate(conn, signed)
+            certificates.add(conn, [signed])
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial
 from hashlib import sha256
@@ -32,7 +32,7 @@ from gateway.retention.keys import ensure_keys
 from gateway.retention.notary import Notary
 from gateway.retention.purge import PurgeReport, purge, would_go
 from gateway.store import blobs as known_blobs
-from gateway.store import data_keys
+from gateway.store import certificates, data_keys
 from gateway.store.engine import Store
 from gateway.store.tables import (
     AnswerRow,
@@ -178,6 +178,12 @@ class World:
         """Every row of a table."""
         with self.store.read() as conn:
             return [dict(row) for row in conn.execute(select(table.__table__)).mappings()]
+
+    def certificates(self) -> list[dict[str, Any]]:
+        """Every certificate as it was signed, by number."""
+        with self.store.read() as conn:
+            numbers = sorted(one.number for one in certificates.certificates(conn))
+            return [asdict(certificates.certificate(conn, number)) for number in numbers]
 
     def row(self, table: Any, row_id: str) -> dict[str, Any]:
         """One row of a table."""

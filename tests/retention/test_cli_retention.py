@@ -14,7 +14,6 @@ import pytest
 from gateway.cli import main
 from gateway.clock import add_months, local_day
 from gateway.domain.delivery import DeliveryState
-from gateway.store.retention_tables import CertificateRow
 from gateway.store.tables import Delivery
 
 #: The class of `conftest.py`.
@@ -110,7 +109,7 @@ def test_certificates_are_listed_and_shown_as_they_were_signed(home: World, rete
     assert number in retention("certificate")[1]
     code, out, _ = retention("certificate", number)
     assert (code, out.startswith("VERKLARING VAN VERNIETIGING\n")) == (0, True)
-    signed = {row["number"]: row["as_json"] for row in home.rows(CertificateRow)}
+    signed = {row["number"]: row["as_json"] for row in home.certificates()}
     assert retention("certificate", number, "--json")[1].encode() == signed[number]
     code, _, err = retention("certificate", "2020-000001")
     assert (code != 0, "there is no certificate 2020-000001" in err) == (True, True)

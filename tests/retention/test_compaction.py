@@ -15,7 +15,7 @@ import pytest
 from gateway.retention import figures
 from gateway.store import compaction
 from gateway.store.compaction import compact
-from gateway.store.retention_tables import CertificateRow, CompactionRow
+from gateway.store.retention_tables import CompactionRow
 
 #: The class of `conftest.py`.
 World = Any
@@ -134,7 +134,7 @@ def test_a_certificate_without_compaction_is_incomplete(
     reader.close()
     (row,) = world.rows(CompactionRow)
     assert (row["busy"], row["reason"]) == (True, "readers")
-    for certificate in world.rows(CertificateRow):
+    for certificate in world.certificates():
         assert not certificate["is_complete"]
         assert b"Status:       onvolledig" in certificate["as_text"]
         assert "niet geheel gecompacteerd" in certificate["as_text"].decode()

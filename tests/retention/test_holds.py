@@ -32,7 +32,7 @@ from gateway.retention.shelves import RegisterShelf
 from gateway.store import approvals, registers
 from gateway.store import holds as stored_holds
 from gateway.store.engine import Store
-from gateway.store.retention_tables import CertificateRow, HoldRow, KeyRow
+from gateway.store.retention_tables import HoldRow, KeyRow
 from gateway.store.tables import AnswerRow, DataKeyRow, Delivery, Dispatch, MeldingRow, SignalRow
 from gateway.vault.datakey import WrappedKey, unwrap
 
@@ -235,7 +235,7 @@ def test_lifted_it_goes_with_the_next_purge(world: World) -> None:
     assert world.row(Delivery, kept)["state"] == DeliveryState.PURGED
     assert not world.keyring.has(f"hold-{hold_id}")
     assert not any(opens(world, row) for row in old)
-    told = [json.loads(row["as_json"]) for row in world.rows(CertificateRow)]
+    told = [json.loads(row["as_json"]) for row in world.certificates()]
     assert {item["id"] for one in told for item in one["vernietigd"]} == {kept}
     assert all(f"hold-{hold_id}" in [key["id"] for key in one["sleutels"]] for one in told)
     (key,) = [row for row in world.rows(KeyRow) if row["id"] == f"hold-{hold_id}"]
@@ -395,7 +395,7 @@ def test_certificates_and_registers_tell_what_was_left_out(world: World) -> None
     world.go_to(DUE + DAY)
     world.purge()
     told = {}
-    for row in world.rows(CertificateRow):
+    for row in world.certificates():
         told.setdefault(row["party"], json.loads(row["as_json"]))
         text = row["as_text"].decode()
     of_hold = {
@@ -477,7 +477,7 @@ def _end(world: World) -> dict[str, Any]:
         "ring": sorted(world.keyring.ids()),
         "certificates": [
             (row["party"], row["is_complete"], len(json.loads(row["as_json"])["vernietigd"]))
-            for row in world.rows(CertificateRow)
+            for row in world.certificates()
         ],
     }
 

@@ -17,7 +17,6 @@ from gateway.retention import ring
 from gateway.retention.versions import By, retire, rewrap
 from gateway.store import data_keys
 from gateway.store.engine import Store
-from gateway.store.retention_tables import CertificateRow
 from gateway.vault.datakey import WrappedKey, unwrap
 from gateway.vault.keyring import Keyring
 from gateway.vault.pkcs11 import Token
@@ -70,7 +69,7 @@ def openable(home: Path, token: Token) -> set[str]:
 
 def certificates(world: World) -> list[dict[str, Any]]:
     """What stands on the certificates, the oldest first."""
-    return [json.loads(row["as_json"]) for row in world.rows(CertificateRow)]
+    return [json.loads(row["as_json"]) for row in world.certificates()]
 
 
 def test_every_backup_is_dead_after_the_purge(
@@ -107,7 +106,7 @@ def test_the_certificate_tells_that_the_master_key_was_replaced(sealed: World) -
     assert f"(kenmerk {sealed.keyring.master()})" in told["wijze"]["sleutels"]
     assert not [what for what in told["niet_omvat"] if "waarin ook de map keys/" in what]
     assert [what for what in told["niet_omvat"] if "HSM" in what]
-    text = sealed.rows(CertificateRow)[-1]["as_text"].decode()
+    text = sealed.certificates()[-1]["as_text"].decode()
     assert sealed.keyring.master() in text
     entry = json.loads(sealed.audit("root_key.rotated")[-1])
     assert entry["detail"] == {

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 
 from gateway.clock import AMSTERDAM
 from gateway.domain.delivery import DeliveryState
@@ -19,17 +20,20 @@ from gateway.domain.retention import Terms
 from gateway.domain.signal import SignalState
 from gateway.errors import KeyMissing, StoreError
 from gateway.retention.purge import STEPS
-from gateway.store import data_keys, registers
+from gateway.store import data_keys, meldingen, registers
 from gateway.store.engine import Store
-from gateway.store.retention_tables import CertificateRow, Destruction, KeyRow, PurgeRun
+from gateway.store.meldingen import PolicyOfMonth
+from gateway.store.retention_tables import Destruction, KeyRow, PurgeRun
 from gateway.store.tables import (
     AnswerRow,
     DataKeyRow,
     Delivery,
     Dispatch,
     ExclusionRow,
+    GroupingRow,
     IndexToken,
     MeldingRow,
+    PolicyRow,
     SignalRow,
 )
 from gateway.vault.blobs import BlobFolder
@@ -65,6 +69,30 @@ def test_a_received_file_goes_after_fourteen_days_and_its_rows_stay(world: World
     assert len(world.rows(SignalRow)) == 2
     assert not world.keyring.has("until-2026-12-06")
     assert world.keyring.has("until-2026-12-07")
+
+
+def test_a_months_policy_goes_with_its_last_melding(world: World) -> None:
+    """Not with one of several, and not another municipality's, or another month's."""
+    world.melding(months=1)
+    world.melding()
+    months = [("GM1731", "2026-11"), ("GM1731", "2026-12"), ("GM0303", "2026-11")]
+    with world.store.write() as conn:
+        for code, month in months:
+            meldingen.use_policies(conn, month, {code: PolicyOfMonth("{}", "gemeente-md")})
+            conn.execute(
+                insert(GroupingRow.__table__).values(municipality=code, month=month, level="address")
+            )
+
+    def kept() -> list[list[tuple[str, str]]]:
+        rows = (world.rows(table) for table in (PolicyRow, GroupingRow))
+        return [sorted((row["municipality"], row["month"]) for row in each) for each in rows]
+
+    world.go_to(date(2026, 12, 23))
+    assert world.purge().counts["meldingen"] == 1
+    assert kept() == [sorted(months)] * 2
+    world.go_to(DUE + DAY)
+    assert world.purge().counts["meldingen"] == 1
+    assert kept() == [sorted(months[1:])] * 2
 
 
 def test_after_six_months_only_the_tombstone_is_left(world: World) -> None:
@@ -527,7 +555,7 @@ def outcome(world: World, report: Any) -> dict[str, Any]:
         "dispatches": [row for row in world.rows(Dispatch) if row not in world.proofs()],
         "proofs": sorted((row["partner_id"], row["name"], row["due_on"]) for row in world.proofs()),
         "lists": world.letters(DispatchKind.DESTROYED),
-        "certificates": [certificate_of(row) for row in world.rows(CertificateRow)],
+        "certificates": [certificate_of(row) for row in world.certificates()],
         "destroyed": [{**row, "id": 0} for row in world.rows(Destruction)],
         "signals": world.rows(SignalRow),
         "answers": world.rows(AnswerRow),

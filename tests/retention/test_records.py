@@ -13,7 +13,7 @@ from gateway.audit.log import record
 from gateway.audit.verify import verify
 from gateway.clock import add_months
 from gateway.store import requests
-from gateway.store.retention_tables import CertificateRow, CompactionRow, Destruction, KeyRow, PurgeRun
+from gateway.store.retention_tables import CompactionRow, Destruction, KeyRow, PurgeRun
 from gateway.store.tables import AuditEntry, Delivery, Dispatch, DispatchContent, RequestRow
 
 #: The class of `conftest.py`.
@@ -96,7 +96,7 @@ def test_the_log_is_pruned_by_the_purge_and_is_whole(gone: World) -> None:
     assert said["detail"] == {"before": "2027-05-24", "held_from": whole}
     assert said["actor"] == "gateway"
     assert not any("filled-with-7." in entry for entry in held(gone))
-    assert (gone.rows(CertificateRow), gone.rows(Destruction)) == ([], [])
+    assert (gone.certificates(), gone.rows(Destruction)) == ([], [])
 
 
 def test_an_altered_log_stays_and_stops_nothing_else(gone: World) -> None:

@@ -14,7 +14,7 @@ from gateway.domain.ring_key import KeyState, key_state
 from gateway.errors import CommandError, KeyringError
 from gateway.retention import ring
 from gateway.retention.keys import reach, warn_of_few
-from gateway.store.retention_tables import CertificateRow, KeyRow
+from gateway.store.retention_tables import KeyRow
 from gateway.store.tables import AuditEntry, DataKeyRow
 from gateway.vault.key_ids import index_id, until_id
 
@@ -131,7 +131,7 @@ def test_a_copy_that_is_away_makes_the_certificate_incomplete(world: World, tmp_
     safe.rename(away)
     world.go_to(date(2026, 12, 23))
     world.purge()
-    made = json.loads(world.rows(CertificateRow)[0]["as_json"])
+    made = json.loads(world.certificates()[0]["as_json"])
     assert made["status"] == "onvolledig"
     assert f"van sleutel {key_id} is de vernietiging in copy-1 niet bevestigd" in made["redenen"]
     results = next(key["kopieen"] for key in made["sleutels"] if key["id"] == key_id)
@@ -139,7 +139,7 @@ def test_a_copy_that_is_away_makes_the_certificate_incomplete(world: World, tmp_
         {"kopie": "keys", "resultaat": "vernietigd"},
         {"kopie": "copy-1", "resultaat": "niet bevestigd"},
     ]
-    assert "copy-1: niet bevestigd" in " ".join(world.rows(CertificateRow)[0]["as_text"].decode().split())
+    assert "copy-1: niet bevestigd" in " ".join(world.certificates()[0]["as_text"].decode().split())
     assert (away / f"{key_id}.key").exists()
     away.rename(safe)
     assert key_id in world.purge().keys
