@@ -1,6 +1,7 @@
 """From a received file to its signals, receipt and statuses, visible together (spec 1, spec 2).
 
-1 clear what an interrupted try staged · 2 digest ciphertext and text, refuse what was processed before (F08) ·
+1 clear what an interrupted try staged · 2 digest text and ciphertext, refuse what its first bytes tell (F11) or what
+was processed before (F08) ·
 3 read rows from the decrypting stream and stage what they do · 4 seal receipt and statuses · 5 one
 transaction makes signals, meldingen, dispatches and audit entries visible, or refuses the file.
 """
@@ -19,6 +20,7 @@ from gateway.domain.delivery import DeliveryState, Kind
 from gateway.domain.dispatch import DispatchKind
 from gateway.domain.partner import Mode, Role
 from gateway.errors import BlobDamaged, BlobMissing, ConfigError, DeliveryError, VaultError
+from gateway.files.csvfile import START_BYTES, is_never_read
 from gateway.files.municipalfile import read_municipal
 from gateway.files.receipt import Receipt
 from gateway.files.signalfile import read_signals
@@ -76,7 +78,9 @@ def process(context: Context, delivery: Claimed) -> bool:
     try:
         with context.blobs.open(delivery.blob) as blob:
             reader = received.reader(blob)
-            digests = reader.digests()
+            # the ciphertext of what is refused below is read by nobody again: no digest of it is made (ADR 29)
+            is_read = not is_never_read(bytes(reader.read(0, START_BYTES)))
+            digests = reader.digests(of_sealed=is_read)
             received = replace(received, digest=digests.text, sealed_digest=digests.sealed)
             if context.scanner is not None:
                 scan(context.scanner, reader.chunks())
@@ -206,7 +210,7 @@ def _refuse(context: Context, received: Received, refusal: DeliveryError) -> Non
             values["sha256_sealed"] = objects.seal_digest(
                 received.data_key.row_key(), delivery.id, received.digest
             )
-            values["sealed_sha256"] = received.sealed_digest
+            values["sealed_sha256"] = received.sealed_digest or None
         if refusal.code == "F03":
             values |= _forget_contents(context, conn, received)
         queue.advance(conn, delivery.id, DeliveryState.PROCESSING, DeliveryState.REJECTED, **values)

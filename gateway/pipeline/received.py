@@ -26,7 +26,8 @@ from gateway.vault.stream import SealedReader
 class Received:
     """A claimed delivery whose key is at hand.
 
-    `digest` and `sealed_digest` are the SHA-256 of its text and of its ciphertext, empty until it is read.
+    `digest` and `sealed_digest` are the SHA-256 of its text and of its ciphertext, empty until it is read; the latter
+    also of what its first bytes refuse.
     """
 
     delivery: Claimed
@@ -46,7 +47,7 @@ class Received:
         return SealedReader(
             self.data_key.file_key(self.delivery.id),
             objects.received_file(partner=self.delivery.partner_id, delivery=self.delivery.id),
-            blob.read_at,
+            blob.read_view,
             # what is on disk, not what was stored of it: a blob that grew is refused
             blob.size,
         )
