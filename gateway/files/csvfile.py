@@ -33,19 +33,12 @@ from gateway.files.table import (
 #: In the order in which they win when the header has as many of one as of another.
 DELIMITERS = (";", ",", "\t")
 
-#: How files begin that are surely something else (F11): zip and XLSX, old Office, PDF, gzip, 7z, PNG, JPEG, age, PGP.
-_OTHER_KINDS = (
-    b"PK\x03\x04",
-    b"PK\x05\x06",
-    b"\xd0\xcf\x11\xe0",
-    b"%PDF",
-    b"\x1f\x8b",
-    b"7z\xbc\xaf",
-    b"\x89PNG",
-    b"\xff\xd8\xff",
-    b"age-encryption.org/",
-    b"-----BEGIN ",
-)
+#: How files begin that nobody may send (F11): PDF, gzip, 7z, PNG, JPEG, age.
+_NEVER_READ = (b"%PDF", b"\x1f\x8b", b"7z\xbc\xaf", b"\x89PNG", b"\xff\xd8\xff", b"age-encryption.org/")
+#: How files begin that are surely no CSV (F11): these, zip and XLSX, old Office, PGP and signatures.
+_OTHER_KINDS = (*_NEVER_READ, b"PK\x03\x04", b"PK\x05\x06", b"\xd0\xcf\x11\xe0", b"-----BEGIN ")
+#: So many first bytes tell.
+START_BYTES = max(map(len, _OTHER_KINDS))
 #: How text begins that is XML, HTML or JSON (F11).
 _MARKUP = ("<", "{", "[")
 
@@ -110,6 +103,11 @@ def read_table(open_stream: OpenStream, limits: Limits, known: Collection[str] =
     )
 
 
+def is_never_read(start: bytes) -> bool:
+    """Whether a file with these first `START_BYTES` is F11, whoever sent it and whatever follows."""
+    return start.startswith(_NEVER_READ)
+
+
 def _find_encoding(chunks: Iterable[bytes], most_bytes: int) -> str:
     """The name of the codec that reads the whole file: a byte order mark decides, else whether all of it is UTF-8."""
     source = _whole_start(chunks)
@@ -142,12 +140,11 @@ def _find_encoding(chunks: Iterable[bytes], most_bytes: int) -> str:
 
 def _whole_start(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The same bytes, of which the first chunk is long enough to know a file by how it begins."""
-    longest = max(map(len, _OTHER_KINDS))
     source = iter(chunks)
     start = b""
     for chunk in source:
         start += chunk
-        if len(start) >= longest:
+        if len(start) >= START_BYTES:
             break
     if start:
         yield start

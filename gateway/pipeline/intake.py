@@ -1,6 +1,7 @@
 """From a received file to its signals, receipt and statuses, visible together (spec 1, spec 2).
 
-1 clear what an interrupted try staged · 2 digest ciphertext and text, refuse what was processed before (F08) ·
+1 clear what an interrupted try staged · 2 digest text and ciphertext, refuse what its first bytes tell (F11) or what
+was processed before (F08) ·
 3 read rows from the decrypting stream and stage what they do · 4 seal receipt and statuses · 5 one
 transaction makes signals, meldingen, dispatches and audit entries visible, or refuses the file.
 """
@@ -10,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from gateway import logs
 from gateway.audit.log import record
@@ -18,30 +18,27 @@ from gateway.clock import local_day, month_of
 from gateway.domain.delivery import DeliveryState, Kind
 from gateway.domain.dispatch import DispatchKind
 from gateway.domain.partner import Mode, Role
-from gateway.errors import BlobDamaged, BlobMissing, ConfigError, DeliveryError, VaultError
+from gateway.errors import BlobDamaged, BlobMissing, DeliveryError
 from gateway.files.municipalfile import read_municipal
-from gateway.files.receipt import Receipt
 from gateway.files.signalfile import read_signals
 from gateway.files.table import Table
 from gateway.pipeline.context import Context
 from gateway.pipeline.feedback import take_feedback
 from gateway.pipeline.listing import take_exclusions, take_known_residents
 from gateway.pipeline.outgoing import OutgoingFile, store_files
-from gateway.pipeline.receipts import receipt_files
-from gateway.pipeline.received import Received, Taken
+from gateway.pipeline.received import Received, Taken, opened
+from gateway.pipeline.refusal import is_refused_at_once, refuse
 from gateway.pipeline.requests import take_requests
 from gateway.pipeline.rows import take_signals
 from gateway.pipeline.scanner import scan
-from gateway.pipeline.sealing import open_key, store_key
 from gateway.pipeline.signatures import is_signature, take_signature
 from gateway.pipeline.staging import drop_staged
 from gateway.pipeline.statuses import use_status_number
 from gateway.pipeline.trial import try_signals, without_effect
 from gateway.pipeline.workbook import read_municipal_table, read_table
-from gateway.store import Connection, data_keys, queue
+from gateway.store import Connection, queue
 from gateway.store.queue import Claimed
 from gateway.vault import objects
-from gateway.vault.datakey import DataKey
 from gateway.vault.index import DIGEST_LEVEL
 from gateway.vault.key_ids import index_id
 from gateway.vault.stream import SealedReader
@@ -55,43 +52,32 @@ def process(context: Context, delivery: Claimed) -> bool:
     A refusal is an outcome: the file is REJECTED, its sender gets a receipt. Anything that is raised is ours:
     the delivery goes back to the queue.
     """
-    partner = context.partners.get(delivery.partner_id)
-    if partner is None:
-        raise ConfigError(
-            "a delivery of this partner waits, but the partner is not configured; put its file back",
-            file=f"config/partners/{delivery.partner_id}.toml",
-        )
     drop_staged(context, delivery.id)
     with context.store.read() as conn:
-        stored = data_keys.of_object(conn, delivery.id)
-    if stored is None:
-        raise VaultError(f"delivery {delivery.id} has no data key")
-    data_key = open_key(context, stored)
-    received = Received(
-        delivery=delivery,
-        partner=partner,
-        data_key=data_key,
-        name=objects.open_name(data_key.row_key(), delivery.id, delivery.name_sealed),
-    )
+        received = opened(context, conn, delivery)
     try:
         with context.blobs.open(delivery.blob) as blob:
             reader = received.reader(blob)
-            digests = reader.digests()
+            # the ciphertext of what is refused below is read by nobody again: no digest of it is made (ADR 29)
+            digests = reader.digests(of_sealed=not is_refused_at_once(reader))
             received = replace(received, digest=digests.text, sealed_digest=digests.sealed)
             if context.scanner is not None:
                 scan(context.scanner, reader.chunks())
             _take(context, received, reader)
             return True
     except DeliveryError as refusal:
-        _refuse(context, received, refusal)
+        refuse(context, received, refusal)
     except (BlobDamaged, BlobMissing) as damage:
         if received.digest:  # every byte of the file was authenticated: it is something else that is damaged
             raise
         _log.error(
-            "blob.damaged", delivery_id=delivery.id, partner_id=partner.id, error=type(damage).__name__
+            "blob.damaged",
+            delivery_id=delivery.id,
+            partner_id=delivery.partner_id,
+            error=type(damage).__name__,
         )
         again = DeliveryError("F01", "het bestand is na ontvangst beschadigd; stuur het opnieuw")
-        _refuse(context, received, again)
+        refuse(context, received, again)
     return False
 
 
@@ -182,70 +168,6 @@ _KINDS: Mapping[Kind, Callable[[Context, Received, Table], Taken]] = {
     Kind.KNOWN_RESIDENTS: take_known_residents,
     Kind.REQUESTS: take_requests,
 }
-
-
-def _refuse(context: Context, received: Received, refusal: DeliveryError) -> None:
-    """REJECTED, with a receipt that says why; nothing of the file counts."""
-    delivery = received.delivery
-    receipt = Receipt(
-        delivery_id=delivery.id,
-        name=received.name,
-        size=delivery.size_bytes,
-        sha256=received.digest.hex(),
-        received_at=delivery.received_at,
-        file_code=refusal.code,
-        file_detail=refusal.detail,
-    )
-    due_on = delivery.raw_due_on if delivery.is_trial else None
-    files = receipt_files(context, delivery.partner_id, receipt, due_on)
-    drop_staged(context, delivery.id)
-    now = context.clock.now()
-    with context.store.write() as conn:
-        values: dict[str, Any] = {"refusal": refusal.code, "processed_at": now}
-        if received.digest:
-            values["sha256_sealed"] = objects.seal_digest(
-                received.data_key.row_key(), delivery.id, received.digest
-            )
-            values["sealed_sha256"] = received.sealed_digest
-        if refusal.code == "F03":
-            values |= _forget_contents(context, conn, received)
-        queue.advance(conn, delivery.id, DeliveryState.PROCESSING, DeliveryState.REJECTED, **values)
-        store_files(context, conn, files, now)
-        record(
-            conn,
-            action="delivery.rejected",
-            object_id=delivery.id,
-            result=refusal.code,
-            origin="pipeline",
-            actor=delivery.partner_id,
-            at=now,
-            node=context.node,
-        )
-    if refusal.code == "F03":
-        context.blobs.remove(delivery.blob)
-    _log.info("delivery.rejected", delivery_id=delivery.id, partner_id=delivery.partner_id, code=refusal.code)
-
-
-def _forget_contents(context: Context, conn: Connection, received: Received) -> dict[str, Any]:
-    """A forbidden column: the file is gone at once, blob and key; its name moves under a key of its own.
-
-    The name must stay for its listing (spec 1), the contents must not (spec 4, `raw`).
-    """
-    delivery, fresh = received.delivery, DataKey.generate()
-    data_keys.drop(conn, delivery.id)
-    store_key(
-        context,
-        conn,
-        fresh,
-        object_id=delivery.id,
-        partner_id=delivery.partner_id,
-        due_on=delivery.raw_due_on,
-    )
-    return {
-        "name_sealed": objects.seal_name(fresh.row_key(), delivery.id, received.name),
-        "sha256_sealed": objects.seal_digest(fresh.row_key(), delivery.id, received.digest),
-        "raw_gone_at": context.clock.now(),
-    }
 
 
 def _store_answers(

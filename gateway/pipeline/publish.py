@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gateway import logs
 from gateway.audit.log import Entry, record_all
@@ -183,9 +183,12 @@ def _commit(context: Context, drafts: Sequence[Draft]) -> list[Published]:
         for partner_id, lines in sorted(draft.lines.items())
     ]
     made = _seal(context, wanted, told, numbers)
+    # whoever waits to write waits for what follows: nothing is made there that can be made here
+    stored = [_stored(due) for draft in drafts for due in draft.due.values()]
+    rows, entries = _records(wanted, made.parts)
     with context.store.write() as conn:
         meldingen.settle(conn, [each for draft in drafts for each in draft.settled])
-        meldingen.mark_published(conn, [_stored(due) for draft in drafts for due in draft.due.values()], now)
+        meldingen.mark_published(conn, stored, now)
         signals.mark_passed_on(
             conn, [ref for draft in drafts for ref in draft.refs], now, reported_before=again
         )
@@ -198,7 +201,8 @@ def _commit(context: Context, drafts: Sequence[Draft]) -> list[Published]:
                 month,
                 {draft.code: draft.server for draft in drafts if month in draft.policies},
             )
-        _record(conn, wanted, made.parts)
+        meldingen.add_publications(conn, rows)
+        record_all(conn, entries)
         worklists.mark_due(conn, [spot for each in wanted for spot in each.worklists])
     for each, part in zip(wanted, made.parts, strict=True):
         _log.info(
@@ -273,44 +277,39 @@ def _seal(
     return _Made(made, files)
 
 
-def _record(conn: Connection, wanted: Sequence[_Wanted], parts: Sequence[Part]) -> None:
-    """What each partner got: its row and its audit entry."""
+def _records(wanted: Sequence[_Wanted], parts: Sequence[Part]) -> tuple[list[dict[str, Any]], list[Entry]]:
+    """What each partner gets: its row and its audit entry."""
     hashes = {each.draft.code: policy_hash(each.draft.context.policy(each.draft.code)) for each in wanted}
-    meldingen.add_publications(
-        conn,
-        [
-            {
-                "id": part.id,
+    rows = [
+        {
+            "id": part.id,
+            "municipality": each.draft.code,
+            "partner_id": part.partner_id,
+            "at": each.draft.now,
+            "policy_hash": hashes[each.draft.code],
+            "melding_count": part.meldingen,
+        }
+        for each, part in zip(wanted, parts, strict=True)
+    ]
+    entries = [
+        Entry(
+            action="meldingen.published",
+            object_id=part.id,
+            origin=each.draft.origin,
+            actor=each.draft.actor,
+            at=each.draft.now,
+            node=each.draft.context.node,
+            detail={
                 "municipality": each.draft.code,
-                "partner_id": part.partner_id,
-                "at": each.draft.now,
-                "policy_hash": hashes[each.draft.code],
-                "melding_count": part.meldingen,
-            }
-            for each, part in zip(wanted, parts, strict=True)
-        ],
-    )
-    record_all(
-        conn,
-        [
-            Entry(
-                action="meldingen.published",
-                object_id=part.id,
-                origin=each.draft.origin,
-                actor=each.draft.actor,
-                at=each.draft.now,
-                node=each.draft.context.node,
-                detail={
-                    "municipality": each.draft.code,
-                    "partner": part.partner_id,
-                    "meldingen": part.meldingen,
-                    "signals": part.signals,
-                    "policy": hashes[each.draft.code],
-                },
-            )
-            for each, part in zip(wanted, parts, strict=True)
-        ],
-    )
+                "partner": part.partner_id,
+                "meldingen": part.meldingen,
+                "signals": part.signals,
+                "policy": hashes[each.draft.code],
+            },
+        )
+        for each, part in zip(wanted, parts, strict=True)
+    ]
+    return rows, entries
 
 
 def _rank(conn: Connection, drafts: Sequence[Draft]) -> Mapping[str, Mapping[str, Mapping[str, Place]]]:

@@ -9,12 +9,14 @@ from datetime import date
 from gateway.clock import local_day
 from gateway.domain.delivery import Kind
 from gateway.domain.partner import Partner
+from gateway.errors import ConfigError, VaultError
 from gateway.files.receipt import Receipt, Sums
 from gateway.pipeline.context import Context
 from gateway.pipeline.outgoing import OutgoingFile
 from gateway.pipeline.receipts import receipt_files
+from gateway.pipeline.sealing import open_key
 from gateway.pipeline.tally import Tally
-from gateway.store import Connection
+from gateway.store import Connection, data_keys
 from gateway.store.queue import Claimed
 from gateway.vault import objects
 from gateway.vault.blobs import BlobFile
@@ -26,7 +28,8 @@ from gateway.vault.stream import SealedReader
 class Received:
     """A claimed delivery whose key is at hand.
 
-    `digest` and `sealed_digest` are the SHA-256 of its text and of its ciphertext, empty until it is read.
+    `digest` and `sealed_digest` are the SHA-256 of its text and of its ciphertext, empty until it is read; the latter
+    also of what its first bytes refuse.
     """
 
     delivery: Claimed
@@ -46,10 +49,35 @@ class Received:
         return SealedReader(
             self.data_key.file_key(self.delivery.id),
             objects.received_file(partner=self.delivery.partner_id, delivery=self.delivery.id),
-            blob.read_at,
+            blob.read_view,
             # what is on disk, not what was stored of it: a blob that grew is refused
             blob.size,
         )
+
+
+def opened(context: Context, conn: Connection, delivery: Claimed) -> Received:
+    """A delivery with its partner, key and name.
+
+    Raises:
+        ConfigError: its partner is not configured.
+        VaultError: its key is gone, or is another's.
+    """
+    partner = context.partners.get(delivery.partner_id)
+    if partner is None:
+        raise ConfigError(
+            "a delivery of this partner waits, but the partner is not configured; put its file back",
+            file=f"config/partners/{delivery.partner_id}.toml",
+        )
+    stored = data_keys.of_object(conn, delivery.id)
+    if stored is None:
+        raise VaultError(f"delivery {delivery.id} has no data key")
+    data_key = open_key(context, stored)
+    return Received(
+        delivery=delivery,
+        partner=partner,
+        data_key=data_key,
+        name=objects.open_name(data_key.row_key(), delivery.id, delivery.name_sealed),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from datetime import date, timedelta
+from functools import partial
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -23,13 +25,16 @@ from gateway.pipeline.touching import Touching, mark_urgent
 from gateway.store import Connection, answers, data_keys, exclusions, meldingen, queue, shares, signals
 from gateway.store.data_keys import NO_MUNICIPALITY
 from gateway.store.meldingen import Spot
+from gateway.store.places import chunks
 from gateway.store.queue import Claimed, Decidable
 from gateway.store.signals import Sealed, Version
 from gateway.vault.ids import new_id
 from gateway.vault.objects import SIGNAL
 
-#: Rows that are dropped at a time.
-_DROP_ROWS = 1_000
+#: Rows that are dropped, and stored, at a time.
+_DROP_ROWS, _STAGE_ROWS = 1_000, 250
+#: How long a processor is left to who waits to write.
+_TURN_S = 0.001
 #: The columns of a version.
 _columns = attrgetter(*Version.__slots__)
 
@@ -196,27 +201,46 @@ class Staging:
         return values, key
 
     def store(self) -> None:
-        """One short transaction a batch; nothing of it is seen before `show`."""
-        with self._context.store.write() as conn:
-            self.store_in(conn)
+        """Short transactions, of which nothing is seen before `show`: who waits to write gets a turn between them.
+
+        None waits for the disk: they are on it with the one that shows them, and a power cut before that undoes them
+        as it does the claim.
+        """
+        for change in self._changes():
+            with self._context.store.write(is_durable=False) as conn:
+                change(conn)
+            time.sleep(_TURN_S)
 
     def store_in(self, conn: Connection) -> None:
         """A batch, in the caller's transaction; what moved is seen with it."""
-        self._row_keys.store(conn)
-        meldingen.add(conn, self._new_meldingen)
-        for due_on, ids in self._lengthened.items():
-            meldingen.extend(conn, ids, due_on)
-        signals.stage(conn, [(*values, key and key.id) for values, key in self._rows])
-        signals.move(conn, [(*values, key and key.id) for values, key in self._moved])
-        shares.add(conn, self._delivery.id, self._moved_shares)
-        self._touching.store(conn, self._context.clock.now(), self._keying.made)
-        self._keying.keep(conn)
+        for change in self._changes():
+            change(conn)
+
+    def _changes(self) -> Iterator[Callable[[Connection], None]]:
+        """What stores a batch, in parts. Places first: cut off behind them, the next try finds the same."""
+        made = frozenset(self._keying.made)
+        yield self._keying.keep
+        yield self._store_meldingen
+        for rows in chunks(self._rows, _STAGE_ROWS):
+            yield partial(_stage, rows)
+        yield partial(self._store_rest, made)
         self._moved_shares.clear()
         self._rows.clear()
         self._moved.clear()
         self._new_meldingen.clear()
         self._meldingen.clear()
         self._lengthened.clear()
+
+    def _store_meldingen(self, conn: Connection) -> None:
+        self._row_keys.store(conn)
+        meldingen.add(conn, self._new_meldingen)
+        for due_on, ids in self._lengthened.items():
+            meldingen.extend(conn, ids, due_on)
+
+    def _store_rest(self, made: Set[int], conn: Connection) -> None:
+        signals.move(conn, [(*values, key and key.id) for values, key in self._moved])
+        shares.add(conn, self._delivery.id, self._moved_shares)
+        self._touching.store(conn, self._context.clock.now(), made)
 
     def show(self, conn: Connection, tally: Tally) -> None:
         """Make all of the delivery visible, with the caller's transaction."""
@@ -249,6 +273,10 @@ class Staging:
             own = contents_due(state, self._delivery.received_at, due_on, self._context.terms)
             found = self._contents_due[state, due_on] = max(own, self._today)
         return found
+
+
+def _stage(rows: Iterable[tuple[tuple[Any, ...], RowKey | None]], conn: Connection) -> None:
+    signals.stage(conn, [(*values, key and key.id) for values, key in rows])
 
 
 def _share(located: Located) -> str:

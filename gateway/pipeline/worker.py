@@ -19,6 +19,7 @@ from gateway.pipeline import scanner
 from gateway.pipeline.context import Context
 from gateway.pipeline.intake import process
 from gateway.pipeline.publish import Published, publish, publish_together
+from gateway.pipeline.refusal import refuse_first
 from gateway.pipeline.renderer import Renderer
 from gateway.pipeline.worklist import due_worklists, list_worklist, make_worklist, render_month
 from gateway.store import meldingen, queue
@@ -127,6 +128,8 @@ def step(context: Context, *, takes_files: bool = True, makes_worklists: bool = 
     with context.store.exclusive():
         _release(context)
         if _publish_due(context, only_urgent=True):
+            return True
+        if takes_files and refuse_first(context):
             return True
         if takes_files and (delivery := _claim(context)) is not None:
             try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import lru_cache
+from itertools import takewhile
 from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, exists, func, or_, select, update
@@ -49,6 +51,20 @@ _FIRST_IN_LINE = Prepared(
     .join(_HELD, _DELIVERY.c.arrival == _HELD.c.arrival)
     .where(_DELIVERY.c.state == DeliveryState.ARRIVED)
     .order_by(_DELIVERY.c.arrival)
+)
+_EARLIER = _DELIVERY.alias()
+_LINE = Prepared(
+    select(*(_DELIVERY.c[name] for name in Claimed.__slots__))
+    .where(
+        _DELIVERY.c.state == DeliveryState.ARRIVED,
+        ~exists().where(
+            _EARLIER.c.partner_id == _DELIVERY.c.partner_id,
+            _EARLIER.c.state == DeliveryState.FAILED,
+            _EARLIER.c.arrival < _DELIVERY.c.arrival,
+        ),
+    )
+    .order_by(_DELIVERY.c.arrival)
+    .limit(bindparam("at_most"))
 )
 _CLAIM = Prepared(
     update(_DELIVERY).where(_DELIVERY.c.id == bindparam("of")), ("state", "claimed_at", "attempts")
@@ -102,12 +118,23 @@ def claim_next(conn: Connection, now: datetime) -> Claimed | None:
     for claimed_at, *values in _FIRST_IN_LINE.rows(conn, {}):
         first = Claimed(*values)
         if claimed_at is None or claimed_at + _RESTS[min(first.attempts, len(_RESTS) - 1)] <= now:
-            check_transition(DeliveryState.ARRIVED, DeliveryState.PROCESSING)
-            claimed = replace(first, attempts=first.attempts + 1)
-            taken = {"state": DeliveryState.PROCESSING, "claimed_at": now, "attempts": claimed.attempts}
-            _CLAIM.count(conn, {"of": claimed.id, **taken})
-            return claimed
+            return claim(conn, first, now)
     return None
+
+
+def first_in_line(conn: Connection, at_most: int) -> list[Claimed]:
+    """Those that are claimed next, in their order, as far as none of them was claimed before; they are not claimed yet."""
+    line = (Claimed(*values) for values in _LINE.rows(conn, {"at_most": at_most}))
+    return list(takewhile(lambda each: not each.attempts, line))
+
+
+def claim(conn: Connection, delivery: Claimed, now: datetime) -> Claimed:
+    """Claim a delivery that is in line. For the holder of `Store.exclusive()`: nobody else does."""
+    check_transition(DeliveryState.ARRIVED, DeliveryState.PROCESSING)
+    claimed = replace(delivery, attempts=delivery.attempts + 1)
+    taken = {"state": DeliveryState.PROCESSING, "claimed_at": now, "attempts": claimed.attempts}
+    _CLAIM.count(conn, {"of": claimed.id, **taken})
+    return claimed
 
 
 def advance(
@@ -119,12 +146,14 @@ def advance(
         IllegalTransition: the table of transitions does not list the change.
     """
     check_transition(before, after)
-    done = conn.execute(
-        update(_DELIVERY)
-        .where(_DELIVERY.c.id == delivery_id, _DELIVERY.c.state == before)
-        .values(state=after, **values)
-    )
-    return done.rowcount == 1
+    moved = {"of": delivery_id, "before": before, "state": after, **values}
+    return _advance(("state", *values)).count(conn, moved) == 1
+
+
+@lru_cache(maxsize=32)
+def _advance(columns: tuple[str, ...]) -> Prepared:
+    chosen = (_DELIVERY.c.id == bindparam("of"), _DELIVERY.c.state == bindparam("before"))
+    return Prepared(update(_DELIVERY).where(*chosen), columns)
 
 
 def state_of(conn: Connection, delivery_id: str) -> DeliveryState | None:

@@ -145,10 +145,13 @@ async def test_killed_during_intake(closed_town, signal, csv_file):
         signal("w4", sector="?"),
     ]
     await town.stop()
+    # two that are refused together, before what is taken
+    for name in ("brief.pdf", "bijlage.pdf"):
+        town.place("woonservice", name, b"%PDF")
     town.place("woonservice", "wijziging.csv", csv_file(*changes))
     end = check(await killed_at_every_step(town.home, "pipeline", town.clock.now()))
     receipts = [name for name in end["files"] if name.startswith("woonservice/returns/ontvangst")]
-    assert len(receipts) == 4
+    assert len(receipts) == 4 + 2 * 2
     assert sorted(row[3] for row in end["signals"] if row[4] == "True") == [
         "superseded",
         "waiting",

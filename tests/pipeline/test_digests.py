@@ -50,6 +50,24 @@ def test_a_damaged_file_has_none(world, csv_file, row):
     assert digest(world, delivery_id) is None
 
 
+def test_what_its_first_bytes_refuse_has_only_that_of_its_text(world):
+    """Its ciphertext is read by nobody any more (ADR 29); its receipt says of which bytes it is, and all were looked at."""
+    content = b"%PDF" + bytes(100_000)
+    first, damaged = (world.put("woonservice", content=content) for _ in range(2))
+    path = next(
+        world.context.blobs._path / row["blob"] for row in world.rows(Delivery) if row["id"] == damaged
+    )
+    whole = path.read_bytes()
+    # in the middle: neither its first bytes nor the segment that ends it
+    path.write_bytes(whole[:65_600] + bytes([whole[65_600] ^ 1]) + whole[65_601:])
+    world.work()
+    assert world.receipt(first)["weigering"]["code"] == "F11"
+    assert world.receipt(first)["bestand"]["sha256"] == sha256(content).hexdigest()
+    assert digest(world, first) is None
+    assert world.receipt(damaged)["weigering"]["code"] == "F01"
+    assert world.receipt(damaged)["bestand"]["sha256"] == ""
+
+
 def test_a_file_that_was_given_up_and_then_refused_has_both(world, csv_file, row):
     """An administrator's reject makes them of what lies there, the one of the text under the file's own key."""
     content = csv_file(row("a"))

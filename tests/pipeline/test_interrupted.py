@@ -36,6 +36,7 @@ def batches(request, monkeypatch):
     [
         (meldingen, "add"),
         (signals, "stage"),
+        (meldingen, "touch_ids"),
         (signals, "show"),
         (meldingen, "mark_urgent"),
         (intake_steps, "record"),
@@ -68,6 +69,21 @@ def test_intake_is_repeated_from_the_start(world, row, monkeypatch, batches, pla
     assert world.told("woonservice") == [("a", "D10"), ("gone", "D52")]
     keys = Counter(key["object_id"] for key in world.rows(DataKeyRow))
     assert keys["L0002"] == 2  # the file's and its rows'
+
+
+def test_what_is_stored_in_parts_is_found_again(world, row, monkeypatch):
+    """Cut off behind the melding that it begins, a file joins it at the next try: none is left without signals."""
+    world.put("woonservice", row("a"))
+    with monkeypatch.context() as patch:
+        patch.setattr(signals, "stage", cut)
+        world.work()
+    begun = [melding["id"] for melding in world.rows(MeldingRow)]
+    assert len(begun) == 1
+    assert not world.rows(SignalRow)
+    world.clock.step(timedelta(minutes=2))
+    world.work()
+    assert [melding["id"] for melding in world.rows(MeldingRow)] == begun
+    assert [signal["melding_id"] for signal in world.rows(SignalRow)] == begun
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,14 @@ def test_reading_now_gives_the_bytes_or_says_that_it_would_wait(blobs: BlobFolde
             blob.read_now(150_000, 65_536)
 
 
+def test_a_view_is_what_is_there(blobs: BlobFolder) -> None:
+    """Of any length, up to the end and no further; the next read takes its place."""
+    contents = os.urandom(150_000)
+    with blobs.open(stored(blobs, contents)) as blob:
+        for offset, length in ((0, 40), (65_536, 65_536), (140_000, 65_536), (150_000, 1)):
+            assert blob.read_view(offset, length) == contents[offset : offset + length]
+
+
 def test_names_are_random_and_files_private(blobs: BlobFolder, folder: Path) -> None:
     """A name says nothing about partner or file, and only the owner reads it."""
     names = [stored(blobs) for _ in range(5)]
