@@ -50,7 +50,7 @@ def scrub(
 
     With --json: {ok, blobs, undigested, bytes, seconds, damaged: {missing | truncated | altered | unreadable | orphaned: count},
     findings: [{damage, id, partner, blob}]}; id is that of the delivery or outgoing file. undigested: received and not
-    processed yet, or refused by how it begins; of them the size was compared.
+    processed yet; of them the size was compared.
     """
     home: Home = context.obj
     store = Store(home.db)
@@ -98,7 +98,7 @@ def _show(found: Scrubbed) -> None:
         f"in {seconds:,.1f} s ({screen.size(round(found.read_bytes / seconds))} a second)"
     )
     if found.undigested:
-        seen += f"; {found.undigested:,} without a digest, not processed yet or refused by how they begin: their size was compared"
+        seen += f"; {found.undigested:,} not processed yet and without a digest: their size was compared"
     if not found.findings:
         screen.done(f"Every sealed file is as it was written: {seen}")
         return

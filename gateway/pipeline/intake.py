@@ -1,7 +1,6 @@
 """From a received file to its signals, receipt and statuses, visible together (spec 1, spec 2).
 
-1 clear what an interrupted try staged · 2 digest text and ciphertext, refuse what its first bytes tell (F11) or what
-was processed before (F08) ·
+1 clear what an interrupted try staged · 2 digest ciphertext and text, refuse what was processed before (F08) ·
 3 read rows from the decrypting stream and stage what they do · 4 seal receipt and statuses · 5 one
 transaction makes signals, meldingen, dispatches and audit entries visible, or refuses the file.
 """
@@ -27,7 +26,7 @@ from gateway.pipeline.feedback import take_feedback
 from gateway.pipeline.listing import take_exclusions, take_known_residents
 from gateway.pipeline.outgoing import OutgoingFile, store_files
 from gateway.pipeline.received import Received, Taken, opened
-from gateway.pipeline.refusal import is_refused_at_once, refuse
+from gateway.pipeline.refusal import refuse
 from gateway.pipeline.requests import take_requests
 from gateway.pipeline.rows import take_signals
 from gateway.pipeline.scanner import scan
@@ -58,8 +57,7 @@ def process(context: Context, delivery: Claimed) -> bool:
     try:
         with context.blobs.open(delivery.blob) as blob:
             reader = received.reader(blob)
-            # the ciphertext of what is refused below is read by nobody again: no digest of it is made (ADR 29)
-            digests = reader.digests(of_sealed=not is_refused_at_once(reader))
+            digests = reader.digests()
             received = replace(received, digest=digests.text, sealed_digest=digests.sealed)
             if context.scanner is not None:
                 scan(context.scanner, reader.chunks())

@@ -28,8 +28,7 @@ from gateway.vault.stream import SealedReader
 class Received:
     """A claimed delivery whose key is at hand.
 
-    `digest` and `sealed_digest` are the SHA-256 of its text and of its ciphertext, empty until it is read; the latter
-    also of what its first bytes refuse.
+    `digest` and `sealed_digest` are the SHA-256 of its text and of its ciphertext, empty until it is read.
     """
 
     delivery: Claimed

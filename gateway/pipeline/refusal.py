@@ -29,7 +29,6 @@ from gateway.store import Connection, data_keys, queue
 from gateway.store.queue import Claimed
 from gateway.vault import objects
 from gateway.vault.datakey import DataKey
-from gateway.vault.stream import SealedReader
 
 _log = logs.get("intake")
 
@@ -46,11 +45,6 @@ class Refusal:
     received: Received
     error: DeliveryError
     files: Sequence[OutgoingFile]
-
-
-def is_refused_at_once(reader: SealedReader) -> bool:
-    """Whether a file's first bytes refuse it (F11)."""
-    return is_never_read(bytes(reader.read(0, START_BYTES)))
 
 
 def refuse(context: Context, received: Received, error: DeliveryError) -> None:
@@ -101,14 +95,15 @@ def _refused_at_once(context: Context, conn: Connection) -> Iterator[Received]:
 
 
 def _looked_at(context: Context, conn: Connection, delivery: Claimed) -> Received | None:
-    """A file that its first bytes refuse, with the digest of its text."""
+    """A file that its first bytes refuse (F11), with its digests."""
     try:
         received = opened(context, conn, delivery)
         with context.blobs.open(delivery.blob) as blob:
             reader = received.reader(blob)
-            if not is_refused_at_once(reader):
+            if not is_never_read(bytes(reader.read(0, START_BYTES))):
                 return None
-            return replace(received, digest=reader.digests(of_sealed=False).text)
+            digests = reader.digests()
+            return replace(received, digest=digests.text, sealed_digest=digests.sealed)
     except GatewayError:
         # it is claimed next: then the same error is told, and counts
         return None
@@ -138,7 +133,7 @@ def _reject(context: Context, conn: Connection, refusals: Sequence[Refusal], now
         if received.digest:
             row_key = received.data_key.row_key()
             values["sha256_sealed"] = objects.seal_digest(row_key, delivery.id, received.digest)
-            values["sealed_sha256"] = received.sealed_digest or None
+            values["sealed_sha256"] = received.sealed_digest
         if code == "F03":
             values |= _forget_contents(context, conn, received)
         queue.advance(conn, delivery.id, DeliveryState.PROCESSING, DeliveryState.REJECTED, **values)

@@ -1,7 +1,7 @@
 """Scrubbing: whether every sealed file is still what was written, without any key (spec 4, Vault).
 
 Each blob is read and its SHA-256 compared with that of the ciphertext in its row; of what was received and not
-processed yet, or refused by how it begins, which has none there, only the size. It goes on beside a running gateway:
+processed yet, which has none there, only the size. It goes on beside a running gateway:
 what looks wrong is asked again, and what went meanwhile by a purge, or has come in just now, is no damage.
 """
 
@@ -57,7 +57,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scrubbed:
-    """What was read, and what was found. `undigested` of the blobs have no digest: their size was compared."""
+    """What was read, and what was found. `undigested` of the blobs have no digest yet: their size was compared."""
 
     blobs: int
     undigested: int

@@ -154,13 +154,10 @@ class Sealer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digests:
-    """SHA-256 of a file: of its `text`, and of the whole ciphertext, header included, in which it is `sealed`.
-
-    `sealed` is empty when it was not asked for.
-    """
+    """SHA-256 of a file: of its `text`, and of the whole ciphertext, header included, in which it is `sealed`."""
 
     text: bytes
-    sealed: bytes = b""
+    sealed: bytes
 
 
 class SealedReader:
@@ -233,17 +230,16 @@ class SealedReader:
         for index in range(self._segments):
             self._decrypt_into(index, self._read_segment(index), text)
 
-    def digests(self, *, of_sealed: bool = True) -> Digests:
-        """Open every segment and keep none, hashing what it held and, `of_sealed`, what was read; BlobDamaged if one was altered."""
-        text, sealed = sha256(), sha256(self._header) if of_sealed else None
+    def digests(self) -> Digests:
+        """Open every segment and keep none, hashing what was read and what it held; BlobDamaged if one was altered."""
+        sealed, text = sha256(self._header), sha256()
         room = memoryview(bytearray(TEXT_BYTES))
         for index in range(self._segments):
             segment = self._read_segment(index)
             self._decrypt_into(index, segment, room)
             text.update(room[: len(segment) - TAG_BYTES])
-            if sealed is not None:
-                sealed.update(segment)
-        return Digests(text=text.digest(), sealed=b"" if sealed is None else sealed.digest())
+            sealed.update(segment)
+        return Digests(text=text.digest(), sealed=sealed.digest())
 
     def _segment(self, index: int) -> bytes:
         segment = self._kept.get(index)
