@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -11,11 +11,12 @@ from gateway.domain.melding import Klasse, MeldingContent
 from gateway.domain.policy import Policy
 from gateway.domain.signal import SignalType
 from gateway.files.outbox import OutboxMelding, OutboxRow, OutboxSignal
-from gateway.matching.deadline import feedback_deadlines, offer_deadline
+from gateway.matching.deadline import FeedbackDeadlines, feedback_deadlines, offer_deadline
 from gateway.matching.rank import Place
 from gateway.pipeline.context import Context
 from gateway.pipeline.sealing import Opened
 from gateway.store.meldingen import Melding
+from gateway.store.signals import Sealed
 
 
 class Line(NamedTuple):
@@ -27,7 +28,7 @@ class Line(NamedTuple):
 
 
 def rows(
-    context: Context, policy: Policy, line: Line, place: Place | None, opened: Opened, today: date
+    context: Context, policy: Policy, line: Line, place: Place | None, opened: Opened, *, today: date
 ) -> Iterator[OutboxRow]:
     """The rows of a melding, by receipt of its signals.
 
@@ -64,8 +65,11 @@ def rows(
         content.several_addresses,
         offer_by(policy, melding, content, today),
     )
+    by = feedback_deadlines(content.first_received_at)
     for ref in sorted(content.refs, key=lambda ref: (opened.signals[ref].first_received_at, ref)):
-        yield OutboxRow(told, _signal(context, content, ref, opened))
+        yield OutboxRow(
+            told, _signal(context, opened.signals[ref], opened.fields[ref], ref in content.repeated, by)
+        )
 
 
 def offer_by(policy: Policy, melding: Melding, content: MeldingContent, today: date) -> date:
@@ -79,9 +83,9 @@ def offer_by(policy: Policy, melding: Melding, content: MeldingContent, today: d
     )
 
 
-def _signal(context: Context, content: MeldingContent, ref: int, opened: Opened) -> OutboxSignal:
-    signal, sealed = opened.signals[ref], opened.fields[ref]
-    deadlines = feedback_deadlines(content.first_received_at)
+def _signal(
+    context: Context, signal: Sealed, sealed: Mapping[str, Any], is_repeated: bool, by: FeedbackDeadlines
+) -> OutboxSignal:
     partner = context.partners.get(signal.creditor)
     return OutboxSignal(
         signal.number,
@@ -96,7 +100,7 @@ def _signal(context: Context, content: MeldingContent, ref: int, opened: Opened)
         signal.amount_cents,
         _day(sealed.get("ontstaansdatum")),
         sealed.get("dagen_achterstand"),
-        ref in content.repeated,
+        is_repeated,
         signal.warm_handover,
         sealed["klantnummer"],
         sealed.get("voorletters", ""),
@@ -112,8 +116,8 @@ def _signal(context: Context, content: MeldingContent, ref: int, opened: Opened)
         sealed.get("telefoonnummer", ""),
         sealed.get("emailadres", ""),
         signal.supply_ends_on,
-        deadlines.respond_by,
-        deadlines.finish_by,
+        by.respond_by,
+        by.finish_by,
         signal.due_on,
     )
 

@@ -82,7 +82,7 @@ def _files(
             line,
             ranked.get(line.melding.id),
             draft.opened,
-            draft.today,
+            today=draft.today,
         )
     ]
     inside = [draft.opened.signals[ref] for line in lines if line.content for ref in line.content.refs]

@@ -155,7 +155,9 @@ def _month(context: Context, conn: Connection, due: Due, now: datetime) -> _Mont
         left = content._replace(refs=tuple(ref for ref in content.refs if ref in opened.signals))
         if left.refs:
             told = list(
-                rows(context, policy, Line(melding, melding.version, left), place, opened, local_day(now))
+                rows(
+                    context, policy, Line(melding, melding.version, left), place, opened, today=local_day(now)
+                )
             )
             lines.append(
                 WorklistMelding(

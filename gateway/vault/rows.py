@@ -23,7 +23,7 @@ _encode = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"), check_circular=False
 ).encode
 #: What was opened is what we sealed: only blanks follow.
-_decode = json.JSONDecoder().scan_once
+_decode = json.JSONDecoder().raw_decode
 #: What needs no more than a look at its type.
 _FLAT = frozenset({str, int})
 
@@ -63,7 +63,7 @@ class RowSealer:
             )
         except (InvalidTag, ValueError) as exc:
             raise BlobDamaged(f"a sealed row of {object_id} was altered, or belongs elsewhere") from exc
-        fields: dict[str, Any] = _decode(text.decode(), 0)[0]
+        fields: dict[str, Any] = _decode(text.decode())[0]
         return fields
 
 
