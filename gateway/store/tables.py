@@ -141,7 +141,7 @@ class SignalRow(SQLModel, table=True):
         one_of("state", SignalState),
         Index("signal_number", "number"),
         Index("signal_s1", "place_s1"),
-        Index("signal_k1", "place_k1"),
+        Index("signal_k1", "place_k1", "month"),
         Index("signal_a1", "place_a1", "month"),
         Index("signal_a2", "place_a2", "month"),
         Index("signal_person", "place_person", "month"),
