@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
+from functools import lru_cache
 
 #: A cell that begins with one of these is run as a formula; the last four are full-width forms.
 FORMULA_STARTS = frozenset("=+-@\t\r\n＝＋－＠")  # noqa: RUF001  # the look-alikes are the point
@@ -32,6 +33,7 @@ def euros(cents: int) -> str:
     return f"{cents // 100},{cents % 100:02d}"
 
 
+@lru_cache(maxsize=1024)
 def day(value: date | None) -> str:
     """An ISO date, or nothing."""
     return "" if value is None else value.isoformat()

@@ -102,13 +102,13 @@ def _melding_cells(melding: OutboxMelding) -> list[str]:
         str(melding.version),
         melding.municipality,
         melding.month,
-        melding.klasse.value,
+        melding.klasse,
     ]
     if melding.klasse is Klasse.LAPSED:
         return cells + [""] * (len(MELDING_COLUMNS) - len(cells))
     return [
         *cells,
-        "+".join(rule.value for rule in melding.rules),
+        "+".join(melding.rules),
         number(melding.rank),
         melding.action,
         str(melding.signal_count),
@@ -129,7 +129,7 @@ def _signal_cells(signal: OutboxSignal) -> list[str]:
         signal.partner_name,
         signal.sector,
         signal.product,
-        signal.signal_type.value,
+        signal.signal_type,
         yes_no(signal.is_crisis),
         day(signal.signalled_on),
         day(signal.received_on),

@@ -7,7 +7,7 @@ from datetime import date
 from typing import NamedTuple
 
 from gateway.domain.codes import STATUS_TEXTS, StatusCode
-from gateway.files.cells import render_csv
+from gateway.files.cells import day, render_csv
 from gateway.files.columns import STATUS_COLUMNS
 
 
@@ -29,10 +29,10 @@ def render_status(rows: Iterable[StatusRow]) -> Iterator[bytes]:
             (
                 row.signal_id,
                 row.customer_number,
-                row.code.value,
+                row.code,
                 STATUS_TEXTS[row.code],
                 row.municipality,
-                row.on.isoformat(),
+                day(row.on),
             )
             for row in rows
         ),

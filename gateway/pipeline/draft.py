@@ -57,7 +57,7 @@ class Draft:
     settled: list[str] = field(default_factory=list)
     #: every signal of `due`, opened
     opened: Opened = field(default_factory=lambda: Opened({}, {}))
-    #: melding id -> its contracts that were reported before, in the look-back months
+    #: melding id -> its contracts that were reported before, in the look-back months, if any were
     reported: dict[str, frozenset[Hashable]] = field(default_factory=dict)
 
     #: the day of it in the Netherlands

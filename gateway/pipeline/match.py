@@ -54,8 +54,10 @@ class Group(NamedTuple, Generic[K]):
 
     def matching(self, policy: Policy) -> Matching:
         """The rules for it: a month keeps the key that it began with."""
-        key = Grouping(self.melding.level)
-        return policy.matching if key is policy.matching.key else replace(policy.matching, key=key)
+        level = self.melding.level
+        if level == policy.matching.key:
+            return policy.matching
+        return replace(policy.matching, key=Grouping(level))
 
 
 class Neighbours(NamedTuple):
@@ -105,9 +107,11 @@ def groups(
         meldingen: of it.
         predecessors: municipalities that merged into it: it looks back on their signals, which stay theirs.
     """
+    codes = (policy.code, *predecessors)
     for melding in meldingen:
+        month = melding.month
         own = found.at.get((policy.code, melding.level, melding.place), ())
-        group = [signal for signal in own if signal.month == melding.month]
+        group = [signal for signal in own if signal.month == month]
         theirs = [
             signal
             for code in predecessors
@@ -117,14 +121,12 @@ def groups(
         if theirs or len(own) > len(group):
             for signal in (*own, *theirs):
                 earlier.setdefault(signal.month, []).append(signal)
-        past = lookback(melding.month, policy.matching)
-        repeats = highest_amounts(
-            [
-                amount
-                for contract in {signal.contract for signal in group}
-                for code in (policy.code, *predecessors)
-                for amount in found.amounts.get((code, contract), ())
-                if amount.month in past
-            ]
-        )
-        yield Group(melding, group, earlier, repeats)
+        past = lookback(month, policy.matching)
+        reported = [
+            amount
+            for contract in {signal.contract for signal in group}
+            for code in codes
+            for amount in found.amounts.get((code, contract), ())
+            if amount.month in past
+        ]
+        yield Group(melding, group, earlier, highest_amounts(reported) if reported else {})

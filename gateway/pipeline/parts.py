@@ -77,7 +77,12 @@ def _files(
         row
         for line in ordered
         for row in rows(
-            context, draft.policies[line.melding.month], line, ranked.get(line.melding.id), draft.opened
+            context,
+            draft.policies[line.melding.month],
+            line,
+            ranked.get(line.melding.id),
+            draft.opened,
+            today=draft.today,
         )
     ]
     inside = [draft.opened.signals[ref] for line in lines if line.content for ref in line.content.refs]

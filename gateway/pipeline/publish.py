@@ -164,7 +164,8 @@ def _look_at(
         former = holder if holder != goes_to else None
         if former is not None or melding.is_lost or is_due(content, melding.fingerprint):
             draft.due[melding.id] = Due(melding, content, goes_to, former)
-            draft.reported[melding.id] = frozenset(group.repeats)
+            if group.repeats:
+                draft.reported[melding.id] = frozenset(group.repeats)
         else:
             draft.settled.append(melding.id)
 
@@ -174,14 +175,14 @@ def _commit(context: Context, drafts: Sequence[Draft]) -> list[Published]:
     again = {ref for draft in drafts for ref in _reported_before(draft)}
     told = _statuses(drafts, again)
     with context.store.read() as conn:
-        names = {numbers_of(partner_id) for draft in drafts for partner_id in draft.lines}
-        numbers = outgoing.last_numbers(conn, names | {status_numbers_of(creditor) for creditor in told})
         ranked = _rank(conn, drafts)
-    wanted = [
-        _Wanted(draft, partner_id, lines, ranked[draft.code])
-        for draft in drafts
-        for partner_id, lines in sorted(draft.lines.items())
-    ]
+        wanted = [
+            _Wanted(draft, partner_id, lines, ranked[draft.code])
+            for draft in drafts
+            for partner_id, lines in sorted(draft.lines.items())
+        ]
+        names = {numbers_of(each.partner_id) for each in wanted}
+        numbers = outgoing.last_numbers(conn, names | {status_numbers_of(creditor) for creditor in told})
     made = _seal(context, wanted, told, numbers)
     # whoever waits to write waits for what follows: nothing is made there that can be made here
     stored = [_stored(due) for draft in drafts for due in draft.due.values()]
@@ -236,7 +237,8 @@ class _Wanted(NamedTuple):
     @property
     def worklists(self) -> set[tuple[str, str, str]]:
         """The worklists that must tell of it: partner, municipality, month."""
-        return {(self.partner_id, self.draft.code, line.melding.month) for line in self.lines}
+        months = {line.melding.month for line in self.lines}
+        return {(self.partner_id, self.draft.code, month) for month in months}
 
 
 class _Made(NamedTuple):
@@ -341,11 +343,15 @@ def _rank(conn: Connection, drafts: Sequence[Draft]) -> Mapping[str, Mapping[str
 
 def _reported_before(draft: Draft) -> set[int]:
     """The signals whose creditor reported the same contract before: D11."""
+    reported = (
+        (draft.due[melding_id].content, contracts) for melding_id, contracts in draft.reported.items()
+    )
     return {
         ref
-        for melding_id, due in draft.due.items()
-        for ref in (due.content.refs if due.content else ())
-        if draft.opened.signals[ref].place_k1 in draft.reported[melding_id]
+        for content, contracts in reported
+        if content
+        for ref in content.refs
+        if draft.opened.signals[ref].place_k1 in contracts
     }
 
 
@@ -353,16 +359,12 @@ def _statuses(drafts: Sequence[Draft], again: Collection[int]) -> dict[str, list
     """D10 or D11 for each signal that a publication contains for the first time, by creditor."""
     told: dict[str, list[Told]] = defaultdict(list)
     for draft in drafts:
+        found, fields, code, today = *draft.opened, draft.code, draft.today
         for ref in draft.refs:
-            signal = draft.opened.signals[ref]
+            signal, contents = found[ref], fields[ref]
             if signal.passed_on_at is None:
-                row = StatusRow(
-                    signal_id=draft.opened.fields[ref]["signaal_id"],
-                    customer_number=draft.opened.fields[ref]["klantnummer"],
-                    code=StatusCode.PASSED_ON_AGAIN if ref in again else StatusCode.PASSED_ON,
-                    municipality=draft.code,
-                    on=draft.today,
-                )
+                status = StatusCode.PASSED_ON_AGAIN if ref in again else StatusCode.PASSED_ON
+                row = StatusRow(contents["signaal_id"], contents["klantnummer"], status, code, today)
                 told[signal.creditor].append(Told(row, signal.due_on, signal.delivery_id))
     return told
 

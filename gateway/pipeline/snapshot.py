@@ -19,9 +19,9 @@ def dump(content: MeldingContent) -> str:
     )
     signalled_on, received_at, since, warm_handover, ends = days
     return (
-        f'["{klasse.value}",{_words(rules)},{[*refs]},{creditors},{total},{consecutive:d},{bridging:d},'
-        f'{addresses:d},{sorted(repeated)},{_words(sectors)},"{signalled_on}","{_instant(received_at)}","{since}",'
-        f'{warm_handover:d},"{ends or ""}"]'
+        f'["{klasse}",{_words(rules)},{[*refs]},{creditors},{total},{consecutive:d},{bridging:d},'
+        f'{addresses:d},{sorted(repeated)},{_words(sectors)},"{_day(signalled_on)}","{_instant(received_at)}",'
+        f'"{_day(since)}",{warm_handover:d},"{ends or ""}"]'
     )
 
 
@@ -48,6 +48,10 @@ def load(text: str) -> MeldingContent:
         warm_handover=bool(warm_handover),
         supply_ends_on=date.fromisoformat(ends) if ends else None,
     )
+
+
+#: A file has few days.
+_day = lru_cache(maxsize=1024)(date.isoformat)
 
 
 @lru_cache(maxsize=1024)

@@ -154,7 +154,11 @@ def _month(context: Context, conn: Connection, due: Due, now: datetime) -> _Mont
     for melding, content, place in published:
         left = content._replace(refs=tuple(ref for ref in content.refs if ref in opened.signals))
         if left.refs:
-            told = list(rows(context, policy, Line(melding, melding.version, left), place, opened))
+            told = list(
+                rows(
+                    context, policy, Line(melding, melding.version, left), place, opened, today=local_day(now)
+                )
+            )
             lines.append(
                 WorklistMelding(
                     # as it was published: that a signal goes is no change

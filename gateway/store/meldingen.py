@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, bindparam, exists, func, select, update
@@ -395,7 +396,11 @@ _MARK_PUBLISHED = (
 def mark_published(conn: Connection, rows: Iterable[Published], now: datetime) -> None:
     """Store what was published."""
     at = stored(_MELDING.c.published_at, now)
-    conn.exec_driver_sql(_MARK_PUBLISHED, [(*each[:6], at, at, at, each.id) for each in rows])
+    # in the order of the index that finds them
+    conn.exec_driver_sql(
+        _MARK_PUBLISHED,
+        [(*each[:6], at, at, at, each.id) for each in sorted(rows, key=attrgetter("id"))],
+    )
 
 
 def add_publications(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -20,8 +20,9 @@ from gateway.domain.signal import SignalState
 
 def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
     """A column that holds one of these words."""
-    listed = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_listed")
+    # not IN: SQLite makes a table of its list for each row that is stored, which is a sixth of what a signal costs
+    listed = " OR ".join(f"{column} = '{value}'" for value in values)
+    return CheckConstraint(listed, name=f"{column}_listed")
 
 
 class Delivery(SQLModel, table=True):
@@ -141,7 +142,7 @@ class SignalRow(SQLModel, table=True):
         one_of("state", SignalState),
         Index("signal_number", "number"),
         Index("signal_s1", "place_s1"),
-        Index("signal_k1", "place_k1"),
+        Index("signal_k1", "place_k1", "month"),
         Index("signal_a1", "place_a1", "month"),
         Index("signal_a2", "place_a2", "month"),
         Index("signal_person", "place_person", "month"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from json.encoder import encode_basestring as _quoted
 from typing import Any
 
@@ -21,7 +22,8 @@ PADDED_BYTES = 64
 _encode = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"), check_circular=False
 ).encode
-_decode = json.JSONDecoder().decode
+#: What was opened is what we sealed: only blanks follow.
+_decode = json.JSONDecoder().raw_decode
 #: What needs no more than a look at its type.
 _FLAT = frozenset({str, int})
 
@@ -61,7 +63,7 @@ class RowSealer:
             )
         except (InvalidTag, ValueError) as exc:
             raise BlobDamaged(f"a sealed row of {object_id} was altered, or belongs elsewhere") from exc
-        fields: dict[str, Any] = _decode(text.decode())
+        fields: dict[str, Any] = _decode(text.decode())[0]
         return fields
 
 
@@ -77,4 +79,10 @@ def _canonical(fields: Mapping[str, object]) -> str:
 
 
 def _place(table: str, object_id: str, row: str | int, schema: int) -> bytes:
-    return length_prefixed(table, object_id, str(row), str(schema))
+    return _object(table, object_id) + length_prefixed(str(row), str(schema))
+
+
+@lru_cache(maxsize=256)
+def _object(table: str, object_id: str) -> bytes:
+    """The part of a place that all rows of a data key share."""
+    return length_prefixed(table, object_id)
