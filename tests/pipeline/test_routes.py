@@ -284,7 +284,7 @@ def test_a_move_is_one_transaction(split, row, monkeypatch):
         raise OSError("no")
 
     with monkeypatch.context() as broken:
-        broken.setattr(publish_steps, "_record", fail)
+        broken.setattr(publish_steps, "record_all", fail)
         assert split.publish() == []
     assert outbox(split, "sdd") == []
     assert brief(split.publish()) == [("", "2", "VERVALLEN")]
