@@ -28,7 +28,7 @@ from gateway.exchange.context import Exchange
 from gateway.exchange.guard import forget_process
 from gateway.exchange.listener import Door, Listener, listen
 from gateway.exchange.room import RoomWatch, look_at
-from gateway.exchange.upload import abort_stale, abort_unfinished
+from gateway.exchange.upload import abort_stale, abort_unfinished, remove_left
 from gateway.exchange.waiting import waiting
 from gateway.gateway import Gateway
 from gateway.link import Link, Standing
@@ -474,6 +474,7 @@ class Daemon:
     def _give_up_ended(self) -> None:
         for process in list(self._ended):
             abort_unfinished(self._serving, of={process})
+            remove_left(self._serving, process)
             forget_process(self.gateway.store, process, self.gateway.clock.now())
             self._ended.discard(process)
 

@@ -36,6 +36,8 @@ async def open_files(served: Served) -> list[tuple[asyncssh.SFTPClient, asyncssh
     files = [await client.open(f"inbox/{number}.csv", "wb") for number, client in enumerate(clients)]
     for file in files:
         await file.write(CSV)
+    # all of them, so that each is given up by its row
+    await served.until(lambda: [state for state, _ in served.rows().values()].count("receiving") == MANY)
     assert len(served.processes("receiving")) == 2
     return list(zip(clients, files, strict=True))
 
@@ -79,9 +81,18 @@ async def test_all_processes_agree(served):
 async def test_an_exchange_process_is_killed(served):
     """What it was receiving is given up at once, what the other one is receiving goes on; another takes its place."""
     files = await open_files(served)
+    # as a kill leaves them before their row
+    blobs = served.opened.blobs
+    rowless = {process: blobs.create(process) for process in served.processes("receiving")}
+    for writer in rowless.values():
+        writer.write(b"x")
     victim = served.pids("exchange")[0]
     os.kill(victim, signal.SIGKILL)
     await served.until(lambda: len(served.processes("receiving")) == 1)
+    (alive,) = served.processes("receiving")
+    (dead,) = rowless.keys() - {alive}
+    await served.until(lambda: not blobs.begun_by(dead))
+    assert blobs.begun_by(alive) == [rowless.pop(alive).name]
     (ended,) = served.events("process.ended")
     assert (ended["kind"], ended["pid"], ended["reason"]) == ("exchange", victim, "SIGKILL")
     whole = 0
@@ -96,7 +107,6 @@ async def test_an_exchange_process_is_killed(served):
     assert states.count("aborted") == MANY - whole
     await served.until(lambda: sum(state == "processed" for state, _ in served.rows().values()) >= 1)
     assert not served.processes("receiving")
-    await served.until(lambda: not list(served.opened.home.vault.glob("*.part")))
     with served.opened.store.read() as conn:
         now = served.opened.clock.now()
         assert guard.sessions(conn, now).get("woonservice", 0) <= MANY, "those of the dead count no more"

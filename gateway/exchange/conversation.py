@@ -148,6 +148,13 @@ class Conversation:
         """Carry out a command instead of SFTP; None: it is refused."""
         return await checksum.run(self.exchange, self.visit, command, has_no_input)
 
+    def look(self) -> None:
+        """A second has passed: a file that is open still is put on record."""
+        for opened in self._handles.values():
+            if isinstance(opened, Upload) and not opened.is_noted:
+                opened.is_noted = True
+                in_thread(opened.put_on_record)
+
     async def end(self, reason: str) -> None:
         """The session is over: what was not closed is not received, and not collected."""
         handles, self._handles = list(self._handles.values()), {}
@@ -246,7 +253,10 @@ class Conversation:
                 raise Refused(Status.FAILURE, _RESUME)
         if sum(isinstance(opened, Upload) for opened in self._handles.values()) >= MOST_UPLOADS:
             raise Refused(Status.FAILURE, f"Too many files open for writing: at most {MOST_UPLOADS}")
-        upload = await in_thread(partial(Upload, self.exchange, self.visit, name))
+        try:
+            upload = Upload(self.exchange, self.visit, name, waits=False)
+        except BlockingIOError:
+            upload = await in_thread(partial(Upload, self.exchange, self.visit, name))
         # What OPEN says of mode and times is recorded; a size announced there binds to nothing.
         upload.set_attributes(
             Attributes(mode=attributes.mode, accessed=attributes.accessed, modified=attributes.modified)

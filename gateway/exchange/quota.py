@@ -1,4 +1,4 @@
-"""What a partner may send on a day (Europe/Amsterdam): files are counted at OPEN, bytes when a file ends.
+"""What a partner may send on a day (Europe/Amsterdam): files and their bytes are counted when a file ends.
 
 What comes in and is given up is counted too: a partner could send without end otherwise. Each function
 works in the caller's transaction.
@@ -18,29 +18,29 @@ _log = logs.get("exchange")
 _TOMORROW = "the count starts anew at midnight, Dutch time"
 
 
-def open_file(conn: Connection, exchange: Exchange, visit: Visit) -> int:
-    """OPEN: count the file; the bytes that are left today.
+def left(conn: Connection, exchange: Exchange, visit: Visit) -> int:
+    """OPEN: the bytes that are left today. Nothing is counted.
 
     Raises:
-        Refused: what the partner may send today is used up; the caller undoes what was counted.
+        Refused: what the partner may send today is used up.
     """
-    limits, day = visit.partner.limits, local_day(exchange.clock.now())
-    used = guard.add_use(conn, visit.partner.id, day, Use(files=1))
-    if used.files > limits.files_per_day:
-        text = f"Not taken: {limits.files_per_day} files were sent today, and that is the most; {_TOMORROW}"
-        raise _refused(visit, "files", text)
+    used, limits = used_today(conn, exchange, visit), visit.partner.limits
+    if used.files >= limits.files_per_day:
+        raise _too_many(visit)
     if used.bytes >= limits.bytes_per_day:
         raise full(visit)
     return limits.bytes_per_day - used.bytes
 
 
 def receive(conn: Connection, exchange: Exchange, visit: Visit, size: int) -> None:
-    """CLOSE: count the bytes of a file that is received.
+    """CLOSE: count a file that is received, and its bytes.
 
     Raises:
-        Refused: with them the partner would have sent more than it may today; the caller undoes what was counted.
+        Refused: with it the partner would have sent more than it may today; the caller undoes what was counted.
     """
-    used = guard.add_use(conn, visit.partner.id, local_day(exchange.clock.now()), Use(bytes=size))
+    used = _add(conn, exchange, visit, size)
+    if used.files > visit.partner.limits.files_per_day:
+        raise _too_many(visit)
     if used.bytes > visit.partner.limits.bytes_per_day:
         raise full(visit)
 
@@ -51,8 +51,8 @@ def used_today(conn: Connection, exchange: Exchange, visit: Visit) -> Use:
 
 
 def give_up(conn: Connection, exchange: Exchange, visit: Visit, size: int) -> None:
-    """Count the bytes of a file that is given up."""
-    guard.add_use(conn, visit.partner.id, local_day(exchange.clock.now()), Use(bytes=size))
+    """Count a file that is given up, and its bytes."""
+    _add(conn, exchange, visit, size)
 
 
 def full(visit: Visit) -> Refused:
@@ -60,6 +60,17 @@ def full(visit: Visit) -> Refused:
     most = visit.partner.limits.bytes_per_day
     return _refused(
         visit, "bytes", f"Not taken: with it more than {most} bytes would be sent today; {_TOMORROW}"
+    )
+
+
+def _add(conn: Connection, exchange: Exchange, visit: Visit, size: int) -> Use:
+    return guard.add_use(conn, visit.partner.id, local_day(exchange.clock.now()), Use(files=1, bytes=size))
+
+
+def _too_many(visit: Visit) -> Refused:
+    most = visit.partner.limits.files_per_day
+    return _refused(
+        visit, "files", f"Not taken: {most} files were sent today, and that is the most; {_TOMORROW}"
     )
 
 

@@ -88,6 +88,9 @@ class Answers(Protocol):
     async def run(self, command: str, has_no_input: Callable[[], Awaitable[bool]]) -> Outcome | None:
         """Carry out a command instead of SFTP; None: it is refused."""
 
+    def look(self) -> None:
+        """A second has passed."""
+
     async def end(self, reason: str) -> None:
         """The session is over, and why."""
 
@@ -312,12 +315,13 @@ class SFTPSession(asyncssh.SSHServerSession[bytes]):
             self.connection_writable.set()
 
     def look(self, since_s: float) -> None:
-        """End the session if its client stood still for too long.
+        """A second has passed, or so: end the session if its client stood still for too long.
 
         Args:
             since_s: what a look counts for, however long ago the last one was: when this process stood still,
                 no client could move.
         """
+        self._conversation.look()
         self._watched_s += since_s
         moved = self._bytes_in + self._bytes_out - self._channel.get_write_buffer_size()
         self._pace = paced(self._pace, moved, self._watched_s, is_open=not self._conversation.is_idle)

@@ -19,7 +19,7 @@ from gateway.exchange.context import Exchange, Visit
 from gateway.exchange.protocol import Attributes, Refused, Status
 from gateway.exchange.spans import ReorderWindow
 from gateway.exchange.tree import file_attributes
-from gateway.store import Connection, data_keys, deliveries
+from gateway.store import Connection, blobs, data_keys, deliveries
 from gateway.vault.datakey import DataKey, wrap
 from gateway.vault.ids import new_id
 from gateway.vault.key_ids import index_id, until_id
@@ -36,15 +36,24 @@ _NOT_STORED = "The file could not be stored: send it again later; the administra
 class Upload:
     """One OPEN for writing: a delivery in state RECEIVING whose data key is in memory only.
 
-    `write` works on the event loop; making one, `close` and `abort` block, and run in threads.
+    Its row comes with its end, so that a small file costs one transaction; what is open for longer than a look of
+    its session has it before (`put_on_record`, ADR 28). `write` works on the event loop; `put_on_record`, `close` and
+    `abort` block, and run in threads.
     """
 
-    def __init__(self, exchange: Exchange, visit: Visit, name: str) -> None:
+    def __init__(self, exchange: Exchange, visit: Visit, name: str, *, waits: bool = True) -> None:
         """OPEN.
+
+        Args:
+            exchange: what it is received with.
+            visit: whose it is.
+            name: under which it will be received.
+            waits: whether it may wait for the database; an event loop may not.
 
         Raises:
             Refused: a key that the file will need is not in the keyring, today's quota is used up, or the disk takes
                 no more.
+            BlockingIOError: it would have to wait, and may not.
         """
         self._exchange, self._visit = exchange, visit
         #: the name under which it will be received; RENAME before CLOSE changes it
@@ -57,11 +66,11 @@ class Upload:
         if not exchange.has_room():
             _log.error("upload.refused", partner_id=visit.partner.id, reason="no room", error="")
             raise Refused(Status.FAILURE, _NO_ROOM)
+        with exchange.store.read() if waits else exchange.store.glance() as conn:
+            #: bytes that the partner may still send today
+            self._room = quota.left(conn, exchange, visit)
         self._key = DataKey.generate()
-        try:
-            self._blob = exchange.blobs.create()
-        except VaultError as exc:
-            raise self._not_stored(exc) from exc
+        self._blob = exchange.blobs.create(exchange.process)
         self._sealer = Sealer(
             self._key.file_key(self.id),
             received_file(partner=visit.partner.id, delivery=self.id),
@@ -73,16 +82,25 @@ class Upload:
         self._client: dict[str, int] = {}
         #: why nothing more is taken in: what was refused once can't be received
         self._refusal = ""
+        #: whether its row was asked for; CLOSE and `abort` find it or not
+        self.is_noted = False
+        self._begun = deliveries.Begun(
+            id=self.id,
+            partner_id=visit.partner.id,
+            opened_at=self._opened_at,
+            key_fingerprint=visit.fingerprint,
+            blob=self._blob.name,
+            process=exchange.process,
+        )
         exchange.under_way.add(self.id)
+
+    def put_on_record(self) -> None:
+        """Write its row, so that others know of it and a kill leaves it to be given up; what can't be is refused."""
         try:
             # a power cut that takes this row takes what was received of the file too
-            exchange.store.together(self._begin, is_durable=False)
+            self._exchange.store.together(self._begin, is_durable=False)
         except StoreError as exc:
-            self._forget()
-            raise self._not_stored(exc) from exc
-        except BaseException:
-            self._forget()
-            raise
+            self._refusal = self._not_stored(exc).text
 
     @property
     def size(self) -> int:
@@ -183,6 +201,7 @@ class Upload:
 
     def _abort(self, conn: Connection, reason: str) -> bool:
         exchange = self._exchange
+        self._begin(conn)
         given_up = deliveries.abort(
             conn, self.id, DeliveryState.RECEIVING, at=exchange.clock.now(), reason=reason
         )
@@ -191,10 +210,6 @@ class Upload:
             inbox.record_change(exchange, self._visit, conn, "delivery.aborted", self.id)
         return given_up
 
-    def _forget(self) -> None:
-        self._exchange.under_way.discard(self.id)
-        self._drop_bytes()
-
     def _drop_bytes(self) -> None:
         try:
             self._blob.abort()
@@ -202,17 +217,7 @@ class Upload:
             _log.error("blob.left", count=1, error=str(exc))
 
     def _begin(self, conn: Connection) -> None:
-        #: bytes that the partner may still send today
-        self._room = quota.open_file(conn, self._exchange, self._visit)
-        deliveries.begin(
-            conn,
-            delivery_id=self.id,
-            partner_id=self._visit.partner.id,
-            opened_at=self._opened_at,
-            fingerprint=self._visit.fingerprint,
-            blob=self._blob.name,
-            process=self._exchange.process,
-        )
+        deliveries.begin(conn, self._begun)
 
     def _receive(self, conn: Connection) -> tuple[DeliveryState, list[str]]:
         """What makes it received: wrapped key, name, state, audit entry. The state, and blobs that go."""
@@ -245,7 +250,7 @@ class Upload:
         )
         received = deliveries.receive(
             conn,
-            self.id,
+            self._begun,
             state=state,
             closed_at=now,
             name=name,
@@ -318,6 +323,16 @@ def abort_unfinished(exchange: Exchange, *, of: Collection[str] | None = None) -
         # one that is received between the two looks is RECEIVING no longer, and stays
         found = [one for one in deliveries.unfinished(conn, of) if one.id not in exchange.under_way]
     return _give_up(exchange, found, "the gateway stopped, or its disk did not take it")
+
+
+def remove_left(exchange: Exchange, process: str) -> int:
+    """Remove the bytes that a process which is no more had of files without a row; how many blobs there were."""
+    begun = exchange.blobs.begun_by(process)
+    with exchange.store.read() as conn:
+        known = blobs.in_use(conn)
+    left = [name for name in begun if name not in known]
+    inbox.remove_blobs(exchange, left)
+    return len(left)
 
 
 def abort_stale(exchange: Exchange) -> int:

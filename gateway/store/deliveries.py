@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Table, and_, bindparam, delete, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from gateway.domain.delivery import DeliveryState, check_transition
@@ -72,34 +72,26 @@ class Name:
     key_id: str
 
 
-def begin(
-    conn: Connection,
-    *,
-    delivery_id: str,
-    partner_id: str,
-    opened_at: datetime,
-    fingerprint: str,
-    blob: str,
-    process: str,
-) -> None:
-    """OPEN: a delivery begins, RECEIVING by a process."""
-    _BEGIN.count(
-        conn,
-        {
-            "id": delivery_id,
-            "partner_id": partner_id,
-            "state": DeliveryState.RECEIVING,
-            "opened_at": opened_at,
-            "key_fingerprint": fingerprint,
-            "blob": blob,
-            "process": process,
-        },
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """A delivery as OPEN began it: by which key, when, in which blob, and by which process."""
+
+    id: str
+    partner_id: str
+    opened_at: datetime
+    key_fingerprint: str
+    blob: str
+    process: str
+
+
+def begin(conn: Connection, begun: Begun) -> None:
+    """A delivery is on record, RECEIVING; nothing is changed if it was already, whatever has become of it."""
+    _BEGIN.count(conn, _values(begun) | {"state": DeliveryState.RECEIVING})
 
 
 def receive(
     conn: Connection,
-    delivery_id: str,
+    begun: Begun,
     *,
     state: DeliveryState,
     closed_at: datetime,
@@ -112,14 +104,14 @@ def receive(
 ) -> bool:
     """CLOSE: the delivery is ARRIVED, in order of arrival, or STAGED; False: it was no longer RECEIVING.
 
-    `client_values` is what SETSTAT said, as for `record_client_attributes`.
+    It need not have been on record. `client_values` is what SETSTAT said, as for `record_client_attributes`.
     """
     arrived = state is DeliveryState.ARRIVED
     check_transition(DeliveryState.RECEIVING, state)
     values: dict[str, Any] = {
         **dict.fromkeys(_CLIENT_VALUES),
         **client_values,
-        "of": delivery_id,
+        **_values(begun),
         "before": DeliveryState.RECEIVING,
         "state": state,
         "closed_at": closed_at,
@@ -241,18 +233,24 @@ _NAMED = _SEEN.where(_DELIVERY.c.name_token.in_(bindparam("tokens", expanding=Tr
 # but at a turn of the month
 _NAMED_BY_ONE = Prepared(_SEEN.where(_DELIVERY.c.name_token == bindparam("token")))
 _BEGIN = Prepared(
-    insert(_DELIVERY), ("id", "partner_id", "state", "opened_at", "key_fingerprint", "blob", "process")
+    upsert(_DELIVERY).on_conflict_do_nothing(index_elements=[_DELIVERY.c.id]), (*Begun.__slots__, "state")
 )
 _ADVANCE = update(_DELIVERY).where(
     _DELIVERY.c.id == bindparam("of"), _DELIVERY.c.state == bindparam("before")
 )
 _CLIENT_VALUES = ("client_mode", "client_modified", "client_accessed")
+_AT_CLOSE = (
+    *("state", "closed_at", "received_at", "arrival", "name_sealed", "name_token", "name_key"),
+    *("size_bytes", "sealed_bytes", "raw_due_on", "is_trial", *_CLIENT_VALUES),
+)
+_CLOSED = upsert(_DELIVERY)
 _RECEIVE = Prepared(
-    _ADVANCE,
-    (
-        *("state", "closed_at", "received_at", "arrival", "name_sealed", "name_token", "name_key"),
-        *("size_bytes", "sealed_bytes", "raw_due_on", "is_trial", *_CLIENT_VALUES),
+    _CLOSED.on_conflict_do_update(
+        index_elements=[_DELIVERY.c.id],
+        set_={name: _CLOSED.excluded[name] for name in _AT_CLOSE},
+        where=_DELIVERY.c.state == bindparam("before"),
     ),
+    (*Begun.__slots__, *_AT_CLOSE),
 )
 _NEXT_ARRIVAL = Prepared(
     upsert(_COUNTER)
@@ -260,6 +258,10 @@ _NEXT_ARRIVAL = Prepared(
     .on_conflict_do_update(index_elements=[_COUNTER.c.name], set_={"value": _COUNTER.c.value + 1})
     .returning(_COUNTER.c.value)
 )
+
+
+def _values(begun: Begun) -> dict[str, Any]:
+    return {name: getattr(begun, name) for name in Begun.__slots__}
 
 
 def _received(row: Sequence[Any]) -> Received:

@@ -86,8 +86,9 @@ def sessions(conn: Connection, now: datetime, *, but_of: str = "") -> dict[str, 
 
 def used(conn: Connection, partner_id: str, day: date) -> Use:
     """What a partner sent on a day."""
-    row = conn.execute(_USED, {"of": partner_id, "on": day}).one_or_none()
-    return Use() if row is None else Use(row.files, row.bytes)
+    for files, size in _USED.rows(conn, {"of": partner_id, "on": day}):
+        return Use(files, size)
+    return Use()
 
 
 def add_use(conn: Connection, partner_id: str, day: date, sent: Use) -> Use:
@@ -110,7 +111,9 @@ def _adding_use() -> Any:
 
 
 # Made once: what each file needs, a file of a few kilobytes must not pay for.
-_USED = select(_USE.c.files, _USE.c.bytes).where(
-    _USE.c.partner_id == bindparam("of"), _USE.c.day == bindparam("on")
+_USED = Prepared(
+    select(_USE.c.files, _USE.c.bytes).where(
+        _USE.c.partner_id == bindparam("of"), _USE.c.day == bindparam("on")
+    )
 )
 _ADD_USE = Prepared(_adding_use())

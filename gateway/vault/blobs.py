@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 
@@ -29,11 +31,10 @@ _UNFINISHED = ".part"
 
 
 class BlobWriter:
-    """A blob that is being written; invisible until `commit`."""
+    """A blob that is being written; invisible until `commit`, and no file before the first byte."""
 
-    def __init__(self, folder: str, sync_folder: Callable[[], None], lanes: Lanes) -> None:
-        #: 128 random bits in hex: never a name that a partner gave
-        self.name = secrets.token_hex(16)
+    def __init__(self, folder: str, name: str, sync_folder: Callable[[], None], lanes: Lanes) -> None:
+        self.name = name
         self._sync_folder = sync_folder
         self._lanes, self._bytes = lanes, 0
         self._lane: Lane | None = None
@@ -41,13 +42,13 @@ class BlobWriter:
         self._path = f"{folder}/{self.name}"
         self._aside = self._path + _UNFINISHED
         self._fd = -1
-        try:
-            self._fd = os.open(self._aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except OSError as exc:
-            raise VaultError(f"a blob can't be made: {exc.strerror}") from exc
+        #: nothing more is written: it was committed or aborted
+        self._is_over = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append ciphertext. VaultError when the disk takes it not; its cause is the OSError."""
+        if self._fd < 0:
+            self._create()
         try:
             write_all(self._fd, data)
         except OSError as exc:
@@ -80,7 +81,7 @@ class BlobWriter:
         if self._fd < 0:
             if os.path.exists(self._path):  # noqa: PTH110
                 return
-            raise VaultError("an aborted blob can't be committed")
+            raise VaultError("a blob that is aborted, or empty, can't be committed")
         try:
             if self._lane is not None:
                 rest = self._lane.rest()
@@ -98,6 +99,7 @@ class BlobWriter:
 
         VaultError when the disk takes it not: the sweep removes it at the next start.
         """
+        self._is_over = True
         if self._fd < 0:
             return
         try:
@@ -107,8 +109,16 @@ class BlobWriter:
         except OSError as exc:
             raise VaultError(f"a blob can't be removed: {exc.strerror}") from exc
 
+    def _create(self) -> None:
+        if self._is_over:
+            raise VaultError("a blob that is committed or aborted can't be written")
+        try:
+            self._fd = os.open(self._aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except OSError as exc:
+            raise VaultError(f"a blob can't be made: {exc.strerror}") from exc
+
     def _close(self) -> None:
-        fd, self._fd = self._fd, -1
+        fd, self._fd, self._is_over = self._fd, -1, True
         os.close(fd)
         if self._lane is not None:
             self._lane.close()
@@ -207,9 +217,20 @@ class BlobFolder:
     def __repr__(self) -> str:
         return f"BlobFolder({str(self._path)!r})"
 
-    def create(self) -> BlobWriter:
-        """A new blob to write."""
-        return BlobWriter(str(self._path), self._sync, self._lanes)
+    def create(self, process: str = "") -> BlobWriter:
+        """A new blob to write; `begun_by` finds it by the process.
+
+        Its name is of random bits, and never one that a partner gave.
+        """
+        name = secrets.token_hex(16) if not process else _mark(process) + secrets.token_hex(8)
+        return BlobWriter(str(self._path), name, self._sync, self._lanes)
+
+    def begun_by(self, process: str) -> list[str]:
+        """The names of the blobs that a process began, whether they were ever committed or not."""
+        mark = _mark(process)
+        with os.scandir(self._path) as entries:
+            found = {entry.name.removesuffix(_UNFINISHED) for entry in entries}
+        return sorted(name for name in found if name.startswith(mark) and _NAME.fullmatch(name))
 
     def open(self, name: str) -> BlobFile:
         """A blob to read. Raises BlobMissing."""
@@ -297,3 +318,9 @@ class BlobFolder:
         if not _NAME.fullmatch(name):
             raise BlobMissing("that is not the name of a blob")
         return self._path / name
+
+
+@lru_cache(maxsize=16)
+def _mark(process: str) -> str:
+    """With what the names of a process begin: ids of processes are random, and so is this."""
+    return sha256(f"gw/v1/blobs of {process}".encode()).hexdigest()[:16]

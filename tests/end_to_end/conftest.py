@@ -416,7 +416,9 @@ class Town(Clients):
             client="",
             session_id="",
         )
-        Upload(Daemon(gateway)._exchange(), visit, "half.csv").write(0, memoryview(bytes(100_000)))
+        half = Upload(Daemon(gateway)._exchange(), visit, "half.csv")
+        half.write(0, memoryview(bytes(100_000)))
+        half.put_on_record()
         orphan = gateway.blobs.create()
         orphan.write(b"x")
         orphan.commit()

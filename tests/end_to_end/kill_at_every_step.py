@@ -83,6 +83,9 @@ def work_closes(gateway: Gateway) -> None:
     uploads = [Upload(exchange, visit, name) for name in names]
     for number, upload in enumerate(uploads):
         upload.write(0, memoryview(bytes(number + 1)))
+    # two of them are open for so long that they have their row before their end
+    for upload in uploads[:2]:
+        upload.put_on_record()
 
     def close(number: int) -> None:
         uploads[number].close()

@@ -189,7 +189,9 @@ class OneDocument:
 def stored(house):
     """All that a refused request must leave as it was."""
     kept = ("id", "state", "name_token", "is_hidden", "client_mode", "client_modified")
-    found = {row["id"]: tuple(row[column] for column in kept) for row in house.rows()}
+    # a file that is open has its row when a look finds it, whatever is asked
+    rows = [row for row in house.rows() if row["state"] != "receiving"]
+    found = {row["id"]: tuple(row[column] for column in kept) for row in rows}
     return found, [house.dispatch(one)["removed_at"] for one in house.placed]
 
 

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from gateway.clock import local_day, month_of
 from gateway.domain.partner import Mode
+from gateway.errors import StoreError
 from gateway.exchange.context import Visit
 from gateway.exchange.protocol import Refused
-from gateway.exchange.upload import Upload, abort_stale, abort_unfinished
+from gateway.exchange.upload import Upload, abort_stale, abort_unfinished, remove_left
 from gateway.vault import blobs, direct
 from gateway.vault.key_ids import index_id, until_id
 
@@ -32,8 +33,8 @@ async def test_a_cut_connection_receives_nothing(house):
         sftp = await connection.start_sftp_client()
         file = await sftp.open("inbox/half.csv", "wb")
         await file.write(os.urandom(300_000))
-        (row,) = house.rows()
-        assert (row["state"], len(house.blob_files())) == ("receiving", 1)
+        await house.until(lambda: house.states() == ["receiving"])
+        assert len(house.blob_files()) == 1
         connection.abort()
     await house.until(lambda: house.states() == ["aborted"])
     await house.until(lambda: house.blob_files() == [])
@@ -93,6 +94,7 @@ async def test_the_key_is_stored_at_close_and_not_before(house):
     async with house.raw("woonbron") as raw:
         handle = (await raw.open("inbox/a.csv")).string
         await raw.write(handle, 0, CSV)
+        await house.until(lambda: house.states() == ["receiving"])
         (row,) = house.rows()
         assert house.key_of("woonbron", row["id"]) is None
         await raw.close(handle)
@@ -357,6 +359,8 @@ def test_a_crash_leaves_nothing_that_was_not_closed(quiet_house):
     for upload in (done, cut):
         upload.write(0, memoryview(CSV))
     done.close()
+    assert house.states() == ["arrived"], "it has a row when a look finds it open"
+    cut.put_on_record()
     assert house.states() == ["arrived", "receiving"]
     assert abort_unfinished(house.exchange) == 0, "it is still coming in"
     started_again = replace(house.exchange, under_way=set())
@@ -364,6 +368,86 @@ def test_a_crash_leaves_nothing_that_was_not_closed(quiet_house):
     assert abort_unfinished(started_again) == 0
     assert house.states() == ["arrived", "aborted"]
     assert house.received(house.rows()[0]) == CSV
+
+
+def test_open_leaves_nothing_until_it_must(quiet_house):
+    """Neither a row nor a file comes before the first full segment or a look; CLOSE writes both, once."""
+    house = quiet_house
+    upload = Upload(house.exchange, visit_of(house), "a.csv", waits=False)
+    upload.write(0, memoryview(CSV))
+    assert (house.states(), house.blob_files()) == ([], [])
+    upload.close()
+    assert (house.states(), len(house.blob_files())) == (["arrived"], 1)
+    given_up = Upload(house.exchange, visit_of(house), "b.csv")
+    given_up.abort("not closed")
+    assert house.states() == ["arrived", "aborted"]
+    assert house.actions() == ["delivery.arrived", "delivery.aborted"]
+
+
+@pytest.mark.parametrize("ends", ["arrived", "staged", "aborted"])
+def test_a_row_that_comes_late_changes_nothing(quiet_house, ends):
+    """A look may find a file open that has ended by the time its row is written."""
+    house = quiet_house
+    upload = Upload(house.exchange, visit_of(house), "a.csv.tmp" if ends == "staged" else "a.csv")
+    upload.write(0, memoryview(CSV))
+    if ends == "aborted":
+        upload.abort("not closed")
+    else:
+        upload.close()
+    (before,) = house.rows()
+    upload.put_on_record()
+    assert before["state"] == ends
+    assert house.rows() == [before]
+
+
+def test_what_was_given_up_meanwhile_is_not_received(quiet_house):
+    """A row that is no longer RECEIVING stays as it is, and CLOSE is refused."""
+    house = quiet_house
+    upload = Upload(house.exchange, visit_of(house), "a.csv")
+    upload.put_on_record()
+    assert abort_unfinished(replace(house.exchange, under_way=set())) == 1
+    with pytest.raises(Refused, match="given up before it was closed"):
+        upload.close()
+    assert house.states() == ["aborted"]
+    assert house.actions() == ["delivery.aborted"]
+
+
+def test_a_row_that_cannot_be_written_refuses_the_file(quiet_house, monkeypatch):
+    """What nobody else may know of is not received: the next WRITE says so."""
+    house = quiet_house
+    upload = Upload(house.exchange, visit_of(house), "a.csv")
+
+    def full(*_args, **_how):
+        raise StoreError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(house.exchange.store), "together", full)
+        upload.put_on_record()
+    with pytest.raises(Refused, match="could not be stored"):
+        upload.write(0, memoryview(CSV))
+    with pytest.raises(Refused, match="could not be stored"):
+        upload.close()
+    assert (house.states(), house.blob_files()) == (["aborted"], [])
+
+
+def test_what_a_dead_process_had_without_a_row_leaves_the_disk(quiet_house, monkeypatch):
+    """Half a file, and one that was whole before its row: both go. What has a row stays, and what others receive."""
+    house = quiet_house
+    dead, alive = (replace(house.exchange, process=process, under_way=set()) for process in ("P1", "P2"))
+    received, half, whole = (Upload(dead, visit_of(house), name) for name in ("a.csv", "b.csv", "c.csv"))
+    other = Upload(alive, visit_of(house), "d.csv")
+    for upload in (received, half, whole, other):
+        upload.write(0, memoryview(bytes(100_000)))
+    received.close()
+    whole._sealer.finish()
+    whole._blob.commit()  # killed here
+    assert len(house.blob_files()) == 4
+    assert remove_left(alive, "P1") == 2
+    assert remove_left(alive, "P1") == 0
+    assert len(house.blob_files()) == 2
+    other.close()
+    assert house.states() == ["arrived", "arrived"]
+    assert [house.received(row) for row in house.rows()] == [bytes(100_000)] * 2
 
 
 def test_a_crash_between_blob_and_row_receives_nothing(quiet_house, monkeypatch):

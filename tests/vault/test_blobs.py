@@ -85,6 +85,35 @@ def test_names_are_random_and_files_private(blobs: BlobFolder, folder: Path) -> 
     assert blobs.names() == sorted(names)
 
 
+def test_blobs_are_found_by_the_process_that_began_them(blobs: BlobFolder, folder: Path) -> None:
+    """Its own, finished or not, and nobody else's; without a file for what was never written."""
+    one, two, other, nobodys = (blobs.create(process) for process in ("P1", "P1", "P2", ""))
+    blobs.create("P1")
+    for writer in (one, two, other, nobodys):
+        writer.write(b"x")
+    one.commit()
+    assert blobs.begun_by("P1") == sorted([one.name, two.name])
+    assert blobs.begun_by("P2") == [other.name]
+    assert blobs.begun_by("P3") == []
+    assert all(re.fullmatch("[0-9a-f]{32}", name) for name in (one.name, two.name))
+    for writer in (two, other, nobodys):
+        writer.abort()
+
+
+def test_a_blob_that_ended_is_not_written_again(blobs: BlobFolder, folder: Path) -> None:
+    """Committed or aborted, even before its first byte: a late write makes no file."""
+    committed, aborted, empty = (blobs.create() for _ in range(3))
+    committed.write(b"x")
+    committed.commit()
+    aborted.abort()
+    for writer in (committed, aborted):
+        with pytest.raises(VaultError, match="committed or aborted"):
+            writer.write(b"y")
+    with pytest.raises(VaultError, match="empty"):
+        empty.commit()
+    assert [path.name for path in folder.iterdir()] == [committed.name]
+
+
 def test_a_blob_is_invisible_until_it_is_committed(blobs: BlobFolder) -> None:
     """Nobody opens half a blob."""
     writer = blobs.create()
@@ -190,8 +219,10 @@ def test_a_sweep_takes_orphans_and_leaves_what_is_known_or_young(blobs: BlobFold
     """What a row knows stays, and so does what was just written: its row may be on its way."""
     known, orphan = stored(blobs), stored(blobs)
     unfinished = blobs.create()
+    unfinished.write(b"x")
     make_old(folder)
     young_orphan, young_unfinished = stored(blobs), blobs.create()
+    young_unfinished.write(b"x")
     (folder / "README").write_text("not ours")
     swept = blobs.sweep({known}.__contains__, DAY)
     assert (swept.unfinished, swept.orphans) == (1, 1)
