@@ -275,18 +275,19 @@ def pending(context: Context) -> bool:
     """Whether something is under way: deliveries to process, worklists to make, or meldingen that need no further
     waiting than `settle_s` (spec 1: `gateway wait --idle`).
     """
-    if due_worklists(context):
-        return True
     with context.store.read() as conn:
         if queue.waiting_count(conn):
             return True
         touched = meldingen.waiting(conn)
     now = context.clock.now()
-    return any(
+    if any(
         context.policy(each.municipality).publish.when == "arrival" or due_at(context, each) <= now
         for each in touched
         if context.server_of(each.municipality)
-    )
+    ):
+        return True
+    # asked last: a publication that goes on meanwhile leaves its worklists
+    return bool(due_worklists(context))
 
 
 def _release(context: Context) -> None:

@@ -28,9 +28,9 @@ async def put(sftp: asyncssh.SFTPClient, name: str, size: int) -> None:
 
 
 async def give_up(sftp: asyncssh.SFTPClient) -> None:
-    """A file that is removed before its CLOSE, which is refused then."""
+    """A file that is removed before its CLOSE, which is refused then; large enough to lie on the disk by then."""
     file = await sftp.open("inbox/d.csv", "wb")
-    await file.write(bytes(1005))
+    await file.write(bytes(100_005))
     await sftp.remove("inbox/d.csv")
     try:
         await file.close()

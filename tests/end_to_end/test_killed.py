@@ -202,7 +202,7 @@ async def test_killed_during_a_visit(town, signal):
         check_whole(outcome)
         if "error " in told:
             assert len(told) == 15, f"killed {where}, and a client saw nothing of it"
-        held = {size: received(outcome, size) for size in (1001, 1002, 1003, 1004, 1005, 1006, 1007)}
+        held = {size: received(outcome, size) for size in (1001, 1002, 1003, 1004, 100_005, 1006, 1007)}
         assert all(len(states) <= 1 for states in held.values()), (where, held)
         claims = (
             ("put a", held[1001] == ["arrived"]),
@@ -217,7 +217,7 @@ async def test_killed_during_a_visit(town, signal):
             ("remove receipt", any(row[4] != "None" for row in outcome["dispatches"])),
         )
         assert [name for name, holds in claims if name in told and not holds] == [], where
-        assert held[1005] == []
+        assert held[100_005] == []
 
 
 async def test_killed_during_a_start_and_a_stop(town, signal):

@@ -6,7 +6,7 @@ import io
 import json
 import zipfile
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 
@@ -14,6 +14,7 @@ from gateway.domain.partner import Partner, Role
 from gateway.domain.policy import Publish, Route
 from gateway.files.personfile import mentions
 from gateway.files.table import Limits
+from gateway.pipeline import worker
 from gateway.pipeline import worklist as steps
 from gateway.pipeline.workbook import read_municipal_table
 from gateway.pipeline.worker import pending
@@ -152,6 +153,24 @@ def test_it_is_made_at_the_next_look(world, row, monkeypatch, meldingen, name):
         assert pending(world.context)
     world.work()
     assert len(meldingen()) == 1
+    assert not pending(world.context)
+
+
+def test_what_is_published_while_it_is_asked_for_is_not_over(world, row, monkeypatch):
+    """`gateway wait --idle` beside a running pipeline: between its questions a publication may leave a worklist."""
+    world.send("woonservice", row("w1"))
+    world.clock.step(timedelta(seconds=6))
+    asked = worker.due_worklists
+
+    def published_meanwhile(context):
+        found = asked(context)
+        worker.step(context, makes_worklists=False)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "due_worklists", published_meanwhile)
+        assert pending(world.context)
+    world.work()
     assert not pending(world.context)
 
 
