@@ -31,7 +31,7 @@ from gateway.store.signals import Sealed, Version
 from gateway.vault.ids import new_id
 from gateway.vault.objects import SIGNAL
 
-#: Rows that are dropped, and stored, at a time.
+#: Rows that are dropped at a time, and those of signals that are stored at a time.
 _DROP_ROWS, _STAGE_ROWS = 1_000, 250
 #: How long a processor is left to who waits to write.
 _TURN_S = 0.001
@@ -201,13 +201,18 @@ class Staging:
         return values, key
 
     def store(self) -> None:
-        """Short transactions, of which nothing is seen before `show`: who waits to write gets a turn between them.
+        """A transaction for a short batch, several for a long one: who waits to write gets a turn between them.
 
-        None waits for the disk: they are on it with the one that shows them, and a power cut before that undoes them
-        as it does the claim.
+        Nothing of them is seen before `show`. None waits for the disk: they are on it with the one that shows them, and
+        a power cut before that undoes them as it does the claim.
         """
+        store = self._context.store
+        if len(self._rows) + len(self._moved) <= _STAGE_ROWS:
+            with store.write(is_durable=False) as conn:
+                self.store_in(conn)
+            return
         for change in self._changes():
-            with self._context.store.write(is_durable=False) as conn:
+            with store.write(is_durable=False) as conn:
                 change(conn)
             time.sleep(_TURN_S)
 

@@ -10,7 +10,8 @@ import pytest
 from gateway.domain.delivery import DeliveryState
 from gateway.pipeline import intake as intake_steps
 from gateway.pipeline import publish as publish_steps
-from gateway.pipeline import rows
+from gateway.pipeline import rows, staging
+from gateway.pipeline.worker import step
 from gateway.store import meldingen, signals
 from gateway.store.tables import DataKeyRow, Delivery, Dispatch, MeldingRow, SignalRow
 
@@ -72,18 +73,30 @@ def test_intake_is_repeated_from_the_start(world, row, monkeypatch, batches, pla
 
 
 def test_what_is_stored_in_parts_is_found_again(world, row, monkeypatch):
-    """Cut off behind the melding that it begins, a file joins it at the next try: none is left without signals."""
-    world.put("woonservice", row("a"))
+    """Cut off behind the meldingen that it begins, a file joins them at the next try: none is left without signals."""
+    monkeypatch.setattr(staging, "_STAGE_ROWS", 1)
+    world.put("woonservice", row("a"), row("b", huisnummer=26))
     with monkeypatch.context() as patch:
         patch.setattr(signals, "stage", cut)
         world.work()
-    begun = [melding["id"] for melding in world.rows(MeldingRow)]
-    assert len(begun) == 1
+    begun = {melding["id"] for melding in world.rows(MeldingRow)}
+    assert len(begun) == 2
     assert not world.rows(SignalRow)
     world.clock.step(timedelta(minutes=2))
     world.work()
-    assert [melding["id"] for melding in world.rows(MeldingRow)] == begun
-    assert [signal["melding_id"] for signal in world.rows(SignalRow)] == begun
+    assert {melding["id"] for melding in world.rows(MeldingRow)} == begun
+    assert {signal["melding_id"] for signal in world.rows(SignalRow)} == begun
+
+
+def test_a_short_batch_is_stored_by_one_transaction(world, row, monkeypatch):
+    """It holds the database for a moment only: its claim, its rows, and what shows them."""
+    world.send("woonservice", row("z"))  # what a month begins with
+    world.put("woonservice", row("a"), row("b", huisnummer=26))
+    commits = []
+    keep = world.context.store.write
+    monkeypatch.setattr(world.context.store, "write", lambda **how: (commits.append(how), keep(**how))[1])
+    assert step(world.context)
+    assert commits == [{"is_durable": False}, {"is_durable": False}, {}]
 
 
 @pytest.mark.parametrize(
